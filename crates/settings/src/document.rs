@@ -1,0 +1,137 @@
+//! The merged configuration.
+
+use serde::de::{DeserializeOwned, Error as _};
+
+use crate::deserialize::De;
+use crate::error::SettingsError;
+use crate::fault::Fault;
+use crate::node::{Node, Origin, Table, Value};
+
+/// A merged configuration that knows where each value came from.
+///
+/// It has no `Debug`: it may hold a secret somebody put into a file.
+#[derive(Clone)]
+pub struct Document {
+    root: Table,
+    sections: &'static [&'static str],
+}
+
+/// A value that is set somewhere, for `config show`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The full key as TOML writes it: `gate.listen`, `cells."a.b".memory`.
+    pub key: String,
+    /// The value as TOML writes it, masked.
+    pub value: String,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+impl Document {
+    pub(crate) fn new(root: Table, sections: &'static [&'static str]) -> Self {
+        Self { root, sections }
+    }
+
+    /// One section as the type that describes it. An absent section is an empty one, so that
+    /// the type's own defaults apply. A key that `T` does not have is refused, with or without
+    /// `deny_unknown_fields`.
+    ///
+    /// # Errors
+    /// [`SettingsError`], with the place of the value at fault.
+    pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, SettingsError> {
+        let empty = Node {
+            origin: Origin::Default,
+            value: Value::Table(Table::new()),
+        };
+        let node = self.root.get(name).unwrap_or(&empty);
+        let read = match self.sections.contains(&name) {
+            true => T::deserialize(De::new(node)),
+            // A section the program asks for and does not declare would be refused in a file.
+            false => Err(Fault::custom("the program does not declare this section")),
+        };
+        read.map_err(|fault| fault.under(name, &node.origin).into_error())
+    }
+
+    /// Where the value of `key` came from; [`Origin::Default`] for one that is set nowhere and
+    /// for tables. The key as in [`Entry::key`].
+    #[must_use]
+    pub fn origin(&self, key: &str) -> Origin {
+        let found = self.entries().find(|entry| entry.key == key);
+        found.map_or(Origin::Default, |entry| entry.origin)
+    }
+
+    /// Everything that is set, sorted by key. Values of keys that look secret, and secrets
+    /// within values, are masked.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        let mut entries = Vec::new();
+        collect(&self.root, &mut Vec::new(), &mut entries);
+        entries.into_iter()
+    }
+}
+
+fn collect(table: &Table, path: &mut Vec<String>, into: &mut Vec<Entry>) {
+    for (key, node) in table {
+        path.push(key.clone());
+        match &node.value {
+            Value::Table(inner) => collect(inner, path, into),
+            value => {
+                // `[gate.passwords]` hides all it holds.
+                let (_, tables) = path.split_last().unwrap_or((key, &[]));
+                let hidden = tables.iter().find_map(|table| masked(table));
+                let value = hidden.unwrap_or_else(|| shown(key, value)).to_string();
+                into.push(Entry {
+                    key: join_key(path),
+                    value,
+                    origin: node.origin.clone(),
+                });
+            }
+        }
+        path.pop();
+    }
+}
+
+/// A key as TOML writes it. Parts that are indices, `[1]`, are appended as they are.
+pub(crate) fn join_key(path: &[String]) -> String {
+    let mut key = String::new();
+    for part in path {
+        if !key.is_empty() && !part.starts_with('[') {
+            key.push('.');
+        }
+        let bare = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'[' | b']');
+        if part.is_empty() || !part.bytes().all(bare) {
+            key.push_str(&toml::Value::from(part.as_str()).to_string());
+        } else {
+            key.push_str(part);
+        }
+    }
+    key
+}
+
+/// The value without secrets, under the key it stands for.
+fn shown(key: &str, value: &Value) -> toml::Value {
+    match value {
+        Value::Untyped { parsed, .. } => shown(key, parsed),
+        Value::Text(text) => secrets::mask::header(key, text).into_owned().into(),
+        Value::Boolean(truth) => (*truth).into(),
+        Value::Integer(number) => masked(key).unwrap_or_else(|| (*number).into()),
+        Value::Float(number) => masked(key).unwrap_or_else(|| (*number).into()),
+        Value::Array(items) => {
+            toml::Value::Array(items.iter().map(|item| shown(key, &item.value)).collect())
+        }
+        Value::Table(table) => {
+            let member = |(name, node): (&String, &Node)| {
+                (
+                    name.clone(),
+                    masked(key).unwrap_or_else(|| shown(name, &node.value)),
+                )
+            };
+            toml::Value::Table(table.iter().map(member).collect())
+        }
+    }
+}
+
+/// What stands for any value of this key, when it is a secret one.
+fn masked(key: &str) -> Option<toml::Value> {
+    let probe = secrets::mask::header(key, "probe");
+    (probe != "probe").then(|| probe.into_owned().into())
+}
