@@ -1,0 +1,70 @@
+//! `/access`.
+
+mod acl;
+mod groups;
+mod password;
+mod permissions;
+mod roles;
+mod ticket;
+mod tokens;
+mod users;
+
+use pve_schema::Verb;
+use serde_json::json;
+
+use super::{Call, Row};
+use crate::failure::{Failure, Outcome};
+
+/// Rights with which accounts are seen.
+const AUDIT: &[&str] = &["User.Modify", "Sys.Audit"];
+
+pub(super) const ROWS: &[Row] = &[
+    (Verb::Get, "/access/acl", acl::list),
+    (Verb::Put, "/access/acl", acl::update),
+    (Verb::Get, "/access/domains", domains),
+    (Verb::Get, "/access/groups", groups::list),
+    (Verb::Post, "/access/groups", groups::create),
+    (Verb::Get, "/access/groups/{groupid}", groups::read),
+    (Verb::Put, "/access/groups/{groupid}", groups::update),
+    (Verb::Delete, "/access/groups/{groupid}", groups::delete),
+    (Verb::Put, "/access/password", password::change),
+    (Verb::Get, "/access/permissions", permissions::dump),
+    (Verb::Get, "/access/roles", roles::list),
+    (Verb::Get, "/access/roles/{roleid}", roles::read),
+    (Verb::Get, "/access/ticket", ticket::form),
+    (Verb::Post, "/access/ticket", ticket::create),
+    (Verb::Get, "/access/users", users::list),
+    (Verb::Post, "/access/users", users::create),
+    (Verb::Get, "/access/users/{userid}", users::read),
+    (Verb::Put, "/access/users/{userid}", users::update),
+    (Verb::Delete, "/access/users/{userid}", users::delete),
+    (Verb::Get, "/access/users/{userid}/token", tokens::list),
+    (Verb::Get, "/access/users/{userid}/token/{tokenid}", tokens::read),
+    (Verb::Post, "/access/users/{userid}/token/{tokenid}", tokens::create),
+    (Verb::Put, "/access/users/{userid}/token/{tokenid}", tokens::update),
+    (Verb::Delete, "/access/users/{userid}/token/{tokenid}", tokens::delete),
+];
+
+/// The two realms every installation has: id, type, comment.
+const REALMS: [(&str, &str, &str); 2] = [
+    ("pam", "pam", "Linux PAM standard authentication"),
+    ("pve", "pve", "Proxmox VE authentication server"),
+];
+
+fn domains(_: &mut Call<'_>) -> Outcome {
+    let realms = REALMS
+        .iter()
+        .map(|(realm, kind, comment)| json!({ "realm": realm, "type": kind, "comment": comment }));
+    Ok(json!(realms.collect::<Vec<_>>()).into())
+}
+
+/// The type of a user's realm, if it exists.
+fn realm_type(userid: &str) -> Option<&'static str> {
+    let (_, realm) = userid.rsplit_once('@')?;
+    REALMS.iter().find(|(id, _, _)| *id == realm).map(|(_, kind, _)| *kind)
+}
+
+/// The text of a failure inside a locked change of `user.cfg`: `create user failed: …`.
+fn failed(action: &str, why: &str) -> Failure {
+    Failure::die(format!("{action} failed: {why}"))
+}

@@ -1,0 +1,152 @@
+//! `/cluster`.
+
+use pve_schema::Verb;
+use serde_json::{Value, json};
+
+use super::nodes::figures;
+use super::{Call, Row};
+use crate::failure::{Failure, Outcome};
+use crate::object::{extend, set_some, take};
+use crate::state::Guest;
+
+pub(super) const ROWS: &[Row] = &[
+    (Verb::Get, "/cluster/nextid", next_id),
+    (Verb::Get, "/cluster/resources", resources),
+    (Verb::Get, "/cluster/status", status),
+];
+
+fn next_id(call: &mut Call<'_>) -> Outcome {
+    let Some(wanted) = call.text("vmid") else {
+        return Ok(json!(call.state.next_id().to_string()).into());
+    };
+    let taken = wanted.parse().is_ok_and(|vmid: u32| call.state.guests.contains_key(&vmid));
+    if taken {
+        return Err(Failure::parameter("vmid", &format!("VM {wanted} already exists")));
+    }
+    Ok(json!(wanted).into())
+}
+
+fn status(call: &mut Call<'_>) -> Outcome {
+    let state = &*call.state;
+    let mut entries = Vec::new();
+    if let Some(name) = &state.cluster {
+        entries.push(json!({
+            "type": "cluster",
+            "id": "cluster",
+            "name": name,
+            "nodes": state.nodes.len(),
+            "quorate": 1,
+            "version": state.nodes.len(),
+        }));
+    }
+    // A node without a cluster has node id 0.
+    let first_id = usize::from(state.cluster.is_some());
+    entries.extend(state.nodes.values().map(|node| {
+        json!({
+            "type": "node",
+            "id": format!("node/{}", node.name),
+            "name": node.name,
+            "nodeid": node.index + first_id,
+            "ip": node.ip,
+            "local": u8::from(node.name == state.local),
+            "online": 1,
+            "level": "",
+        })
+    }));
+    Ok(json!(entries).into())
+}
+
+fn resources(call: &mut Call<'_>) -> Outcome {
+    let wanted = call.text("type");
+    let wants = |kind: &str| wanted.as_deref().is_none_or(|wanted| wanted == kind);
+    let mut entries = Vec::new();
+    if wanted.is_none() {
+        pools(call, &mut entries);
+    }
+    if wants("vm") {
+        let guests = call.state.guests.values();
+        entries.extend(guests.filter_map(|guest| resource(call, guest)));
+    }
+    if wants("node") {
+        nodes(call, &mut entries);
+    }
+    if wants("storage") {
+        storages(call, &mut entries);
+    }
+    if wants("sdn") {
+        zones(call, &mut entries);
+    }
+    Ok(json!(entries).into())
+}
+
+fn pools(call: &Call<'_>, entries: &mut Vec<Value>) {
+    let names = call.state.accounts.config().pools.keys();
+    let seen = names.filter(|name| call.may(&format!("/pool/{name}"), &["Pool.Audit"]));
+    entries.extend(
+        seen.map(|name| json!({ "id": format!("/pool/{name}"), "type": "pool", "pool": name })),
+    );
+}
+
+fn resource(call: &Call<'_>, guest: &Guest) -> Option<Value> {
+    if !call.may(&format!("/vms/{}", guest.vmid), &["VM.Audit"]) {
+        return None;
+    }
+    let mut entry = guest.usage(call.now());
+    let cores = take(&mut entry, "cores");
+    extend(
+        &mut entry,
+        json!({
+            "id": format!("{}/{}", guest.kind_name(), guest.vmid),
+            "type": guest.kind_name(),
+            "vmid": guest.vmid,
+            "node": guest.node,
+            "maxcpu": cores,
+            "template": 0,
+        }),
+    );
+    set_some(&mut entry, "tags", guest.config.get("tags").cloned());
+    set_some(&mut entry, "pool", call.state.accounts.config().pool_of(u64::from(guest.vmid)));
+    Some(entry)
+}
+
+fn nodes(call: &Call<'_>, entries: &mut Vec<Value>) {
+    for node in call.state.nodes.values() {
+        let mut entry = json!({
+            "id": format!("node/{}", node.name),
+            "type": "node",
+            "node": node.name,
+            "status": node.status(),
+        });
+        if node.hardware.is_some() && call.may(&format!("/nodes/{}", node.name), &["Sys.Audit"]) {
+            extend(&mut entry, figures(call, node));
+            extend(&mut entry, json!({ "level": "", "cgroup-mode": 2 }));
+        }
+        entries.push(entry);
+    }
+}
+
+fn storages(call: &Call<'_>, entries: &mut Vec<Value>) {
+    let audit = ["Datastore.Audit", "Datastore.AllocateSpace"];
+    for storage in call.state.storages.values() {
+        if !call.may(&format!("/storage/{}", storage.id), &audit) {
+            continue;
+        }
+        entries.extend(call.state.nodes.keys().map(|node| storage.resource(node)));
+    }
+}
+
+/// The built-in zone that stands for bridges outside of SDN.
+fn zones(call: &Call<'_>, entries: &mut Vec<Value>) {
+    if !call.may("/sdn/zones/localnetwork", &["SDN.Audit"]) {
+        return;
+    }
+    entries.extend(call.state.nodes.keys().map(|node| {
+        json!({
+            "id": format!("sdn/{node}/localnetwork"),
+            "type": "sdn",
+            "sdn": "localnetwork",
+            "node": node,
+            "status": "ok",
+        })
+    }));
+}

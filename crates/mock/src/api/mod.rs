@@ -1,0 +1,98 @@
+//! The methods that are modelled, as one table. Everything else answers from the schema.
+
+mod access;
+mod cluster;
+mod guests;
+mod nodes;
+mod parameters;
+mod pools;
+mod storage;
+mod tasks;
+mod unmodelled;
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use pve_access::Keyring;
+use pve_schema::{Method, Params, PathMatch, Schema, Verb};
+use serde_json::Value;
+
+use crate::auth::Caller;
+use crate::failure::Outcome;
+use crate::format::index;
+use crate::shared::Shared;
+use crate::state::State;
+
+/// One checked call: the caller has the rights and the parameters are valid.
+pub(crate) struct Call<'a> {
+    pub(crate) state: &'a mut State,
+    pub(crate) shared: &'a Shared,
+    pub(crate) caller: &'a Caller,
+    pub(crate) method: &'a Method,
+    pub(crate) matched: &'a PathMatch<'a>,
+    pub(crate) parameters: Params,
+    /// Present for methods that sign tickets, unless no key could be made.
+    pub(crate) keys: Option<Arc<Keyring>>,
+}
+
+impl Call<'_> {
+    pub(crate) fn now(&self) -> Duration {
+        self.shared.clock.unix()
+    }
+}
+
+type Handler = fn(&mut Call<'_>) -> Outcome;
+/// Verb, path as the schema writes it, handler.
+type Row = (Verb, &'static str, Handler);
+
+const TABLES: [&[Row]; 8] = [
+    access::ROWS,
+    cluster::ROWS,
+    guests::ROWS,
+    nodes::ROWS,
+    pools::ROWS,
+    storage::ROWS,
+    tasks::ROWS,
+    &[(Verb::Get, "/version", nodes::api_version)],
+];
+
+static HANDLERS: LazyLock<HashMap<(Verb, &'static str), Handler>> = LazyLock::new(|| {
+    let rows = TABLES.iter().flat_map(|table| table.iter());
+    rows.map(|(verb, path, handler)| ((*verb, *path), *handler)).collect()
+});
+
+/// Runs the handler of the method.
+pub(crate) fn dispatch(mut call: Call<'_>) -> Outcome {
+    match HANDLERS.get(&(call.method.verb(), call.method.path())) {
+        Some(handler) => handler(&mut call),
+        None => unmodelled::answer(&mut call),
+    }
+}
+
+/// `GET /`, which the API document does not hold as a method.
+pub(crate) fn root_index(schema: &Schema) -> Value {
+    let roots = schema.find("/").into_iter().flat_map(|root| root.children());
+    index("subdir", roots)
+}
+
+/// Whether the method needs the ticket key, which may still be in the making.
+pub(crate) fn signs(method: &Method) -> bool {
+    method.verb() == Verb::Post && method.path() == "/access/ticket"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn every_row_is_a_method_of_the_schema_and_stands_once() {
+        let schema = Schema::v9();
+        for (verb, path, _) in TABLES.iter().flat_map(|table| table.iter()) {
+            let known =
+                schema.methods().any(|method| method.verb() == *verb && method.path() == *path);
+            assert!(known, "{verb} {path}");
+        }
+        let rows: usize = TABLES.iter().map(|table| table.len()).sum();
+        assert_eq!(rows, HANDLERS.len());
+    }
+}

@@ -1,0 +1,48 @@
+//! `/storage` and `/nodes/{node}/storage`.
+
+use pve_schema::Verb;
+use serde_json::json;
+
+use super::{Call, Row};
+use crate::failure::{Failure, Outcome};
+use crate::state::{Storage, sha1_hex};
+
+const SEEN_WITH: &[&str] = &["Datastore.Audit", "Datastore.AllocateSpace"];
+
+pub(super) const ROWS: &[Row] = &[
+    (Verb::Get, "/storage", definitions),
+    (Verb::Get, "/nodes/{node}/storage", on_node),
+    (Verb::Get, "/nodes/{node}/storage/{storage}/status", status),
+];
+
+fn definitions(call: &mut Call<'_>) -> Outcome {
+    let text: String =
+        call.state.storages.values().map(|one| format!("{}: {}\n", one.kind, one.id)).collect();
+    let digest = sha1_hex(text.as_bytes());
+    let wanted = call.text("type");
+    let storages = call.state.storages.values();
+    let seen = storages.filter(|one| call.may(&format!("/storage/{}", one.id), SEEN_WITH));
+    let typed = seen.filter(|one| wanted.as_ref().is_none_or(|kind| *kind == one.kind));
+    Ok(json!(typed.map(|one| one.definition(&digest)).collect::<Vec<_>>()).into())
+}
+
+fn on_node(call: &mut Call<'_>) -> Outcome {
+    call.node()?;
+    let content = call.text("content");
+    let only = call.text("storage");
+    let storages = call.state.storages.values();
+    let seen = storages.filter(|one| call.may(&format!("/storage/{}", one.id), SEEN_WITH));
+    let wanted = seen.filter(|one| {
+        let holds = |wanted: &String| one.content.split(',').any(|kind| kind == wanted);
+        only.as_ref().is_none_or(|id| *id == one.id) && content.as_ref().is_none_or(holds)
+    });
+    Ok(json!(wanted.map(Storage::status).collect::<Vec<_>>()).into())
+}
+
+fn status(call: &mut Call<'_>) -> Outcome {
+    call.node()?;
+    let id = call.required("storage");
+    let found = call.state.storages.get(&id);
+    let found = found.ok_or_else(|| Failure::die(format!("storage '{id}' does not exist")))?;
+    Ok(found.status().into())
+}

@@ -1,0 +1,32 @@
+//! A stateful Proxmox VE for development and tests that stock clients accept.
+//!
+//! One connection, one thread, one lock: a request is read line by line as pveproxy reads it
+//! ([`wire`]), authenticated before its body is looked at ([`auth`]), matched against the API
+//! schema, checked for rights and parameters in the genuine order ([`pipeline`]), answered by
+//! one handler from the table in [`api`], and wrapped in the envelope of its format
+//! ([`format`]). Methods that no handler models answer from the schema's description of their
+//! result, so that every path of the API exists.
+//!
+//! The clock is passed in and deliberate delays can be scaled to nothing, so a test can replay
+//! recorded exchanges in the second they were recorded.
+
+mod api;
+mod auth;
+mod error;
+mod failure;
+mod format;
+mod keys;
+mod limits;
+mod object;
+mod permission;
+mod pipeline;
+mod seed;
+mod server;
+mod shared;
+mod state;
+mod wire;
+
+pub use error::StartError;
+pub use seed::{GuestKind, GuestSeed, Hardware, NodeSeed, Seed, StorageSeed, Version};
+pub use server::Mock;
+pub use shared::{Api, Config};

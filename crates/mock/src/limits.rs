@@ -1,0 +1,31 @@
+//! Every bound of the mock in one place. Those marked PVE are the genuine server's own
+//! (`PVE::APIServer::AnyEvent`), because clients meet them there too.
+
+use std::time::Duration;
+
+/// PVE: the count of header lines, the empty last one included, at which the server falls silent.
+pub(crate) const HEADER_LINES: usize = 64;
+/// PVE: the sum of header line lengths at which the server falls silent.
+pub(crate) const HEADER_BYTES: usize = 8192;
+/// PVE: largest request body outside an upload; one byte more is `501 for data too large`.
+pub(crate) const BODY_BYTES: usize = 524_288;
+/// PVE: requests answered on one connection; the last one says `close`.
+pub(crate) const REQUESTS_PER_CONNECTION: u32 = 100;
+/// PVE: a connection without traffic is closed after this long, a silent one too.
+pub(crate) const IDLE: Duration = Duration::from_secs(5);
+/// PVE: every failed authentication answers this long after the request began.
+pub(crate) const AUTH_FAILURE_DELAY: Duration = Duration::from_secs(3);
+/// PVE: bodies longer than this are compressed when the client asks for it.
+pub(crate) const COMPRESS_ABOVE: usize = 1024;
+/// A request line longer than this can only be an attack; nothing is answered.
+pub(crate) const REQUEST_LINE_BYTES: usize = 8192;
+/// Open connections; further ones wait in the listen queue.
+pub(crate) const CONNECTIONS: usize = 4096;
+/// How long a TLS handshake may take.
+pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long open connections may finish their request when the mock stops.
+pub(crate) const DRAIN: Duration = Duration::from_secs(2);
+/// Parameters of one request; a body of this size can not name more in practice.
+pub(crate) const PARAMETERS: usize = 8192;
+/// Finished tasks kept for the task list, as pvestatd's `index` file keeps about 1000.
+pub(crate) const TASKS: usize = 1000;

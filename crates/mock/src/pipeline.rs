@@ -1,0 +1,288 @@
+//! One request, from its head to its answer, in the order of the genuine server:
+//! method → format → credentials → length → parameters → method of the API → rights →
+//! validation → handler → envelope.
+
+use pve_schema::{Method, Params, PathMatch, Verb};
+use serde_json::Value;
+
+use crate::api::{self, Call};
+use crate::auth::{self, Caller};
+use crate::failure::{Failure, Outcome};
+use crate::format::{Format, html_login_redirect};
+use crate::limits::BODY_BYTES;
+use crate::permission;
+use crate::shared::Shared;
+use crate::wire::{Head, JsonFault, Response, form, json_object, unescape};
+
+/// Where the API begins. Any path with this start belongs to it, `/api2x` too.
+const BASE: &str = "/api2";
+
+/// What becomes of a request after its head.
+pub(crate) enum Admission {
+    Refused(Response),
+    /// The genuine server stops reading here and closes when idle.
+    Silence,
+    /// The body of that many bytes is to be read.
+    Admitted {
+        caller: Caller,
+        body: usize,
+    },
+}
+
+/// Decides from the head alone.
+pub(crate) async fn admit(shared: &Shared, head: &Head) -> Admission {
+    let verb = match known_verb(&head.method) {
+        Ok(verb) => verb,
+        Err(response) => return Admission::Refused(response),
+    };
+    if let Some(encoding) = head.header("Transfer-Encoding") {
+        let message = if encoding.eq_ignore_ascii_case("chunked") {
+            "chunked transfer encoding not supported".to_owned()
+        } else {
+            format!("Unknown transfer encoding '{encoding}'")
+        };
+        return Admission::Refused(Response::error(501, &message));
+    }
+    let path = unescape(head.path_and_query().0);
+    let mut caller = Caller::Anonymous;
+    if path.starts_with(BASE) {
+        let Some((format, rest)) = split(&path) else {
+            return Admission::Refused(Response::error(501, "no such uri"));
+        };
+        caller = match auth::authenticate(shared, head, rest).await {
+            Ok(caller) => caller,
+            Err(_) if format == "html" => return Admission::Refused(html_login_redirect()),
+            Err(response) => return Admission::Refused(response),
+        };
+        if auth::is_upload(&head.method, rest) && length(head) != 0 && !is_multipart(head) {
+            return Admission::Silence;
+        }
+    }
+    match body_length(head, verb) {
+        Ok(body) => Admission::Admitted { caller, body },
+        Err(response) => Admission::Refused(response),
+    }
+}
+
+/// Answers an admitted request.
+pub(crate) async fn handle(shared: &Shared, head: &Head, caller: &Caller, body: &[u8]) -> Response {
+    let (path, query) = head.path_and_query();
+    let path = unescape(path);
+    if !path.starts_with(BASE) {
+        return Response::error(500, &format!("no such file '{path}'\n"));
+    }
+    let Some((format_name, rest)) = split(&path) else {
+        return Response::error(501, "no such uri");
+    };
+    let Some(format) = Format::named(format_name) else {
+        return Response::error(501, &format!("no such uri {rest}, {format_name}"));
+    };
+    let parameters = match parameters(head, query, body) {
+        Ok(parameters) => parameters,
+        Err(JsonFault(message)) => return Response::error(500, &message),
+    };
+    let Ok(verb) = known_verb(&head.method) else {
+        return Response::bare(501, "method not available");
+    };
+    if rest == "/" && verb == Verb::Get {
+        return format.render(rest, Ok(api::root_index(shared.schema()).into()));
+    }
+    let found =
+        shared.schema().find(rest).and_then(|matched| Some((matched.method(verb)?, matched)));
+    let Some((method, matched)) = found else {
+        return format.not_implemented(rest, &head.method);
+    };
+    let (outcome, relayed) = call(shared, caller, method, &matched, rest, parameters).await;
+    let delayed = matches!(&outcome, Err(failure) if failure.status() == 401);
+    Response { relayed, delayed, ..format.render(rest, outcome) }
+}
+
+/// Checks and runs one method. The second value tells whether the privileged daemon answered.
+async fn call(
+    shared: &Shared,
+    caller: &Caller,
+    method: &Method,
+    matched: &PathMatch<'_>,
+    path: &str,
+    mut parameters: Params,
+) -> (Outcome, bool) {
+    if let Err(failure) = merge_path(&mut parameters, matched) {
+        return (Err(failure), false);
+    }
+    if caller.is_token() && !method.allow_token() {
+        let reason = format!("URI '{path}' not available with API token, need proper ticket.\n");
+        return (Err(Failure::permission(&reason)), false);
+    }
+    if let Err(failure) = permission::check(&shared.state(), method, caller, &parameters) {
+        return (Err(failure), false);
+    }
+    let mut relayed = method.protected();
+    if let Some(name) = method.proxyto() {
+        match reach(shared, name, &parameters) {
+            Ok(remote) => relayed |= remote,
+            Err(failure) => return (Err(failure), relayed),
+        }
+    }
+    if let Err(errors) = method.check(&mut parameters) {
+        return (Err(Failure::parameters(errors)), relayed);
+    }
+    let keys = if api::signs(method) { shared.keys.signing().await } else { None };
+    let mut state = shared.state();
+    let call = Call { state: &mut state, shared, caller, method, matched, parameters, keys };
+    (api::dispatch(call), relayed)
+}
+
+/// Adds the path's variables; the same name with another value elsewhere is refused.
+fn merge_path(parameters: &mut Params, matched: &PathMatch<'_>) -> Result<(), Failure> {
+    for (name, value) in &matched.variables {
+        let value = Value::String(value.clone());
+        if parameters.get(*name).is_some_and(|given| *given != value) {
+            return Err(Failure::parameter(
+                name,
+                "duplicate parameter (already defined in URI) with conflicting values!",
+            ));
+        }
+        parameters.insert((*name).to_owned(), value);
+    }
+    Ok(())
+}
+
+/// Whether the node a method is forwarded to is another one; an unknown name does not resolve.
+fn reach(shared: &Shared, name: &str, parameters: &Params) -> Result<bool, Failure> {
+    let Some(node) = parameters.get(name).and_then(Value::as_str) else {
+        let text = format!("proxy parameter '{name}' does not exist");
+        return Err(Failure::parameter(name, &text));
+    };
+    let state = shared.state();
+    if node == "localhost" || node == state.local {
+        return Ok(false);
+    }
+    if state.nodes.contains_key(node) {
+        return Ok(true);
+    }
+    Err(Failure::die(format!(
+        "hostname lookup '{node}' failed - failed to get address info for: {node}: \
+         Name or service not known"
+    )))
+}
+
+/// `/api2/<format>/rest` with any number of slashes before the format; no rest is `/`.
+fn split(path: &str) -> Option<(&str, &str)> {
+    let after = path.strip_prefix(BASE)?;
+    let tail = after.trim_start_matches('/');
+    if tail.len() == after.len() {
+        return None;
+    }
+    let (format, rest) = match tail.find('/') {
+        Some(at) => tail.split_at(at),
+        None => (tail, "/"),
+    };
+    let mut bytes = format.bytes();
+    let named = bytes.next().is_some_and(|first| first.is_ascii_lowercase())
+        && format.len() > 1
+        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    named.then_some((format, rest))
+}
+
+fn known_verb(method: &str) -> Result<Verb, Response> {
+    match method {
+        "GET" => Ok(Verb::Get),
+        "POST" => Ok(Verb::Post),
+        "PUT" => Ok(Verb::Put),
+        "DELETE" => Ok(Verb::Delete),
+        other => Err(Response::bare(501, &format!("method '{other}' not available"))),
+    }
+}
+
+/// The body length that will be read, judged as the genuine server judges it.
+fn body_length(head: &Head, verb: Verb) -> Result<usize, Response> {
+    let length = length(head);
+    if length == 0 {
+        return Ok(0);
+    }
+    if !matches!(verb, Verb::Post | Verb::Put) {
+        let message = format!("Unexpected content for method '{}'", head.method);
+        return Err(Response::error(501, &message));
+    }
+    if length > i64::try_from(BODY_BYTES).unwrap_or(i64::MAX) {
+        return Err(Response::error(501, "for data too large"));
+    }
+    match content_type(head).as_deref() {
+        None | Some("application/x-www-form-urlencoded" | "application/json") => {
+            Ok(usize::try_from(length).unwrap_or(0))
+        }
+        Some(_) => {
+            let shown = head.header("Content-Type").unwrap_or_default();
+            Err(Response::error(506, &format!("upload 'Content-Type '{shown}' not implemented")))
+        }
+    }
+}
+
+/// `Content-Length` as Perl reads a number: a leading integer, otherwise 0. Negative lengths are
+/// bodies without a byte.
+fn length(head: &Head) -> i64 {
+    let text = head.header("Content-Length").unwrap_or_default();
+    let text = text.trim_start();
+    let digits = text.trim_start_matches('-');
+    let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    let value = digits.get(..end).and_then(|digits| digits.parse().ok()).unwrap_or(0);
+    if text.starts_with('-') { -i64::from(value != 0_i64) } else { value }
+}
+
+fn content_type(head: &Head) -> Option<String> {
+    let value = head.header("Content-Type")?;
+    let kind = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    (!kind.is_empty()).then_some(kind)
+}
+
+fn is_multipart(head: &Head) -> bool {
+    content_type(head).as_deref() == Some("multipart/form-data")
+}
+
+/// Body parameters, overlaid by those of the query; `_dc` only defeats caches.
+fn parameters(head: &Head, query: Option<&str>, body: &[u8]) -> Result<Params, JsonFault> {
+    let mut parameters = match (head.method.as_str(), content_type(head).as_deref()) {
+        ("PUT" | "POST", Some("application/json")) => json_object(body)?,
+        ("PUT" | "POST", _) => form(body),
+        _ => Params::new(),
+    };
+    parameters.extend(form(query.unwrap_or_default().as_bytes()));
+    parameters.remove("_dc");
+    Ok(parameters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_split_from_paths() {
+        assert_eq!(split("/api2/json/version"), Some(("json", "/version")));
+        assert_eq!(split("/api2//json"), Some(("json", "/")));
+        assert_eq!(split("/api2/json/"), Some(("json", "/")));
+        assert_eq!(split("/api2/"), None);
+        assert_eq!(split("/api2x/json"), None);
+        assert_eq!(split("/api2/j/version"), None);
+        assert_eq!(split("/api2/JSON/version"), None);
+    }
+
+    fn with(name: &str, value: &str) -> Head {
+        let headers = vec![(name.to_owned(), value.to_owned())];
+        Head { method: "PUT".into(), target: "/".into(), minor: 1, headers }
+    }
+
+    #[test]
+    fn lengths_are_read_as_perl_reads_them() {
+        for (text, value) in
+            [("12", 12), ("-1", -1), ("3, 5", 3), ("x", 0), ("", 0), (" 7", 7), ("-x", 0)]
+        {
+            assert_eq!(length(&with("Content-Length", text)), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn content_types_lose_their_parameters() {
+        let head = with("Content-Type", "Application/JSON; charset=utf-8");
+        assert_eq!(content_type(&head).as_deref(), Some("application/json"));
+    }
+}

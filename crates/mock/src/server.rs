@@ -1,0 +1,302 @@
+//! Listening, connections, and the end of both.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::error::StartError;
+use crate::limits::{CONNECTIONS, DRAIN, HANDSHAKE, REQUESTS_PER_CONNECTION};
+use crate::pipeline::{self, Admission};
+use crate::shared::{Config, Shared};
+use crate::wire::{Fault, Head, Parsed, Response, Wire, read_head};
+
+/// Bytes thrown away, at most, from a client that still sends while it is being refused.
+const LINGER_BYTES: usize = 1 << 20;
+const LINGER: Duration = Duration::from_millis(500);
+const READ_BYTES: usize = 16 * 1024;
+/// The first byte of a TLS handshake record (RFC 8446 section 5.1).
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// A running mock. Dropping it stops it.
+pub struct Mock {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Mock {
+    /// Serves `listener` from a thread of its own until the mock is dropped.
+    ///
+    /// # Errors
+    /// When the seed, the schema, the key or the certificate can not be used.
+    pub fn start(mut config: Config, listener: TcpListener) -> Result<Self, StartError> {
+        let tls = |identity| tls::Acceptor::new(identity, tls::Alpn::Http1);
+        let acceptor = config.identity.as_ref().map(tls).transpose();
+        let acceptor = acceptor.map_err(|error| StartError::Tls(error.to_string()))?;
+        config.idle = config.idle.max(Duration::from_millis(1));
+        let address = listener.local_addr()?;
+        listener.set_nonblocking(true)?;
+        let shared = Arc::new(Shared::new(config)?);
+        let (stop, stopped) = watch::channel(false);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let serving = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("mock".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                match tokio::net::TcpListener::from_std(listener) {
+                    Ok(listener) => serve(serving, listener, acceptor, stopped).await,
+                    Err(error) => tracing::error!(%error, "the mock's listener can not be used"),
+                }
+            });
+        })?;
+        Ok(Self { address, shared, stop, thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The sum of the delays it has put before failed authentications, before scaling: tells a
+    /// test with time scale 0 which requests a genuine server would have kept waiting.
+    #[must_use]
+    pub fn deliberate_delay(&self) -> Duration {
+        self.shared.deliberate_delay()
+    }
+}
+
+impl Drop for Mock {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the mock's thread has panicked");
+        }
+    }
+}
+
+async fn serve(
+    shared: Arc<Shared>,
+    listener: tokio::net::TcpListener,
+    acceptor: Option<tls::Acceptor>,
+    stopped: watch::Receiver<bool>,
+) {
+    let acceptor = acceptor.map(Arc::new);
+    let mut connections = JoinSet::new();
+    let mut stop = stopped.clone();
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+                Ok((stream, _)) => {
+                    let (shared, acceptor) = (Arc::clone(&shared), acceptor.clone());
+                    let stopped = stopped.clone();
+                    connections.spawn(async move { connect(&shared, acceptor, stream, stopped).await });
+                }
+                // Out of descriptors: the listen queue waits until a connection ends.
+                Err(error) => {
+                    tracing::warn!(%error, "accept");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if timeout(DRAIN, drained).await.is_err() {
+        connections.abort_all();
+    }
+}
+
+async fn connect(
+    shared: &Shared,
+    acceptor: Option<Arc<tls::Acceptor>>,
+    stream: TcpStream,
+    stopped: watch::Receiver<bool>,
+) {
+    let _ = stream.set_nodelay(true);
+    let Some(acceptor) = acceptor else {
+        return converse(shared, stream, stopped, false).await;
+    };
+    let mut first = [0; 1];
+    match timeout(shared.idle, stream.peek(&mut first)).await {
+        Ok(Ok(1)) if first == [TLS_HANDSHAKE] => {}
+        Ok(Ok(1)) => return converse(shared, stream, stopped, true).await,
+        _ => return,
+    }
+    if let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        converse(shared, stream, stopped, false).await;
+    }
+}
+
+/// Serves one connection; with `redirect` every request is sent to HTTPS.
+async fn converse<S>(shared: &Shared, stream: S, mut stopped: watch::Receiver<bool>, redirect: bool)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut connection =
+        Connection { stream, buffer: Vec::new(), remaining: REQUESTS_PER_CONNECTION };
+    loop {
+        let head = tokio::select! {
+            head = connection.head(shared) => head,
+            _ = stopped.wait_for(|stop| *stop) => None,
+        };
+        let Some(head) = head else { break };
+        connection.remaining = connection.remaining.saturating_sub(1);
+        let proceed = if redirect {
+            connection.redirect(shared, &head).await
+        } else {
+            connection.exchange(shared, &head).await
+        };
+        if proceed.is_none() {
+            break;
+        }
+    }
+    let _ = connection.stream.shutdown().await;
+}
+
+struct Connection<S> {
+    stream: S,
+    buffer: Vec<u8>,
+    remaining: u32,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// The next request's head; `None` ends the connection.
+    async fn head(&mut self, shared: &Shared) -> Option<Head> {
+        loop {
+            match read_head(&self.buffer) {
+                Parsed::Head { head, consumed } => {
+                    self.buffer.drain(..consumed);
+                    return Some(head);
+                }
+                Parsed::Incomplete => self.fill(shared).await?,
+                Parsed::Refused(fault) => {
+                    self.refuse(shared, &fault).await;
+                    return None;
+                }
+                Parsed::Silence => {
+                    while self.fill(shared).await.is_some() {
+                        self.buffer.clear();
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// One request and its answer; `None` when the connection ends after it.
+    async fn exchange(&mut self, shared: &Shared, head: &Head) -> Option<()> {
+        let wire = self.wire(shared, head);
+        let response = match pipeline::admit(shared, head).await {
+            Admission::Refused(response) => {
+                self.send(shared, wire, response).await?;
+                return Some(());
+            }
+            Admission::Silence => {
+                while self.fill(shared).await.is_some() {
+                    self.buffer.clear();
+                }
+                return None;
+            }
+            Admission::Admitted { caller, body } => {
+                while self.buffer.len() < body {
+                    self.fill(shared).await?;
+                }
+                let body: Vec<u8> = self.buffer.drain(..body).collect();
+                pipeline::handle(shared, head, &caller, &body).await
+            }
+        };
+        self.send(shared, wire, response).await
+    }
+
+    /// What a clear-text request on the TLS port gets; without a host there is nowhere to send it.
+    async fn redirect(&mut self, shared: &Shared, head: &Head) -> Option<()> {
+        let host = head.header("Host")?;
+        let (status, reason) = if head.method == "GET" {
+            (301, "Moved Permanently")
+        } else {
+            (308, "Permanent Redirect")
+        };
+        let location = Some(format!("https://{host}{}", head.target));
+        let response = Response { location, ..Response::error(status, reason) };
+        let wire = self.wire(shared, head);
+        self.send(shared, wire, response).await;
+        None
+    }
+
+    async fn refuse(&mut self, shared: &Shared, fault: &Fault) {
+        let wire = Wire {
+            proto: fault.proto,
+            keep_alive: false,
+            gzip: false,
+            deflate: false,
+            now: shared.clock.unix_secs(),
+        };
+        self.send(shared, wire, Response::error(fault.status, &fault.message)).await;
+    }
+
+    async fn send(&mut self, shared: &Shared, wire: Wire, response: Response) -> Option<()> {
+        if response.delayed {
+            shared.delay(crate::limits::AUTH_FAILURE_DELAY).await;
+        }
+        // The clock is read after the delay, as the genuine `Date` is.
+        let wire = Wire { now: shared.clock.unix_secs(), ..wire };
+        let bytes = response.encode(wire);
+        self.stream.write_all(&bytes).await.ok()?;
+        self.stream.flush().await.ok()?;
+        if wire.keep_alive && !response.closes() {
+            return Some(());
+        }
+        self.linger().await;
+        None
+    }
+
+    /// Ends the own half and lets the client read the answer: closing while it still sends
+    /// would make its system throw the answer away.
+    async fn linger(&mut self) {
+        let _ = self.stream.shutdown().await;
+        let discard = async {
+            let mut waste = [0; 4096];
+            let mut read = 0;
+            while let Ok(count @ 1..) = self.stream.read(&mut waste).await {
+                read += count;
+                if read > LINGER_BYTES {
+                    break;
+                }
+            }
+        };
+        let _ = timeout(LINGER, discard).await;
+    }
+
+    fn wire(&self, shared: &Shared, head: &Head) -> Wire {
+        let connection = head.header("Connection").unwrap_or_default().to_ascii_lowercase();
+        let encodings = head.header("Accept-Encoding").unwrap_or_default();
+        let wanted =
+            if connection.is_empty() { head.minor > 0 } else { !connection.contains("close") };
+        Wire {
+            proto: head.proto(),
+            keep_alive: wanted && self.remaining > 0,
+            gzip: encodings.contains("gzip"),
+            deflate: encodings.contains("deflate"),
+            now: shared.clock.unix_secs(),
+        }
+    }
+
+    /// Reads more; `None` at the end of the stream, on an error, or when idle for too long.
+    async fn fill(&mut self, shared: &Shared) -> Option<()> {
+        self.buffer.reserve(READ_BYTES);
+        let read = timeout(shared.idle, self.stream.read_buf(&mut self.buffer)).await;
+        matches!(read, Ok(Ok(1..))).then_some(())
+    }
+}

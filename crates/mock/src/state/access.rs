@@ -1,0 +1,223 @@
+//! Users and their rights, with the secrets that `user.cfg` does not hold.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use aws_lc_rs::{digest, rand};
+use pve_access::token::ApiToken;
+use pve_access::user_cfg::{Token, UserConfig};
+use pve_access::{Access, Capabilities, Permissions, Privileges, Release, Subject, roles};
+use secrets::SecretString;
+
+use crate::error::StartError;
+use crate::failure::Failure;
+
+#[derive(Debug)]
+pub(crate) struct Accounts {
+    access: Access,
+    passwords: BTreeMap<String, SecretString>,
+    tokens: BTreeMap<String, SecretString>,
+}
+
+impl Accounts {
+    pub(crate) fn new(
+        user_cfg: &str,
+        release: Release,
+        passwords: Vec<(String, SecretString)>,
+        tokens: Vec<(String, SecretString)>,
+    ) -> Result<Self, StartError> {
+        let parsed = Access::parse(release, user_cfg);
+        let (access, warnings) = parsed.map_err(|error| StartError::UserCfg(error.to_string()))?;
+        if let Some(warning) = warnings.first() {
+            return Err(StartError::UserCfg(warning.to_string()));
+        }
+        Ok(Self {
+            access,
+            passwords: passwords.into_iter().collect(),
+            tokens: tokens.into_iter().collect(),
+        })
+    }
+
+    pub(crate) fn config(&self) -> &UserConfig {
+        self.access.config()
+    }
+
+    /// Changes the configuration; a failing change leaves it as it was.
+    pub(crate) fn change<T>(
+        &mut self,
+        change: impl FnOnce(&mut UserConfig) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut config = self.access.config().clone();
+        let value = change(&mut config)?;
+        self.access.edit(|current| *current = config);
+        Ok(value)
+    }
+
+    /// Whether a user or token exists, is enabled and has not expired.
+    pub(crate) fn is_active(&self, subject: &Subject, now: u64) -> bool {
+        self.access.check_account(subject, now).is_ok()
+    }
+
+    pub(crate) fn exists(&self, user: &str) -> bool {
+        self.config().users.contains_key(user)
+    }
+
+    pub(crate) fn groups_of(&self, user: &str) -> Vec<String> {
+        self.config().groups_of(user).map(str::to_owned).collect()
+    }
+
+    pub(crate) fn privileges(&self, subject: &Subject, path: &str) -> Privileges {
+        self.permissions(subject, path).held
+    }
+
+    pub(crate) fn permissions(&self, subject: &Subject, path: &str) -> Permissions {
+        self.access.permissions(subject, path)
+    }
+
+    pub(crate) fn effective(&self, subject: &Subject) -> BTreeMap<String, Permissions> {
+        self.access.effective(subject)
+    }
+
+    pub(crate) fn capabilities(&self, subject: &Subject) -> Capabilities {
+        self.access.capabilities(subject)
+    }
+
+    /// Name, privileges, and whether the role is predefined.
+    pub(crate) fn roles(&self) -> Vec<(&str, Privileges, bool)> {
+        let roles = self.access.all_roles().into_iter();
+        roles.map(|(name, held)| (name, held, roles::is_predefined(name))).collect()
+    }
+
+    pub(crate) fn password_matches(&self, user: &str, given: &str) -> bool {
+        self.passwords.get(user).is_some_and(|known| known.same_as(given))
+    }
+
+    pub(crate) fn set_password(&mut self, user: &str, password: String) {
+        self.passwords.insert(user.to_owned(), SecretString::new(password));
+    }
+
+    pub(crate) fn token_matches(&self, presented: &ApiToken) -> bool {
+        let known = self.tokens.get(&presented.id().to_string());
+        known.is_some_and(|known| presented.matches(known))
+    }
+
+    /// Writes a token's settings and, when it is new, its secret.
+    pub(crate) fn set_token(
+        &mut self,
+        user: &str,
+        name: &str,
+        token: Token,
+        secret: Option<String>,
+    ) {
+        self.access.edit(|config| {
+            if let Some(user) = config.users.get_mut(user) {
+                user.tokens.insert(name.to_owned(), token);
+            }
+        });
+        if let Some(secret) = secret {
+            self.tokens.insert(format!("{user}!{name}"), SecretString::new(secret));
+        }
+    }
+
+    pub(crate) fn delete_token(&mut self, user: &str, name: &str) {
+        let id = format!("{user}!{name}");
+        self.tokens.remove(&id);
+        self.access.edit(|config| {
+            if let Some(user) = config.users.get_mut(user) {
+                user.tokens.remove(name);
+            }
+            config.acl.values_mut().for_each(|acl| {
+                acl.tokens.remove(&id);
+            });
+        });
+    }
+
+    /// Removes a user with everything that names it.
+    pub(crate) fn delete_user(&mut self, user: &str) {
+        self.passwords.remove(user);
+        let is_theirs = |id: &str| id.strip_prefix(user).is_some_and(|rest| rest.starts_with('!'));
+        self.tokens.retain(|id, _| !is_theirs(id));
+        self.access.edit(|config| {
+            config.users.remove(user);
+            config.groups.values_mut().for_each(|group| {
+                group.users.remove(user);
+            });
+            config.acl.values_mut().for_each(|acl| {
+                acl.users.remove(user);
+                acl.tokens.retain(|id, _| !is_theirs(id));
+            });
+        });
+    }
+}
+
+/// SHA-1 in hex: what PVE calls a digest. It finds changed files; it protects nothing.
+pub(crate) fn sha1_hex(bytes: &[u8]) -> String {
+    let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes);
+    digest.as_ref().iter().fold(String::with_capacity(40), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A random UUID (RFC 9562 version 4), the form of token secrets.
+pub(crate) fn random_uuid() -> String {
+    let mut bytes = [0; 16];
+    if rand::fill(&mut bytes).is_err() {
+        // Without randomness no secret may be handed out; an id that never verifies is one.
+        return String::new();
+    }
+    bytes[6] = bytes[6] & 0x0F | 0x40;
+    bytes[8] = bytes[8] & 0x3F | 0x80;
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut parts = [8, 4, 4, 4, 12].iter().scan(0, |at, length| {
+        let part = hex.get(*at..*at + length);
+        *at += length;
+        part
+    });
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + "-" + part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uuids_have_the_form_of_version_4() {
+        let uuid = random_uuid();
+        assert_eq!(uuid.len(), 36);
+        assert_eq!(uuid.as_bytes()[14], b'4');
+        assert!(b"89ab".contains(&uuid.as_bytes()[19]), "{uuid}");
+        assert_ne!(uuid, random_uuid());
+    }
+
+    #[test]
+    fn digests_are_the_genuine_ones() {
+        // The digest of an empty file, as genuine servers show it.
+        assert_eq!(sha1_hex(b""), "da39a3ee5e6b4b0d3255bfef95601890afd80709");
+    }
+
+    #[test]
+    fn a_deleted_user_leaves_nothing() {
+        let text = "user:a@pve:1:0:::::\ntoken:a@pve!ci:0:1::\nuser:ab@pve:1:0:::::\n\
+                    group:g:a@pve:\nacl:1:/:a@pve,a@pve!ci:PVEAuditor:\n";
+        let token = vec![("a@pve!ci".to_owned(), SecretString::from("s"))];
+        let mut accounts = Accounts::new(text, Release::V9, Vec::new(), token).unwrap();
+        accounts.delete_user("a@pve");
+        assert!(!accounts.exists("a@pve") && accounts.exists("ab@pve"));
+        assert!(accounts.groups_of("a@pve").is_empty());
+        assert!(accounts.tokens.is_empty());
+        let acl = accounts.config().acl.values().next();
+        assert!(acl.is_none_or(|acl| acl.users.is_empty() && acl.tokens.is_empty()));
+    }
+
+    #[test]
+    fn a_failed_change_changes_nothing() {
+        let mut accounts = Accounts::new("", Release::V9, Vec::new(), Vec::new()).unwrap();
+        let failed: Result<(), Failure> = accounts.change(|config| {
+            config.users.clear();
+            Err(Failure::die("no"))
+        });
+        assert!(failed.is_err() && accounts.exists("root@pam"));
+    }
+}

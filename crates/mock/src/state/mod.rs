@@ -1,0 +1,86 @@
+//! What the cluster holds, and how it changes.
+
+mod access;
+mod guest;
+mod node;
+mod storage;
+mod tasks;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub(crate) use access::{Accounts, random_uuid, sha1_hex};
+pub(crate) use guest::Guest;
+pub(crate) use node::Node;
+pub(crate) use storage::Storage;
+pub(crate) use tasks::{Effect, Spawn, Task, TaskKind, Tasks};
+
+use crate::error::StartError;
+use crate::seed::{Seed, Version};
+
+/// The whole cluster. One lock guards it; no handler waits while holding that.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) version: Version,
+    pub(crate) cluster: Option<String>,
+    /// The node that answers; the others answer through it.
+    pub(crate) local: String,
+    pub(crate) nodes: BTreeMap<String, Node>,
+    pub(crate) guests: BTreeMap<u32, Guest>,
+    pub(crate) storages: BTreeMap<String, Storage>,
+    pub(crate) accounts: Accounts,
+    pub(crate) tasks: Tasks,
+}
+
+impl State {
+    /// Builds the cluster; `started` is the time since 1970, `fingerprint` that of the mock's
+    /// certificate.
+    pub(crate) fn new(
+        seed: Seed,
+        release: pve_access::Release,
+        started: Duration,
+        fingerprint: Option<&str>,
+    ) -> Result<Self, StartError> {
+        let local = seed.nodes.first().map(|node| node.name.clone()).ok_or(StartError::NoNode)?;
+        let accounts = Accounts::new(&seed.user_cfg, release, seed.passwords, seed.tokens)?;
+        let nodes = seed.nodes.into_iter().enumerate();
+        let nodes =
+            nodes.map(|(at, node)| (node.name.clone(), Node::new(node, at, started, fingerprint)));
+        let guests = seed.guests.into_iter().map(|guest| (guest.vmid, Guest::new(guest, started)));
+        let storages = seed.storages.into_iter().map(|one| (one.id.clone(), Storage::new(one)));
+        Ok(Self {
+            version: seed.version,
+            cluster: seed.cluster,
+            local,
+            nodes: nodes.collect(),
+            guests: guests.collect(),
+            storages: storages.collect(),
+            accounts,
+            tasks: Tasks::default(),
+        })
+    }
+
+    /// Applies the effects of tasks that have ended by `now`. Runs before every call, so that
+    /// no answer shows a finished task beside an unchanged guest.
+    pub(crate) fn settle(&mut self, now: Duration) {
+        for (effect, at) in self.tasks.ended(now) {
+            if let Effect::Power { vmid, running } = effect
+                && let Some(guest) = self.guests.get_mut(&vmid)
+            {
+                guest.set_running(running, at);
+            }
+        }
+    }
+
+    /// The lowest free guest id from 100 on.
+    pub(crate) fn next_id(&self) -> u32 {
+        let mut free = 100;
+        for &vmid in self.guests.range(100..).map(|(vmid, _)| vmid) {
+            if vmid != free {
+                break;
+            }
+            free += 1;
+        }
+        free
+    }
+}

@@ -1,0 +1,69 @@
+//! A node and what it reports of itself.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::seed::{Hardware, NodeSeed};
+
+/// Seconds a node has been up when the mock starts.
+const UPTIME_AT_START: u64 = 86_400;
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) name: String,
+    pub(crate) ip: String,
+    /// Position in the seed; node ids count from 1 in a cluster.
+    pub(crate) index: usize,
+    pub(crate) ssl_fingerprint: Option<String>,
+    pub(crate) hardware: Option<Hardware>,
+    booted: u64,
+}
+
+impl Node {
+    pub(crate) fn new(
+        seed: NodeSeed,
+        index: usize,
+        started: Duration,
+        fingerprint: Option<&str>,
+    ) -> Self {
+        Self {
+            name: seed.name,
+            ip: seed.ip,
+            index,
+            ssl_fingerprint: seed.ssl_fingerprint.or_else(|| fingerprint.map(str::to_owned)),
+            hardware: seed.hardware,
+            booted: started.as_secs().saturating_sub(UPTIME_AT_START),
+        }
+    }
+
+    /// `online` once the status daemon has reported.
+    pub(crate) fn status(&self) -> &'static str {
+        if self.hardware.is_some() { "online" } else { "unknown" }
+    }
+
+    pub(crate) fn uptime(&self, now: Duration) -> u64 {
+        now.as_secs().saturating_sub(self.booted)
+    }
+
+    /// The members that a node has in `nodes` and in `cluster/resources` once it has reported.
+    pub(crate) fn usage(&self, now: Duration, guests_memory: u64) -> Value {
+        let Some(hardware) = &self.hardware else { return json!({}) };
+        json!({
+            "cpu": 0.03 + 0.01 * f64::from(u32::try_from(self.index).unwrap_or(0)),
+            "maxcpu": hardware.cpus,
+            "mem": self.memory_used(guests_memory),
+            "maxmem": hardware.memory,
+            "disk": hardware.disk / 10,
+            "maxdisk": hardware.disk,
+            "uptime": self.uptime(now),
+        })
+    }
+
+    /// Bytes of memory in use: a base for the host plus what running guests hold.
+    pub(crate) fn memory_used(&self, guests_memory: u64) -> u64 {
+        self.hardware
+            .as_ref()
+            .map_or(0, |hardware| (hardware.memory / 16 + guests_memory).min(hardware.memory))
+    }
+}

@@ -1,0 +1,226 @@
+//! Tasks: what a call leaves running after it has answered.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::limits::TASKS;
+
+/// A kind of task with the time it takes on a genuine node, roughly, and its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TaskKind {
+    /// The word in the UPID.
+    pub(crate) name: &'static str,
+    pub(crate) takes: Duration,
+}
+
+/// What changes when a task ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    Nothing,
+    Power { vmid: u32, running: bool },
+}
+
+#[derive(Debug)]
+pub(crate) struct Task {
+    pub(crate) upid: String,
+    pub(crate) node: String,
+    kind: &'static str,
+    id: String,
+    user: String,
+    pid: u32,
+    pstart: u32,
+    started: Duration,
+    ends: Duration,
+    effect: Option<Effect>,
+    /// `OK` or the error text.
+    exit: String,
+    pub(crate) log: Vec<String>,
+}
+
+/// Newest first; bounded, the oldest finished one goes first.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks {
+    list: VecDeque<Task>,
+    spawned: u32,
+}
+
+/// What a new task is told.
+pub(crate) struct Spawn<'a> {
+    pub(crate) node: &'a str,
+    pub(crate) kind: TaskKind,
+    /// Guest id or other subject, may be empty.
+    pub(crate) id: &'a str,
+    pub(crate) user: &'a str,
+    pub(crate) effect: Effect,
+    /// `Err` makes the task fail with that text.
+    pub(crate) exit: Result<(), String>,
+}
+
+impl Tasks {
+    /// Starts a task at `now`; `scale` stretches the time it takes, 0 ends it at once.
+    /// Returns its UPID: `UPID:node:pid:pstart:starttime:type:id:user:`, numbers in hex.
+    pub(crate) fn spawn(&mut self, now: Duration, scale: f64, spawn: Spawn<'_>) -> String {
+        self.spawned = self.spawned.wrapping_add(1);
+        let pid = 1000 + self.spawned % 0x3F_0000;
+        let seconds = u32::try_from(now.as_secs() & 0xFFFF_FFFF).unwrap_or(0);
+        let pstart = seconds.wrapping_mul(100).wrapping_add(self.spawned);
+        let Spawn { node, kind, id, user, effect, exit } = spawn;
+        let name = kind.name;
+        let upid = format!("UPID:{node}:{pid:08X}:{pstart:08X}:{seconds:08X}:{name}:{id}:{user}:");
+        let (exit, last_line) = match exit {
+            Ok(()) => ("OK".to_owned(), "TASK OK".to_owned()),
+            Err(text) => (text.clone(), format!("TASK ERROR: {text}")),
+        };
+        self.list.push_front(Task {
+            upid: upid.clone(),
+            node: node.to_owned(),
+            kind: name,
+            id: id.to_owned(),
+            user: user.to_owned(),
+            pid,
+            pstart,
+            started: now,
+            ends: now + kind.takes.mul_f64(scale),
+            effect: Some(if exit == "OK" { effect } else { Effect::Nothing }),
+            exit,
+            log: vec![last_line],
+        });
+        if self.list.len() > TASKS {
+            self.list.pop_back();
+        }
+        upid
+    }
+
+    pub(crate) fn find(&self, upid: &str) -> Option<&Task> {
+        self.list.iter().find(|task| task.upid == upid)
+    }
+
+    /// Newest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Task> {
+        self.list.iter()
+    }
+
+    /// Takes the effects of the tasks that have ended by `now`, in the order they ended.
+    pub(crate) fn ended(&mut self, now: Duration) -> Vec<(Effect, Duration)> {
+        let due = self.list.iter_mut().filter(|task| task.ends <= now);
+        let mut effects: Vec<_> =
+            due.filter_map(|task| Some((task.effect.take()?, task.ends))).collect();
+        effects.sort_by_key(|(_, ends)| *ends);
+        effects
+    }
+
+    /// Ends a running task as `DELETE tasks/{upid}` does; its effect does not happen.
+    pub(crate) fn stop(&mut self, upid: &str, now: Duration) {
+        let running = self.list.iter_mut().find(|task| task.upid == upid && task.ends > now);
+        if let Some(task) = running {
+            task.ends = now;
+            task.effect = None;
+            task.exit = "interrupted by signal".to_owned();
+            task.log = vec!["TASK ERROR: interrupted by signal".to_owned()];
+        }
+    }
+}
+
+impl Task {
+    pub(crate) fn is_running(&self, now: Duration) -> bool {
+        self.ends > now
+    }
+
+    pub(crate) fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// `tasks/{upid}/status`.
+    pub(crate) fn status(&self, now: Duration) -> Value {
+        let mut status = self.facts();
+        if let Value::Object(status) = &mut status {
+            status.insert("pstart".to_owned(), json!(self.pstart));
+            if self.is_running(now) {
+                status.insert("status".to_owned(), json!("running"));
+            } else {
+                status.insert("status".to_owned(), json!("stopped"));
+                status.insert("exitstatus".to_owned(), json!(self.exit));
+            }
+        }
+        status
+    }
+
+    /// One entry of a task list.
+    pub(crate) fn entry(&self, now: Duration) -> Value {
+        let mut entry = self.facts();
+        if let Value::Object(entry) = &mut entry {
+            entry.insert("pstart".to_owned(), json!(self.pstart));
+            if !self.is_running(now) {
+                entry.insert("endtime".to_owned(), json!(self.ends.as_secs()));
+                entry.insert("status".to_owned(), json!(self.exit));
+            }
+        }
+        entry
+    }
+
+    fn facts(&self) -> Value {
+        json!({
+            "upid": self.upid,
+            "node": self.node,
+            "pid": self.pid,
+            "starttime": self.started.as_secs(),
+            "type": self.kind,
+            "id": self.id,
+            "user": self.user,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: TaskKind = TaskKind { name: "qmstart", takes: Duration::from_secs(2) };
+
+    fn spawn(tasks: &mut Tasks, now: u64, scale: f64) -> String {
+        let effect = Effect::Power { vmid: 100, running: true };
+        let spawn =
+            Spawn { node: "pve1", kind: START, id: "100", user: "root@pam", effect, exit: Ok(()) };
+        tasks.spawn(Duration::from_secs(now), scale, spawn)
+    }
+
+    #[test]
+    fn a_task_has_its_effect_once_and_when_it_ends() {
+        let mut tasks = Tasks::default();
+        let upid = spawn(&mut tasks, 10, 1.0);
+        assert!(tasks.find(&upid).unwrap().is_running(Duration::from_secs(11)));
+        assert_eq!(tasks.ended(Duration::from_secs(11)), []);
+        let effect = Effect::Power { vmid: 100, running: true };
+        assert_eq!(tasks.ended(Duration::from_secs(12)), [(effect, Duration::from_secs(12))]);
+        assert_eq!(tasks.ended(Duration::from_secs(13)), []);
+        assert_eq!(tasks.find(&upid).unwrap().status(Duration::from_secs(12))["exitstatus"], "OK");
+    }
+
+    #[test]
+    fn scale_zero_ends_at_once() {
+        let mut tasks = Tasks::default();
+        spawn(&mut tasks, 10, 0.0);
+        assert_eq!(tasks.ended(Duration::from_secs(10)).len(), 1);
+    }
+
+    #[test]
+    fn a_stopped_task_changes_nothing() {
+        let mut tasks = Tasks::default();
+        let upid = spawn(&mut tasks, 10, 1.0);
+        tasks.stop(&upid, Duration::from_secs(11));
+        assert_eq!(tasks.ended(Duration::from_secs(99)), []);
+        let status = tasks.find(&upid).unwrap().status(Duration::from_secs(12));
+        assert_eq!(status["exitstatus"], "interrupted by signal");
+    }
+
+    #[test]
+    fn ids_differ_and_the_list_is_bounded() {
+        let mut tasks = Tasks::default();
+        let ids: std::collections::BTreeSet<String> =
+            (0..TASKS + 10).map(|_| spawn(&mut tasks, 10, 1.0)).collect();
+        assert_eq!(ids.len(), TASKS + 10);
+        assert_eq!(tasks.iter().count(), TASKS);
+    }
+}
