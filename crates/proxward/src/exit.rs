@@ -1,0 +1,79 @@
+//! How the program ends: the exit codes scripts rely on, and one line of text.
+
+use std::fmt::Display;
+use std::panic::PanicHookInfo;
+use std::process::ExitCode;
+
+use anyhow::Error;
+
+use crate::output;
+
+/// The contract's exit codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// It ran and the answer is no.
+    No = 1,
+    /// Usage or configuration.
+    Usage = 2,
+    /// Authentication or permission.
+    Denied = 3,
+    /// Unreachable or timed out.
+    Unreachable = 4,
+    /// The API answered an error.
+    Api = 6,
+    /// A bug.
+    Bug = 70,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command ends without having done its work.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    exit: Exit,
+    error: Error,
+}
+
+impl Stop {
+    pub(crate) fn new(exit: Exit, error: impl Into<Error>) -> Self {
+        Self { exit, error: error.into() }
+    }
+
+    pub(crate) fn usage(error: impl Into<Error>) -> Self {
+        Self::new(Exit::Usage, error)
+    }
+
+    /// Usage with a text of our own.
+    pub(crate) fn say(exit: Exit, text: impl Display) -> Self {
+        Self::new(exit, Error::msg(text.to_string()))
+    }
+
+    /// Says why, in one line, and gives the code.
+    pub(crate) fn report(self) -> ExitCode {
+        // The libraries' errors hold their cause in their own line, so the chain would repeat it.
+        let text = self.error.to_string();
+        let line: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        output::note(&format!("proxward: {}", secrets::mask::text(&line.join(" "))));
+        self.exit.into()
+    }
+}
+
+/// A refused file operation is a question of permission, everything else of configuration.
+pub(crate) fn file_fault(path: &std::path::Path, error: &std::io::Error) -> Stop {
+    let exit = match error.kind() {
+        std::io::ErrorKind::PermissionDenied => Exit::Denied,
+        _ => Exit::Usage,
+    };
+    Stop::say(exit, format!("{}: {error}", path.display()))
+}
+
+/// One line instead of a backtrace: the place is what a report needs.
+pub(crate) fn report_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map_or_else(String::new, |at| format!(" at {at}"));
+    output::note(&format!("proxward: internal error{place}; please report this as a bug"));
+}

@@ -1,0 +1,57 @@
+//! `proxward gate`.
+
+use ::gate::{Listeners, StartError, start};
+use settings::Document;
+use telemetry::Clock;
+use telemetry::metrics::Registry;
+
+use crate::cli::Gate;
+use crate::exit::{Exit, Stop};
+use crate::mock::bind_exit;
+use crate::output::note;
+use crate::{audit, config, signals};
+
+/// Starts the gate and ends it on a signal, after its connections have drained.
+pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {
+    let clock = Clock::system();
+    audit::start_log(&arguments.log, &clock)?;
+    let document = document(arguments)?;
+    let config = config::gate(&document)?;
+    let listeners = Listeners::bind(&config.listen).map_err(start_fault)?;
+    let running = start(config, listeners, clock, &Registry::new()).map_err(start_fault)?;
+    for address in running.local_addrs() {
+        note(&format!("gate: ready on https://{address}"));
+    }
+    signals::wait_for_end()?;
+    let stopped = running.shutdown();
+    match stopped.failed {
+        0 => Ok(()),
+        failed => Err(Stop::say(Exit::Bug, format!("{failed} workers of the gate have failed"))),
+    }
+}
+
+/// Files and environment, then the flags.
+fn document(arguments: &Gate) -> Result<Document, Stop> {
+    let layers = config::layers(arguments.config.as_deref());
+    let layers = layers.flag("gate.listen", "--listen", arguments.listen.iter().cloned());
+    let single = [
+        ("gate.upstream", "--upstream", &arguments.upstream),
+        ("gate.upstream_fingerprint", "--upstream-fingerprint", &arguments.upstream_fingerprint),
+        ("gate.upstream_ca", "--upstream-ca", &arguments.upstream_ca),
+        ("gate.cert", "--cert", &arguments.cert),
+        ("gate.key", "--key", &arguments.key),
+    ];
+    let layers = single
+        .into_iter()
+        .fold(layers, |layers, (key, flag, value)| layers.flag(key, flag, value.iter().cloned()));
+    layers.load().map_err(Stop::usage)
+}
+
+/// Why the gate did not start, with the exit code of its cause.
+pub(crate) fn start_fault(error: StartError) -> Stop {
+    let exit = match &error {
+        StartError::Bind { source, .. } => bind_exit(source),
+        _ => Exit::Usage,
+    };
+    Stop::new(exit, error)
+}

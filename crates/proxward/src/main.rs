@@ -1,0 +1,48 @@
+//! The program: reads what was typed, wires the engines together, shows what they answer.
+
+mod api;
+mod audit;
+mod cli;
+mod config;
+mod demo;
+mod exit;
+mod gate;
+mod manual;
+mod mock;
+mod output;
+mod place;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+use crate::exit::{Exit, Stop};
+
+/// Credentials that may come in the environment. They are taken out of it before anything else.
+const CREDENTIALS: [&str; 2] = ["PROXWARD_PASSWORD", "PROXWARD_TOKEN"];
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(exit::report_panic));
+    match std::panic::catch_unwind(run) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(stop)) => stop.report(),
+        Err(_) => Exit::Bug.into(),
+    }
+}
+
+fn run() -> Result<(), Stop> {
+    let environment = secrets::environ::take(&CREDENTIALS).map_err(Stop::usage)?;
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Mock(arguments) => mock::run(&arguments),
+        Command::Gate(arguments) => gate::run(&arguments),
+        Command::Api(arguments) => api::run(&arguments, environment),
+        Command::Log(arguments) => audit::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
+        Command::Completions(arguments) => manual::completions(&arguments),
+        Command::Man(arguments) => manual::pages(&arguments),
+    }
+}

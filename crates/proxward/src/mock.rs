@@ -1,0 +1,148 @@
+//! `proxward mock`.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use ::mock::{Api, Config, Mock as Server, Seed};
+use secrets::SecretString;
+use serde_json::json;
+use telemetry::Clock;
+use tls::{Authority, Identity};
+
+use crate::cli::{Format, Mock, MockSeed};
+use crate::exit::{Exit, Stop};
+use crate::output::result;
+use crate::place::{Place, read_secret, read_text};
+use crate::{audit, signals};
+
+const USER: &str = "root@pam";
+/// Name of the token that is made for every run.
+const TOKEN: &str = "root@pam!ci";
+/// Largest API document; the one of 9.2 has 1.3 MB.
+const DOCUMENT_BYTES: u64 = 16 << 20;
+/// Largest public key file.
+const KEY_BYTES: u64 = 64 << 10;
+
+/// Starts a mock, says where it is, and ends it on a signal.
+pub(crate) fn run(arguments: &Mock) -> Result<(), Stop> {
+    let clock = Clock::system();
+    audit::start_log(&arguments.log, &clock)?;
+    if !(0.0..=1e6).contains(&arguments.time_scale) {
+        return Err(Stop::say(Exit::Usage, "--time-scale: expected a number from 0 to 1000000"));
+    }
+    let listener = TcpListener::bind(arguments.listen).map_err(|error| {
+        Stop::say(
+            bind_exit(&error),
+            format!("listen on {}: {error}; choose another --listen", arguments.listen),
+        )
+    })?;
+    let place = Place::open(None)?;
+    let token = SecretString::new(uuid());
+    let mut config = Config::new(seed(arguments, &place, &token)?);
+    config.clock = clock.clone();
+    config.api = api(&arguments.schema)?;
+    config.time_scale = arguments.time_scale;
+    config.key_file.clone_from(&arguments.ticket_key);
+    let keys = arguments.verify_key.iter().map(|path| read_text(path, KEY_BYTES));
+    config.verify_keys = keys.collect::<Result<_, _>>()?;
+    config.csrf_secret = arguments.csrf_secret.as_deref().map(read_secret).transpose()?;
+    let ca = if arguments.no_tls {
+        None
+    } else {
+        Some(certify(arguments, &mut config, &place, &clock)?)
+    };
+    let server = Server::start(config, listener).map_err(Stop::usage)?;
+
+    let scheme = if arguments.no_tls { "http" } else { "https" };
+    let url = format!("{scheme}://{}", server.local_addr());
+    result(&match arguments.format {
+        Format::Json => ready_line(&url, ca.as_deref(), &token),
+        Format::Text => {
+            let ca = ca.map_or_else(String::new, |ca| format!("\n  CA     {}", ca.display()));
+            format!(
+                "mock Proxmox VE, ready\n\n  URL    {url}{ca}\n  user   {USER}\n  token  {TOKEN}={}\n\nCtrl-C ends it.",
+                token.expose()
+            )
+        }
+    });
+    signals::wait_for_end()?;
+    drop(server);
+    drop(place);
+    Ok(())
+}
+
+/// The contract's ready line. The token is made for this run and opens nothing but this mock.
+fn ready_line(url: &str, ca: Option<&Path>, token: &SecretString) -> String {
+    let mut line = json!({
+        "event": "ready",
+        "url": url,
+        "user": USER,
+        "token": format!("{TOKEN}={}", token.expose()),
+    });
+    if let (Some(ca), serde_json::Value::Object(line)) = (ca, &mut line) {
+        line.insert("ca".to_owned(), json!(ca));
+    }
+    line.to_string()
+}
+
+fn seed(arguments: &Mock, place: &Place, token: &SecretString) -> Result<Seed, Stop> {
+    let mut seed = match arguments.seed {
+        MockSeed::Empty => Seed::empty(),
+        MockSeed::Small => Seed::small(),
+        MockSeed::Cluster => Seed::cluster(),
+    };
+    if let Some(count) = arguments.guests {
+        seed = seed.with_guests(usize::try_from(count).unwrap_or(usize::MAX));
+    }
+    let password = match &arguments.password_file {
+        Some(path) => read_secret(path)?,
+        None => place.password("password")?.0,
+    };
+    seed.passwords.push((USER.to_owned(), password));
+    seed.tokens.push((TOKEN.to_owned(), token.clone()));
+    seed.user_cfg += "token:root@pam!ci:0:0::\n";
+    Ok(seed)
+}
+
+fn api(schema: &Path) -> Result<Api, Stop> {
+    match schema.to_str() {
+        Some("9") => Ok(Api::V9),
+        Some("8") => Ok(Api::V8),
+        _ => Ok(Api::Document(read_text(schema, DOCUMENT_BYTES)?)),
+    }
+}
+
+/// The certificate that was given, or one of an authority of this run. Returns the CA's file.
+fn certify(
+    arguments: &Mock,
+    config: &mut Config,
+    place: &Place,
+    clock: &Clock,
+) -> Result<std::path::PathBuf, Stop> {
+    if let (Some(cert), Some(key)) = (&arguments.cert, &arguments.key) {
+        config.identity = Some(Identity::load(cert, key).map_err(Stop::usage)?);
+        return Ok(cert.clone());
+    }
+    let authority = Authority::generate("Proxward mock", clock.unix()).map_err(Stop::usage)?;
+    let address = arguments.listen.ip().to_string();
+    let names = ["127.0.0.1", "::1", "localhost", &address];
+    let names = if names[..3].contains(&names[3]) { &names[..3] } else { &names[..] };
+    config.identity = Some(authority.issue(names, clock.unix()).map_err(Stop::usage)?);
+    place.write("ca.pem", authority.certificate_pem())
+}
+
+/// A refused port is a question of permission, a taken one of configuration.
+pub(crate) fn bind_exit(error: &std::io::Error) -> Exit {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => Exit::Denied,
+        _ => Exit::Usage,
+    }
+}
+
+/// A random secret in the form of PVE's token secrets.
+fn uuid() -> String {
+    let id = || telemetry::CorrelationId::random().to_string();
+    let hex = id() + &id();
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+}
