@@ -103,10 +103,9 @@ impl FromStr for UserId {
             return Err(NameError::UserTooLong(chars));
         }
         match text.rsplit_once('@') {
-            Some((name, realm)) if is_user_name(name) && is_realm(realm) => Ok(Self {
-                name: name.to_owned(),
-                realm: Realm(realm.to_owned()),
-            }),
+            Some((name, realm)) if is_user_name(name) && is_realm(realm) => {
+                Ok(Self { name: name.to_owned(), realm: Realm(realm.to_owned()) })
+            }
             _ => Err(NameError::User(text.to_owned())),
         }
     }
@@ -125,10 +124,7 @@ impl TokenId {
         if !is_realm(name) {
             return Err(NameError::Token(format!("{user}!{name}")));
         }
-        Ok(Self {
-            user,
-            name: name.to_owned(),
-        })
+        Ok(Self { user, name: name.to_owned() })
     }
 
     /// The user the token belongs to.
@@ -148,10 +144,9 @@ impl FromStr for TokenId {
     /// `split_tokenid` of `PVE::AccessControl`. A user name may hold `!`; the last one splits.
     fn from_str(text: &str) -> Result<Self, NameError> {
         match text.rsplit_once('!') {
-            Some((user, name)) if is_realm(name) => Ok(Self {
-                user: user.parse()?,
-                name: name.to_owned(),
-            }),
+            Some((user, name)) if is_realm(name) => {
+                Ok(Self { user: user.parse()?, name: name.to_owned() })
+            }
             _ => Err(NameError::Token(text.to_owned())),
         }
     }
@@ -177,10 +172,7 @@ impl fmt::Display for TokenId {
 
 /// `[^\s:/]+`
 fn is_user_name(text: &str) -> bool {
-    !text.is_empty()
-        && !text
-            .chars()
-            .any(|c| c.is_whitespace() || c == ':' || c == '/')
+    !text.is_empty() && !text.chars().any(|c| c.is_whitespace() || c == ':' || c == '/')
 }
 
 /// `[A-Za-z][A-Za-z0-9.\-_]+`: two characters at least. Token names follow the same rule.
@@ -197,8 +189,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn user(text: &str) -> Result<(String, String), NameError> {
-        text.parse::<UserId>()
-            .map(|u| (u.name().to_owned(), u.realm().to_string()))
+        text.parse::<UserId>().map(|u| (u.name().to_owned(), u.realm().to_string()))
     }
 
     #[test]
@@ -211,11 +202,7 @@ mod tests {
             ("jürgen@pve", "jürgen", "pve"),
             ("x@a.b-c_9", "x", "a.b-c_9"),
         ] {
-            assert_eq!(
-                user(text),
-                Ok((name.to_owned(), realm.to_owned())),
-                "{text}"
-            );
+            assert_eq!(user(text), Ok((name.to_owned(), realm.to_owned())), "{text}");
         }
     }
 
@@ -246,16 +233,10 @@ mod tests {
     fn length_is_counted_in_characters_of_the_whole() {
         let longest = format!("{}@pve", "é".repeat(USER_MAX_CHARS - 4));
         assert!(user(&longest).is_ok());
-        assert_eq!(
-            user(&format!("é{longest}")),
-            Err(NameError::UserTooLong(65))
-        );
+        assert_eq!(user(&format!("é{longest}")), Err(NameError::UserTooLong(65)));
         assert_eq!(user("a@"), Err(NameError::UserTooShort("a@".to_owned())));
         assert!("r".repeat(32).parse::<Realm>().is_ok());
-        assert_eq!(
-            "r".repeat(33).parse::<Realm>(),
-            Err(NameError::RealmTooLong(33))
-        );
+        assert_eq!("r".repeat(33).parse::<Realm>(), Err(NameError::RealmTooLong(33)));
         // the limit of a realm given alone does not hold inside a user id
         assert!(user(&format!("a@{}", "r".repeat(40))).is_ok());
     }
@@ -263,18 +244,10 @@ mod tests {
     #[test]
     fn tokens_split_at_the_last_bang() {
         let token: TokenId = "a!b@pve!ci-1".parse().unwrap();
-        assert_eq!(
-            (token.user().to_string().as_str(), token.name()),
-            ("a!b@pve", "ci-1")
-        );
-        for text in [
-            "root@pam",
-            "root@pam!",
-            "root@pam!c",
-            "root@pam!9c",
-            "root!ci",
-            "root@pam!a=b",
-        ] {
+        assert_eq!((token.user().to_string().as_str(), token.name()), ("a!b@pve", "ci-1"));
+        for text in
+            ["root@pam", "root@pam!", "root@pam!c", "root@pam!9c", "root!ci", "root@pam!a=b"]
+        {
             assert!(text.parse::<TokenId>().is_err(), "{text:?}");
         }
         assert!(TokenId::new("root@pam".parse().unwrap(), "a b").is_err());
@@ -289,10 +262,7 @@ mod tests {
 
     #[test]
     fn errors_escape_what_they_quote() {
-        let error = "a\u{1b}[2J b@pam"
-            .parse::<UserId>()
-            .unwrap_err()
-            .to_string();
+        let error = "a\u{1b}[2J b@pam".parse::<UserId>().unwrap_err().to_string();
         assert!(!error.contains('\u{1b}'), "{error}");
     }
 

@@ -85,20 +85,14 @@ mod tests {
     fn the_answer_stays_after_the_peer_hung_up() {
         let (one, other) = UnixStream::pair().unwrap();
         drop(other);
-        assert_eq!(
-            u32::try_from(credentials(&one).unwrap().pid).unwrap(),
-            std::process::id()
-        );
+        assert_eq!(u32::try_from(credentials(&one).unwrap().pid).unwrap(), std::process::id());
     }
 
     #[test]
     fn a_listener_a_tcp_stream_and_a_file_have_no_peer() {
         let dir = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(dir.path().join("socket")).unwrap();
-        assert!(matches!(
-            credentials(&listener),
-            Err(PeerError::NotConnected)
-        ));
+        assert!(matches!(credentials(&listener), Err(PeerError::NotConnected)));
 
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

@@ -1,0 +1,174 @@
+//! The figures of the promises, beside their bars: `bench [NAME]`.
+//!
+//! Every program is the release build, started anew for every round. Medians and the tenth
+//! percentile of the rounds are printed; the machine's load is part of both.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+/// Rounds of a start; the first is not counted, it pays for the page cache.
+const ROUNDS: usize = 21;
+
+/// Name, unit, bar, and how it is measured.
+type Figure = (&'static str, &'static str, f64, fn(&Path) -> Result<Vec<f64>>);
+
+const FIGURES: [Figure; 6] = [
+    ("version", "ms", 15.0, version),
+    ("demo-ready", "ms", 300.0, demo_ready),
+    ("mock-ready", "ms", 50.0, mock_ready),
+    ("mock-rss", "MB", 30.0, mock_rss),
+    ("schema-load", "ms", 5.0, schema_load),
+    ("baseline-true", "ms", f64::INFINITY, baseline),
+];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            print(&format!("bench: {error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<bool> {
+    let wanted = std::env::args().nth(1);
+    let program = program()?;
+    print("figure           median       p10       bar");
+    let mut met = true;
+    for (name, unit, bar, measure) in FIGURES {
+        if wanted.as_ref().is_some_and(|wanted| wanted != name) {
+            continue;
+        }
+        let mut values = measure(&program).with_context(|| name.to_owned())?;
+        values.sort_by(f64::total_cmp);
+        let at = |part: usize| values.get(values.len() * part / 10).copied().unwrap_or(f64::NAN);
+        let (median, p10) = (at(5), at(1));
+        met &= median <= bar;
+        let shown =
+            if bar.is_finite() { format!("{bar:>6.0} {unit}") } else { "        –".to_owned() };
+        print(&format!("{name:<14} {median:>6.2} {unit} {p10:>6.2} {unit} {shown}"));
+    }
+    Ok(met)
+}
+
+/// The release build of the program, beside this one.
+fn program() -> Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    let program = here.parent().context("no directory")?.join("proxward");
+    if !program.is_file() {
+        bail!("{} is missing; run `cargo xtask bench`", program.display());
+    }
+    Ok(program)
+}
+
+fn version(program: &Path) -> Result<Vec<f64>> {
+    rounds(|| whole_run(Command::new(program).arg("--version")))
+}
+
+/// What starting any program costs here.
+fn baseline(_: &Path) -> Result<Vec<f64>> {
+    rounds(|| whole_run(&mut Command::new("true")))
+}
+
+fn demo_ready(program: &Path) -> Result<Vec<f64>> {
+    rounds(|| {
+        let mut command = Command::new(program);
+        command.args(["demo", "--listen", "127.0.0.1:0", "--format", "json"]);
+        Server::start(&mut command).map(|server| millis(server.ready))
+    })
+}
+
+fn mock_ready(program: &Path) -> Result<Vec<f64>> {
+    rounds(|| Server::start(&mut mock(program)).map(|server| millis(server.ready)))
+}
+
+fn mock_rss(program: &Path) -> Result<Vec<f64>> {
+    rounds(|| {
+        let server = Server::start(&mut mock(program))?;
+        // The ticket key is made meanwhile; its memory counts.
+        std::thread::sleep(Duration::from_millis(300));
+        server.resident_megabytes()
+    })
+}
+
+fn schema_load(_: &Path) -> Result<Vec<f64>> {
+    let [facts, _] = pve_schema::Schema::shipped_facts();
+    rounds(|| {
+        let started = Instant::now();
+        pve_schema::Schema::from_facts(facts)?;
+        Ok(millis(started.elapsed()))
+    })
+}
+
+fn mock(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.args(["mock", "--seed", "cluster", "--format", "json"]);
+    command
+}
+
+fn rounds(mut measure: impl FnMut() -> Result<f64>) -> Result<Vec<f64>> {
+    measure()?;
+    (1..ROUNDS).map(|_| measure()).collect()
+}
+
+fn whole_run(command: &mut Command) -> Result<f64> {
+    let started = Instant::now();
+    let status = command.stdout(Stdio::null()).status()?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(millis(started.elapsed()))
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// A server that has printed its ready line. Ended when dropped.
+struct Server {
+    child: Child,
+    ready: Duration,
+}
+
+impl Server {
+    fn start(command: &mut Command) -> Result<Self> {
+        let started = Instant::now();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
+        let mut line = String::new();
+        let out = child.stdout.take().context("no output")?;
+        BufReader::new(out).read_line(&mut line)?;
+        let ready = started.elapsed();
+        let server = Self { child, ready };
+        if !line.contains("\"ready\"") {
+            bail!("no ready line from {command:?}");
+        }
+        Ok(server)
+    }
+
+    fn resident_megabytes(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        let kilobytes: f64 = kilobytes.context("no VmRSS")?.trim().parse()?;
+        Ok(kilobytes / 1024.0)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // SIGTERM would let it tidy up; std can only kill, so the shell's tool sends it.
+        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let _ = self.child.wait();
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the result of the command")]
+fn print(text: &str) {
+    println!("{text}");
+}

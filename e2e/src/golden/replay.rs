@@ -1,0 +1,306 @@
+//! Sending the records and judging the answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use mock::{Api, Config, Mock};
+use secrets::SecretString;
+use serde::Deserialize;
+use telemetry::{Clock, ManualClock};
+
+use super::client::{After, Connection};
+use super::compare;
+use super::corpus::{Corpus, Record, read};
+use super::expected;
+use super::seed::recorded_host;
+use super::through_gate::Gate;
+
+/// Idle connections are closed after this long here; the genuine five seconds would make every
+/// record that ends in silence cost that much.
+pub(super) const IDLE: Duration = Duration::from_secs(1);
+/// A recorded answer that took this long was delayed on purpose or ended in silence.
+const DELAYED_MS: f64 = 2500.0;
+/// Before the first record has set the clock.
+const BEFORE: Duration = Duration::from_secs(0x6B00_CE40);
+
+/// Which way the records are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Leg {
+    /// To the mock.
+    Direct,
+    /// To the gate in front of a mock.
+    Gate,
+}
+
+/// What became of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// As recorded.
+    Equal,
+    /// Different and known to be; the reason.
+    Listed(String),
+    /// Different; how.
+    Different(String),
+    /// Listed as different, and equal.
+    Unexpected,
+}
+
+/// The verdicts on one leg, and listed names that no record has.
+#[derive(Debug)]
+pub struct Report {
+    /// Which way the records were sent.
+    pub leg: Leg,
+    /// Group, name and verdict in the order of the recording.
+    pub verdicts: Vec<(String, String, Verdict)>,
+    /// Names in the list of expected differences that no record has.
+    pub unknown: Vec<String>,
+}
+
+/// Replays the corpus below `golden` on both legs. With `judge`, its records are merged in and
+/// only they are counted.
+///
+/// # Errors
+/// When a file can not be read or a server can not be started.
+pub fn run(golden: &Path, judge: Option<&Path>) -> Result<Vec<Report>> {
+    let corpus = Corpus::load(golden, judge)?;
+    let counted: BTreeSet<u64> = match judge {
+        Some(judge) => read(judge)?.into_keys().collect(),
+        None => corpus.records.keys().copied().collect(),
+    };
+    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/expected.toml");
+    let expected = expected::read(&list)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut reports = Vec::new();
+    for leg in [Leg::Direct, Leg::Gate] {
+        let differences = runtime.block_on(replay(leg, &corpus))?;
+        let names: BTreeSet<&str> = corpus.records.values().map(|one| one.id.as_str()).collect();
+        let listed = expected.keys().filter(|(of, _)| *of == leg);
+        let unknown =
+            listed.filter(|(_, id)| !names.contains(id.as_str())).map(|(_, id)| id.clone());
+        let unknown = unknown.collect();
+        let verdict = |record: &Record| {
+            let reason = expected.get(&(leg, record.id.clone()));
+            match (differences.get(&record.seq), reason) {
+                (None, None) => Verdict::Equal,
+                (None, Some(_)) => Verdict::Unexpected,
+                (Some(_), Some((_, reason))) => Verdict::Listed(reason.clone()),
+                (Some(difference), None) => Verdict::Different(difference.clone()),
+            }
+        };
+        let records = corpus.records.values().filter(|record| counted.contains(&record.seq));
+        let verdicts = records
+            .map(|record| (record.group().to_owned(), record.id.clone(), verdict(record)))
+            .collect();
+        reports.push(Report { leg, verdicts, unknown });
+    }
+    Ok(reports)
+}
+
+impl Report {
+    /// How many records are equal, listed, and neither.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize, usize) {
+        let count = |test: fn(&Verdict) -> bool| {
+            self.verdicts.iter().filter(|(_, _, verdict)| test(verdict)).count()
+        };
+        (
+            count(|verdict| *verdict == Verdict::Equal),
+            count(|verdict| matches!(verdict, Verdict::Listed(_))),
+            count(|verdict| matches!(verdict, Verdict::Different(_) | Verdict::Unexpected)),
+        )
+    }
+
+    /// Whether every record is equal or listed, and every listed one exists and differs.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        self.unknown.is_empty() && self.counts().2 == 0
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for id in &self.unknown {
+            writeln!(f, "{id}: listed as different, but no record has this name")?;
+        }
+        for (group, id, verdict) in &self.verdicts {
+            match verdict {
+                Verdict::Different(how) => writeln!(f, "{id} [{group}]: {how}")?,
+                Verdict::Unexpected => {
+                    writeln!(f, "{id} [{group}]: equal now; take it off golden/expected.toml")?;
+                }
+                Verdict::Equal | Verdict::Listed(_) => {}
+            }
+        }
+        let (equal, listed, different) = self.counts();
+        let leg = if self.leg == Leg::Gate { "golden through the gate" } else { "golden" };
+        write!(f, "{leg}: {equal} equal, {listed} listed, {different} different")
+    }
+}
+
+/// The servers under test with the clock they share.
+struct Target {
+    mock: Mock,
+    gate: Option<Gate>,
+    clock: ManualClock,
+    connector: tls::Connector,
+}
+
+impl Target {
+    fn start(leg: Leg, corpus: &Corpus) -> Result<Self> {
+        let (clock, hands) = Clock::manual(BEFORE);
+        // Certificates are judged by the machine's clock, whatever the servers' clock says.
+        let today = Clock::system().unix();
+        let authority = tls::Authority::generate("golden corpus", today)?;
+        let identity = authority.issue(&["127.0.0.1", "localhost"], today)?;
+        let connector = tls::Connector::new(&tls::Trust::Authority(
+            authority.certificate_pem().as_bytes().to_vec(),
+        ))?;
+        let fingerprint = identity.fingerprint();
+        let mut config = Config::new(recorded_host(corpus));
+        config.api = Api::V8;
+        config.clock = clock.clone();
+        config.time_scale = 0.0;
+        config.identity = Some(identity);
+        config.verify_keys = vec![corpus.public_key.clone()];
+        config.csrf_secret = Some(SecretString::new(corpus.csrf_secret.clone()));
+        config.idle = IDLE;
+        let mock = Mock::start(config, TcpListener::bind("127.0.0.1:0")?)?;
+        let gate = match leg {
+            Leg::Direct => None,
+            Leg::Gate => {
+                let identity = authority.issue(&["127.0.0.1", "localhost"], today)?;
+                Some(Gate::start(mock.local_addr(), fingerprint, identity, clock)?)
+            }
+        };
+        Ok(Self { mock, gate, clock: hands, connector })
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.gate.as_ref().map_or_else(|| self.mock.local_addr(), Gate::local_addr)
+    }
+
+    /// Every record comes from an address of its own, so that no counter of failures adds up.
+    async fn open(&self, record: &Record) -> Result<Connection> {
+        let announce = match &self.gate {
+            Some(gate) => gate.announce(record.seq),
+            None => Vec::new(),
+        };
+        let tls = (record.transport == "tls").then_some(&self.connector);
+        Connection::open(self.address(), &announce, tls).await
+    }
+}
+
+/// Sends every record; returns the differences by `seq`.
+async fn replay(leg: Leg, corpus: &Corpus) -> Result<BTreeMap<u64, String>> {
+    let target = Target::start(leg, corpus)?;
+    let mut shared: BTreeMap<String, Connection> = BTreeMap::new();
+    let mut differences = BTreeMap::new();
+    for record in corpus.records.values() {
+        if let Some(time) = recorded_time(record) {
+            target.clock.set(time);
+        }
+        let kept = record.connection.as_ref().and_then(|name| shared.remove(name));
+        let mut connection = match kept {
+            Some(connection) => connection,
+            None => target.open(record).await.with_context(|| record.id.clone())?,
+        };
+        if let Some(difference) = exchange(leg, &target, record, &mut connection).await? {
+            differences.insert(record.seq, difference);
+        }
+        if let Some(name) = &record.connection {
+            shared.insert(name.clone(), connection);
+        }
+    }
+    Ok(differences)
+}
+
+async fn exchange(
+    leg: Leg,
+    target: &Target,
+    record: &Record,
+    connection: &mut Connection,
+) -> Result<Option<String>> {
+    let Some(bytes) = record.wire() else {
+        return Ok(Some("the record does not hold its request".to_owned()));
+    };
+    let slept = target.mock.deliberate_delay();
+    connection.send(&bytes).await?;
+    for recorded in record.answers() {
+        let Some(answer) = connection.answer().await else {
+            return Ok(Some("closed without an answer".to_owned()));
+        };
+        if let Some(difference) = compare::difference(leg, recorded, &answer) {
+            return Ok(Some(difference));
+        }
+    }
+    if record.answers().is_empty() && connection.answer().await.is_some() {
+        return Ok(Some("an answer where the recorded server was silent".to_owned()));
+    }
+    // The gate keeps its own connections open or closed by its own rules.
+    if leg == Leg::Gate {
+        return Ok(None);
+    }
+    let expected = match record.connection_after.as_deref() {
+        Some("closed") => After::Closed,
+        _ => After::Open,
+    };
+    let after = connection.after(expected).await;
+    if after != expected {
+        return Ok(Some(format!("the connection is {after:?}, recorded {expected:?}")));
+    }
+    let delayed = target.mock.deliberate_delay() - slept >= Duration::from_secs(1);
+    let recorded = record.elapsed_ms.is_some_and(|elapsed| elapsed >= DELAYED_MS);
+    if delayed != recorded && !record.answers().is_empty() {
+        return Ok(Some(format!("delayed is {delayed}, recorded {recorded}")));
+    }
+    Ok(None)
+}
+
+/// The second of the recorded answer.
+fn recorded_time(record: &Record) -> Option<Duration> {
+    let answer = *record.answers().last()?;
+    let date = match answer.get("head").and_then(serde_json::Value::as_str) {
+        Some(head) => head.split("\r\n").find_map(|line| line.strip_prefix("Date: "))?.to_owned(),
+        None => {
+            let headers: Vec<(String, String)> =
+                serde_json::from_value(answer.get("headers")?.clone()).ok()?;
+            headers.into_iter().find(|(name, _)| name == "Date")?.1
+        }
+    };
+    parse_date(&date)
+}
+
+/// `Fri, 20 Nov 2026 22:48:36 GMT` (RFC 9110 section 5.6.7).
+fn parse_date(text: &str) -> Option<Duration> {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let mut words = text.split([' ', ':']).skip(1);
+    let day: u64 = words.next()?.parse().ok()?;
+    let month = u64::try_from(MONTHS.find(words.next()?)? / 3).ok()? + 1;
+    let year: u64 = words.next()?.parse().ok()?;
+    let mut number = || words.next()?.parse::<u64>().ok();
+    let (hour, minute, second) = (number()?, number()?, number()?);
+    // Days since 1970 with years that begin in March, so that a leap day ends one.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day;
+    let days = days.checked_sub(719_469)?;
+    Some(Duration::from_secs(((days * 24 + hour) * 60 + minute) * 60 + second))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_of_answers_are_read() {
+        let seconds = |text| parse_date(text).map(|time| time.as_secs());
+        assert_eq!(seconds("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        assert_eq!(seconds("Fri, 20 Nov 2026 22:48:36 GMT"), Some(0x6B00_CE44));
+        assert_eq!(seconds("Tue, 29 Feb 2000 00:00:00 GMT"), Some(951_782_400));
+        assert_eq!(seconds("nonsense"), None);
+    }
+}

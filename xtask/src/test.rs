@@ -1,0 +1,79 @@
+//! The README's test command: installs what is missing, says so, and runs every test.
+
+use anyhow::{Result, bail};
+
+use crate::{floors, shell, tidy};
+
+/// A program the tests drive, and the Debian package that holds it.
+struct Need {
+    package: &'static str,
+    why: &'static str,
+    /// Succeeds when the package is there.
+    probe: (&'static str, &'static [&'static str]),
+}
+
+const NEEDS: [Need; 3] = [
+    Need {
+        package: "gcc",
+        why: "builds the C of the crypto library",
+        probe: ("cc", &["--version"]),
+    },
+    Need {
+        package: "python3-venv",
+        why: "stock Python clients get an environment of their own",
+        probe: ("python3", &["-c", "import venv, ensurepip"]),
+    },
+    Need { package: "curl", why: "a stock HTTP client", probe: ("curl", &["--version"]) },
+];
+
+/// Static checks, then all tests, then the count.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    tidy::run(&[])?;
+    floors::run(&[])?;
+    install()?;
+    shell::run("cargo", &["build", "--package", "proxward"])?;
+    let mut filter: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if shell::succeeds("cargo", &["nextest", "--version"]) {
+        let mut command = vec!["nextest", "run", "--workspace", "--no-fail-fast"];
+        command.append(&mut filter);
+        shell::run("cargo", &command)?;
+    } else {
+        shell::note("cargo nextest is not installed; cargo test runs the tests, a little slower");
+        let mut command =
+            vec!["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"];
+        command.append(&mut filter);
+        shell::run("cargo", &command)?;
+    }
+    shell::run("cargo", &["test", "--workspace", "--doc", "--quiet"])
+}
+
+/// Replays the recorded exchanges with the profile of the tests.
+pub(crate) fn golden(arguments: &[String]) -> Result<()> {
+    let mut command = vec!["run", "--quiet", "--package", "e2e", "--bin", "golden", "--"];
+    command.extend(arguments.iter().map(String::as_str));
+    shell::run("cargo", &command)
+}
+
+fn install() -> Result<()> {
+    let missing: Vec<&Need> =
+        NEEDS.iter().filter(|need| !shell::succeeds(need.probe.0, need.probe.1)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for need in &missing {
+        shell::note(&format!("missing: {} ({})", need.package, need.why));
+    }
+    let packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+    if !shell::succeeds("apt-get", &["--version"]) {
+        bail!("install these first: {}", packages.join(" "));
+    }
+    let sudo: &[&str] = if shell::read("id", &["-u"])?.trim() == "0" { &[] } else { &["sudo"] };
+    let apt = |arguments: &[&str]| {
+        let command: Vec<&str> = [sudo, &["apt-get"], arguments].concat();
+        let (program, rest) =
+            command.split_first().map_or(("", &[][..]), |(first, rest)| (*first, rest));
+        shell::run_with(program, rest, &[("DEBIAN_FRONTEND", "noninteractive")])
+    };
+    apt(&["update", "-qq"])?;
+    apt(&[&["install", "-y", "-qq", "--no-install-recommends"], &packages[..]].concat())
+}
