@@ -30,7 +30,7 @@ const DOCUMENTS: [&str; 8] = [
 const WORDS: [(&str, &str, &str); 4] = [
     ("todo", "!(", "finish it, or say in the documents that it is not there"),
     ("FIX", "ME", "finish it, or say in the documents that it is not there"),
-    ("#[igno", "re", "a test that does not run proves nothing"),
+    ("#[igno", "re]", "a test that does not run proves nothing; say who runs it"),
     ("dbg", "!(", "left over from debugging"),
 ];
 

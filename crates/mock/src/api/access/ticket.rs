@@ -1,11 +1,11 @@
 //! `/access/ticket`: login, renewal, and the question whether a login has a right.
 
-use pve_access::{Subject, ticket};
+use pve_access::{Privilege, Privileges, Subject, ticket};
 use serde_json::{Map, Value, json};
 
 use crate::api::Call;
 use crate::failure::{Failure, Outcome, Success};
-use crate::object::set_some;
+use crate::object::{set, set_some};
 
 /// A page for browsers in the `html` format; everyone else gets null.
 pub(super) fn form(_: &mut Call<'_>) -> Outcome {
@@ -35,24 +35,31 @@ fn login(call: &mut Call<'_>) -> Option<Value> {
     if !(accounts.password_matches(&user, &password) || renews(call, &user, &password)) {
         return None;
     }
-    if let Some(path) = call.text("path") {
-        let wanted = call.list("privs");
-        let granted = accounts.permissions(&subject, &path).held;
-        let names = wanted.iter().map(String::as_str);
-        return granted
-            .contains_all(pve_access::Privileges::parse(names).ok()?)
-            .then(|| json!({ "username": user }));
+    let mut answer = match call.text("path") {
+        Some(path) => right(call, &subject, &path)?,
+        None => tickets(call, &user, now)?,
+    };
+    set(&mut answer, "username", user);
+    set(&mut answer, "cap", capabilities(call, &subject));
+    if accounts.privileges(&subject, "/").contains(Privilege::parse("Sys.Audit")?) {
+        set_some(&mut answer, "clustername", call.state.cluster.clone());
     }
-    let keys = call.keys.as_ref()?;
-    let ticket = ticket::issue(keys.signing(), &user, None, now).ok()?;
-    let mut answer = json!({
-        "username": user,
-        "ticket": ticket.expose(),
-        "CSRFPreventionToken": call.shared.csrf.issue(&user, now).expose(),
-        "cap": capabilities(call, &subject),
-    });
-    set_some(&mut answer, "clustername", call.state.cluster.clone());
     Some(answer)
+}
+
+/// A login that only asks whether the user has the rights makes no ticket.
+fn right(call: &Call<'_>, subject: &Subject, path: &str) -> Option<Value> {
+    let names = call.list("privs");
+    let wanted = Privileges::parse(names.iter().map(String::as_str)).ok()?;
+    let held = call.state.accounts.privileges(subject, path);
+    (!names.is_empty() && held.contains_all(wanted)).then(|| json!({}))
+}
+
+fn tickets(call: &Call<'_>, user: &str, now: u64) -> Option<Value> {
+    let keys = call.keys.as_ref()?;
+    let ticket = ticket::issue(keys.signing(), user, None, now).ok()?;
+    let csrf = call.shared.csrf.issue(user, now);
+    Some(json!({ "ticket": ticket.expose(), "CSRFPreventionToken": csrf.expose() }))
 }
 
 /// A valid ticket is as good as the password of its own user; that of `root@pam` is for all.
