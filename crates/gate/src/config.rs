@@ -1,0 +1,356 @@
+//! The section `[gate]`: as it is written, and as it is meant.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use netpolicy::AddressSet;
+use serde::Deserialize;
+use thiserror::Error;
+use tls::{Identity, Trust};
+
+use crate::destination::Destination;
+use crate::limits::{Limits, WORKERS};
+
+/// Bytes of `upstream_ca` at most.
+const CA_BYTES: u64 = 1024 * 1024;
+
+/// Longest time an operator may set for a limit.
+const LONGEST: u64 = 24 * 3600;
+
+/// `[gate]` as it is written: every value text or number, nothing checked but the types.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// `ADDRESS:PORT` to listen on, at least one.
+    pub listen: Vec<String>,
+    /// `https://HOST[:PORT]` of pveproxy, or `http://` on a loopback address.
+    pub upstream: String,
+    /// SHA-256 of the certificate upstream shows.
+    pub upstream_fingerprint: Option<String>,
+    /// PEM file of the authority that signed upstream's certificate.
+    pub upstream_ca: Option<PathBuf>,
+    /// PEM file of the gate's certificate, chain included.
+    pub cert: Option<PathBuf>,
+    /// PEM file of its private key; nobody but the owner may read it.
+    pub key: Option<PathBuf>,
+    /// Addresses that send a PROXY header: networks, ranges, commas between. From these it is
+    /// required.
+    pub proxy_protocol_from: Option<String>,
+    /// Whether HTTP/2 is offered. Default: yes.
+    pub http2: Option<bool>,
+    /// Worker threads. Default: one for each core.
+    pub workers: Option<usize>,
+    /// Bounds.
+    pub limits: LimitSettings,
+}
+
+/// `[gate.limits]` as it is written; what is absent keeps the default of [`Limits`].
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitSettings {
+    /// Client connections at once.
+    pub connections: Option<usize>,
+    /// Client connections at once of one address (IPv6: of one /64).
+    pub connections_per_address: Option<usize>,
+    /// See [`Limits::handshake`].
+    pub handshake_seconds: Option<u64>,
+    /// See [`Limits::head`].
+    pub head_seconds: Option<u64>,
+    /// See [`Limits::idle`].
+    pub idle_seconds: Option<u64>,
+    /// See [`Limits::body_idle`].
+    pub body_idle_seconds: Option<u64>,
+    /// See [`Limits::body`].
+    pub body_seconds: Option<u64>,
+    /// See [`Limits::write`].
+    pub write_seconds: Option<u64>,
+    /// See [`Limits::upstream_connect`].
+    pub upstream_connect_seconds: Option<u64>,
+    /// See [`Limits::upstream_response`].
+    pub upstream_response_seconds: Option<u64>,
+    /// See [`Limits::upstream_body_idle`].
+    pub upstream_body_idle_seconds: Option<u64>,
+    /// See [`Limits::tunnel_idle`].
+    pub tunnel_idle_seconds: Option<u64>,
+    /// See [`Limits::drain`].
+    pub drain_seconds: Option<u64>,
+}
+
+/// What the gate is to do: every value checked, every file read.
+#[derive(Debug)]
+pub struct Config {
+    /// Where to listen, for [`Listeners::bind`](crate::Listeners::bind).
+    pub listen: Vec<SocketAddr>,
+    /// Where Proxmox VE is.
+    pub destination: Destination,
+    /// The certificate shown to clients.
+    pub identity: Identity,
+    /// Who sends PROXY headers; nobody by default.
+    pub proxy_protocol_from: AddressSet,
+    /// Whether HTTP/2 is offered.
+    pub http2: bool,
+    /// Worker threads, at most [`WORKERS`].
+    pub workers: NonZeroUsize,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// A refused value: the key, what is wrong with it, and what to write instead.
+#[derive(Debug, Error)]
+#[error("{key}: {what}")]
+pub struct ConfigError {
+    key: String,
+    what: String,
+}
+
+impl ConfigError {
+    /// The full key, `gate.listen`: for the place it was set at.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    fn new(key: &str, what: &(impl ToString + ?Sized)) -> Self {
+        Self { key: format!("gate.{key}"), what: what.to_string() }
+    }
+}
+
+impl Config {
+    /// A gate on `listen` in front of `destination` with every default: HTTP/2 offered, one
+    /// worker for each core, no PROXY protocol.
+    #[must_use]
+    pub fn new(listen: Vec<SocketAddr>, destination: Destination, identity: Identity) -> Self {
+        Self {
+            listen,
+            destination,
+            identity,
+            proxy_protocol_from: AddressSet::default(),
+            http2: true,
+            workers: cores(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Checks every value and reads the files they name.
+    ///
+    /// # Errors
+    /// The first value at fault.
+    pub fn check(&self) -> Result<Config, ConfigError> {
+        let listen = self.listen.iter().map(|text| listen(text)).collect::<Result<Vec<_>, _>>()?;
+        if listen.is_empty() {
+            let what = "no address; write [\"192.0.2.10:8006\"]";
+            return Err(ConfigError::new("listen", &what));
+        }
+        if self.upstream.is_empty() {
+            let what = "not set; write \"https://127.0.0.1:8006\"";
+            return Err(ConfigError::new("upstream", &what));
+        }
+        let trust = self.trust()?;
+        let destination = Destination::new(&self.upstream, trust.as_ref())
+            .map_err(|error| ConfigError::new("upstream", &error))?;
+        let mut config = Config::new(listen, destination, self.identity()?);
+        if let Some(text) = &self.proxy_protocol_from {
+            config.proxy_protocol_from = AddressSet::strict(text)
+                .map_err(|error| ConfigError::new("proxy_protocol_from", &error))?;
+        }
+        config.http2 = self.http2.unwrap_or(config.http2);
+        if let Some(workers) = self.workers {
+            config.workers = NonZeroUsize::new(workers)
+                .filter(|workers| workers.get() <= WORKERS)
+                .ok_or_else(|| {
+                    let what =
+                        format!("{workers}; write a number from 1 to {WORKERS}, or leave it out");
+                    ConfigError::new("workers", &what)
+                })?;
+        }
+        self.limits.apply(&mut config.limits)?;
+        Ok(config)
+    }
+
+    fn trust(&self) -> Result<Option<Trust>, ConfigError> {
+        match (&self.upstream_fingerprint, &self.upstream_ca) {
+            (Some(_), Some(_)) => Err(ConfigError::new(
+                "upstream_ca",
+                "set beside upstream_fingerprint; a pin needs no authority, remove one of them",
+            )),
+            (Some(text), None) => {
+                let pin = text.parse();
+                pin.map(|pin| Some(Trust::Pin(pin)))
+                    .map_err(|error| ConfigError::new("upstream_fingerprint", &error))
+            }
+            (None, Some(path)) => {
+                let at_fault = |error: String| {
+                    ConfigError::new("upstream_ca", &format!("{}: {error}", path.display()))
+                };
+                let length =
+                    std::fs::metadata(path).map_err(|error| at_fault(error.to_string()))?;
+                if length.len() > CA_BYTES {
+                    return Err(at_fault(format!(
+                        "larger than {CA_BYTES} bytes; name one authority"
+                    )));
+                }
+                let pem = std::fs::read(path).map_err(|error| at_fault(error.to_string()))?;
+                Ok(Some(Trust::Authority(pem)))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn identity(&self) -> Result<Identity, ConfigError> {
+        let missing = |key| {
+            let what =
+                "not set; name the PEM file (on a node: /etc/pve/local/pve-ssl.pem and .key)";
+            ConfigError::new(key, &what)
+        };
+        let cert = self.cert.as_ref().ok_or_else(|| missing("cert"))?;
+        let key = self.key.as_ref().ok_or_else(|| missing("key"))?;
+        Identity::load(cert, key).map_err(|error| ConfigError::new("cert", &error))
+    }
+}
+
+impl LimitSettings {
+    fn apply(&self, limits: &mut Limits) -> Result<(), ConfigError> {
+        let counts = [
+            ("connections", self.connections, &mut limits.connections),
+            (
+                "connections_per_address",
+                self.connections_per_address,
+                &mut limits.connections_per_address,
+            ),
+        ];
+        for (key, given, limit) in counts {
+            if let Some(count) = given {
+                if count == 0 {
+                    let what = "0 admits nobody; write a number from 1";
+                    return Err(ConfigError::new(&format!("limits.{key}"), &what));
+                }
+                *limit = count;
+            }
+        }
+        let times = [
+            ("handshake", self.handshake_seconds, &mut limits.handshake),
+            ("head", self.head_seconds, &mut limits.head),
+            ("idle", self.idle_seconds, &mut limits.idle),
+            ("body_idle", self.body_idle_seconds, &mut limits.body_idle),
+            ("body", self.body_seconds, &mut limits.body),
+            ("write", self.write_seconds, &mut limits.write),
+            ("upstream_connect", self.upstream_connect_seconds, &mut limits.upstream_connect),
+            ("upstream_response", self.upstream_response_seconds, &mut limits.upstream_response),
+            ("upstream_body_idle", self.upstream_body_idle_seconds, &mut limits.upstream_body_idle),
+            ("tunnel_idle", self.tunnel_idle_seconds, &mut limits.tunnel_idle),
+            ("drain", self.drain_seconds, &mut limits.drain),
+        ];
+        for (key, given, limit) in times {
+            if let Some(seconds) = given {
+                if !(1..=LONGEST).contains(&seconds) {
+                    let what = format!("{seconds}; write seconds from 1 to {LONGEST}");
+                    return Err(ConfigError::new(&format!("limits.{key}_seconds"), &what));
+                }
+                *limit = Duration::from_secs(seconds);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
+    text.parse().map_err(|_| {
+        let what = format!("{text:?} is no address; write 192.0.2.10:8006 or [2001:db8::1]:8006");
+        ConfigError::new("listen", &what)
+    })
+}
+
+fn cores() -> NonZeroUsize {
+    let most = NonZeroUsize::new(WORKERS).unwrap_or(NonZeroUsize::MIN);
+    std::thread::available_parallelism().map_or(NonZeroUsize::MIN, |cores| cores.min(most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LimitSettings, Settings};
+    use std::time::Duration;
+    use tls::Authority;
+
+    /// A section that is right, with its files.
+    fn good(directory: &tempfile::TempDir) -> Settings {
+        let (cert, key) = (directory.path().join("c.pem"), directory.path().join("k.pem"));
+        let authority = Authority::generate("test", Duration::from_secs(1_795_000_000)).unwrap();
+        let identity = authority.issue(&["pve1"], Duration::from_secs(1_795_000_000)).unwrap();
+        identity.write(&cert, &key).unwrap();
+        Settings {
+            listen: vec!["127.0.0.1:0".into()],
+            upstream: "http://127.0.0.1:8006".into(),
+            cert: Some(cert),
+            key: Some(key),
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn defaults_and_given_values() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = good(&directory).check().unwrap();
+        assert!(config.http2);
+        assert!(config.proxy_protocol_from.is_empty());
+        assert_eq!(config.limits.head, Duration::from_secs(10));
+
+        let mut settings = good(&directory);
+        settings.http2 = Some(false);
+        settings.workers = Some(3);
+        settings.proxy_protocol_from = Some("192.0.2.0/24, 2001:db8::1".into());
+        settings.limits.head_seconds = Some(2);
+        settings.limits.connections = Some(7);
+        let config = settings.check().unwrap();
+        assert!(!config.http2);
+        assert_eq!(config.workers.get(), 3);
+        assert!(config.proxy_protocol_from.contains("192.0.2.9".parse().unwrap()));
+        assert_eq!(config.limits.head, Duration::from_secs(2));
+        assert_eq!(config.limits.connections, 7);
+    }
+
+    #[test]
+    fn every_fault_names_its_key_and_a_remedy() {
+        let directory = tempfile::tempdir().unwrap();
+        let limits = |limits| Settings { limits, ..good(&directory) };
+        let cases = [
+            ("gate.listen", Settings { listen: vec![], ..good(&directory) }),
+            ("gate.listen", Settings { listen: vec!["8006".into()], ..good(&directory) }),
+            ("gate.upstream", Settings { upstream: String::new(), ..good(&directory) }),
+            ("gate.upstream", Settings { upstream: "https://pve1".into(), ..good(&directory) }),
+            ("gate.upstream", Settings { upstream: "http://192.0.2.1".into(), ..good(&directory) }),
+            (
+                "gate.upstream_fingerprint",
+                Settings { upstream_fingerprint: Some("AA:BB".into()), ..good(&directory) },
+            ),
+            (
+                "gate.upstream_ca",
+                Settings { upstream_ca: Some("/nonexistent".into()), ..good(&directory) },
+            ),
+            ("gate.cert", Settings { cert: None, ..good(&directory) }),
+            ("gate.key", Settings { key: None, ..good(&directory) }),
+            ("gate.cert", Settings { cert: Some("/nonexistent".into()), ..good(&directory) }),
+            (
+                "gate.proxy_protocol_from",
+                Settings { proxy_protocol_from: Some("10.0.0".into()), ..good(&directory) },
+            ),
+            ("gate.workers", Settings { workers: Some(0), ..good(&directory) }),
+            (
+                "gate.limits.connections",
+                limits(LimitSettings { connections: Some(0), ..LimitSettings::default() }),
+            ),
+            (
+                "gate.limits.head_seconds",
+                limits(LimitSettings { head_seconds: Some(0), ..LimitSettings::default() }),
+            ),
+        ];
+        for (key, settings) in cases {
+            let error = settings.check().unwrap_err();
+            assert_eq!(error.key(), key, "{error}");
+            assert!(error.to_string().starts_with(&format!("{key}: ")), "{error}");
+        }
+    }
+}

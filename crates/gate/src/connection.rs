@@ -1,0 +1,238 @@
+//! The life of one client connection, up to its requests (`stack`) and past them.
+//!
+//! The order is the defence: a place among all connections before a byte is read, the true
+//! address before anything judges by it, TLS before HTTP, a first byte before hyper's state
+//! is built, and after a refusal time for the client to read it.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use netpolicy::canonical;
+use tls::ServerStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{debug, info};
+
+use crate::admission::Permit;
+use crate::guard::Guard;
+use crate::http_server;
+use crate::limits::{LINGER, LINGER_BYTES, PROXY_HEADER_BYTES};
+use crate::plain;
+use crate::prefixed::Prefixed;
+use crate::proxy_protocol::{self, Parsed, Source};
+use crate::record::Record;
+use crate::refusal::Refusal;
+use crate::relay::{Traffic, relay};
+use crate::stack::{Peer, Tunnel};
+use crate::worker::Worker;
+
+/// A client after its handshake.
+pub(crate) type Client = ServerStream<Prefixed<TcpStream>>;
+
+/// First byte of a TLS handshake record.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// Serves a connection until it ends.
+pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, from: SocketAddr) {
+    let metrics = &worker.shared.metrics;
+    metrics.opened();
+    let outcome = match open(&worker, tcp, from).await {
+        Ok((stream, client, permit)) => {
+            requests(&worker, stream, client).await;
+            drop(permit);
+            "served"
+        }
+        Err(closed) => {
+            debug!(client = %from, outcome = closed.outcome(), %closed, "connection not served");
+            closed.outcome()
+        }
+    };
+    worker.shared.metrics.connection(outcome);
+    worker.shared.metrics.closed();
+}
+
+/// Why a connection never got to its first request.
+#[derive(Debug, thiserror::Error)]
+enum Closed {
+    #[error("{0}")]
+    Busy(#[from] limits::Busy),
+    #[error("{0}")]
+    Proxy(#[from] proxy_protocol::NoHeader),
+    #[error("clear text on the TLS port")]
+    Plain,
+    #[error("{0}")]
+    Handshake(#[from] tls::HandshakeError),
+    #[error("nothing that could be served within the handshake's time")]
+    Timeout,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl Closed {
+    /// The label under which it is counted.
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Busy(_) => "busy",
+            Self::Proxy(_) => "no_proxy_header",
+            Self::Plain => "clear_text",
+            Self::Handshake(_) => "handshake_failed",
+            Self::Timeout => "handshake_timeout",
+            Self::Io(_) => "broken",
+        }
+    }
+}
+
+/// From accept to the end of the handshake.
+async fn open(
+    worker: &Worker,
+    mut tcp: TcpStream,
+    from: SocketAddr,
+) -> Result<(Client, SocketAddr, Permit), Closed> {
+    let shared = &worker.shared;
+    let deadline = Instant::now() + shared.limits.handshake;
+    let shake = async {
+        // A proxy stands for many clients: their own addresses are counted, not its.
+        let (client, early) = if shared.proxies.contains(from.ip()) {
+            proxied(&mut tcp, from).await?
+        } else {
+            (from, BytesMut::new())
+        };
+        let client = SocketAddr::new(canonical(client.ip()), client.port());
+        let permit = shared.admission.admit(client.ip())?;
+        let first = match early.first() {
+            Some(byte) => *byte,
+            None => peek(&tcp).await?,
+        };
+        let mut stream = Prefixed::new(early.freeze(), tcp);
+        if first != TLS_HANDSHAKE {
+            plain::answer(&mut stream, shared.clock.unix()).await?;
+            linger(&mut stream).await;
+            return Err(Closed::Plain);
+        }
+        let stream = shared.acceptor.accept(stream).await?;
+        Ok((stream, client, permit))
+    };
+    timeout_at(deadline, shake).await.unwrap_or(Err(Closed::Timeout))
+}
+
+/// Reads the PROXY header; what came after it is returned too.
+async fn proxied(tcp: &mut TcpStream, from: SocketAddr) -> Result<(SocketAddr, BytesMut), Closed> {
+    let mut bytes = BytesMut::with_capacity(PROXY_HEADER_BYTES);
+    loop {
+        if tcp.read_buf(&mut bytes).await? == 0 {
+            return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+        }
+        if let Parsed::Header(source, length) = proxy_protocol::parse(&bytes)? {
+            bytes.advance(length);
+            let client = match source {
+                Source::Client(client) => client,
+                Source::Proxy => from,
+            };
+            return Ok((client, bytes));
+        }
+    }
+}
+
+/// The first byte, left where it is.
+async fn peek(tcp: &TcpStream) -> io::Result<u8> {
+    let mut first = [0];
+    match tcp.peek(&mut first).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(first[0]),
+    }
+}
+
+/// All requests of a connection, and the tunnel one of them may have opened.
+async fn requests(worker: &Rc<Worker>, mut stream: Client, client: SocketAddr) {
+    let shared = &worker.shared;
+    // hyper's state is some 20 KiB: it is built when there is something to read.
+    let mut first = [0];
+    let mut drain = worker.drain.clone();
+    let idle = timeout(shared.limits.idle, stream.read(&mut first));
+    let read = tokio::select! {
+        biased;
+        read = idle => matches!(read, Ok(Ok(1))),
+        _ = drain.wait_for(|drain| *drain) => false,
+    };
+    if !read {
+        linger(&mut stream).await;
+        return;
+    }
+    let peer = Rc::new(Peer { worker: Rc::clone(worker), client, tunnel: RefCell::new(None) });
+    if stream.negotiated_h2() {
+        http_server::serve_http2(&peer, Guard::http2(stream, &first, &shared.limits), drain).await;
+        return;
+    }
+    let guard = Guard::http1(stream, &first, &shared.limits);
+    let (guard, unread) = http_server::serve_http1(&peer, guard, drain).await;
+    let refusal = guard.refusal().cloned();
+    let (mut stream, rest) = guard.into_parts();
+    if let Some(upstream) = peer.tunnel.take() {
+        let early = Bytes::from([unread, rest].concat());
+        tunnel(&peer, Prefixed::new(early, stream), upstream).await;
+        return;
+    }
+    if let Some(refusal) = refusal {
+        refuse(&peer, &mut stream, &refusal).await;
+    }
+    linger(&mut stream).await;
+}
+
+/// The answer to a head that hyper never saw.
+async fn refuse(peer: &Peer, stream: &mut Client, refusal: &Refusal) {
+    let shared = &peer.worker.shared;
+    let mut record = Record::begin(&shared.clock, &shared.metrics, peer.client, None);
+    record.refused(refusal);
+    let answer = refusal.bytes(shared.clock.unix());
+    let written = timeout(LINGER, async {
+        stream.write_all(&answer).await?;
+        stream.flush().await
+    });
+    // A client that takes nothing has had its chance.
+    let _ = written.await;
+}
+
+/// A console or another websocket, until it ends.
+async fn tunnel(peer: &Peer, client: Prefixed<Client>, upstream: Tunnel) {
+    let Tunnel { socket, early, id } = upstream;
+    let shared = &peer.worker.shared;
+    let begun = shared.clock.monotonic();
+    let mut traffic = Traffic::default();
+    let limit = shared.limits.tunnel_idle;
+    let ended = relay(client, Prefixed::new(early, socket), limit, &mut traffic).await;
+    let took = shared.clock.monotonic().saturating_sub(begun);
+    info!(
+        target: "gate::access",
+        %id,
+        client = %peer.client,
+        to_upstream = traffic.to_upstream,
+        to_client = traffic.to_client,
+        seconds = took.as_secs(),
+        cause = ended.err().map(|error| error.to_string()),
+        "tunnel closed"
+    );
+}
+
+/// Says goodbye and reads on for a moment: closing a socket with unread bytes resets it, and a
+/// reset takes the answer from the client's buffers.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+    let drained = timeout(LINGER, async {
+        stream.shutdown().await?;
+        let mut waste = BytesMut::with_capacity(8 * 1024);
+        let mut total = 0;
+        while total < LINGER_BYTES {
+            waste.clear();
+            match stream.read_buf(&mut waste).await? {
+                0 => break,
+                read => total += read,
+            }
+        }
+        io::Result::Ok(())
+    });
+    // There is nobody left to tell.
+    let _ = drained.await;
+}

@@ -1,0 +1,202 @@
+//! Where Proxmox VE is, and how the gate knows that it is the right one.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use netpolicy::{AddressClass, Host, HostError, class};
+use thiserror::Error;
+use tls::{CertificateError, Connector, Trust};
+use tokio::net::TcpStream;
+
+use crate::socket::Socket;
+
+/// pveproxy's port.
+const DEFAULT_PORT: u16 = 8006;
+
+/// A checked upstream: `https://` with a certificate to expect, or `http://` on this machine.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    host: Host,
+    port: u16,
+    /// None: clear text, loopback only.
+    connector: Option<Connector>,
+}
+
+/// Why text is no upstream.
+#[derive(Debug, Error)]
+pub enum DestinationError {
+    /// Not a URL of the two kinds, or one with more than host and port.
+    #[error("{0:?} is no upstream: write https://HOST[:PORT], or http://127.0.0.1:PORT")]
+    Url(String),
+    /// The host is none.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// Clear text to another machine.
+    #[error(
+        "clear text is for loopback addresses only, and {0} is none: write https:// and the \
+         certificate's fingerprint"
+    )]
+    ClearText(String),
+    /// Nothing says which certificate is right.
+    #[error(
+        "no certificate to expect: set upstream_fingerprint (on the node: `openssl x509 -noout \
+         -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem`) or upstream_ca"
+    )]
+    NoTrust,
+    /// A certificate is expected where there is none.
+    #[error("http:// has no certificate: remove upstream_fingerprint and upstream_ca")]
+    Trust,
+    /// The authority given can not be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+}
+
+impl Destination {
+    /// `https://HOST[:PORT]` with a trust, or `http://LOOPBACK[:PORT]` without; port 8006 when
+    /// none is written.
+    ///
+    /// # Errors
+    /// [`DestinationError`].
+    pub fn new(url: &str, trust: Option<&Trust>) -> Result<Self, DestinationError> {
+        let bad = || DestinationError::Url(url.chars().take(100).collect());
+        let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        let (host, port) = host_port(authority).ok_or_else(bad)?;
+        let host: Host = host.parse()?;
+        let connector = match (scheme, trust) {
+            ("https", Some(trust)) => Some(Connector::new(trust)?),
+            ("https", None) => return Err(DestinationError::NoTrust),
+            ("http", Some(_)) => return Err(DestinationError::Trust),
+            ("http", None) if is_loopback(&host) => None,
+            ("http", None) => return Err(DestinationError::ClearText(host.to_string())),
+            _ => return Err(bad()),
+        };
+        Ok(Self { host, port, connector })
+    }
+
+    /// A new connection. The caller bounds its time.
+    pub(crate) async fn connect(&self) -> io::Result<Socket> {
+        let tcp = match &self.host {
+            Host::Address(address) => TcpStream::connect((*address, self.port)).await?,
+            Host::Name(name) => self.connect_name(name).await?,
+        };
+        tcp.set_nodelay(true)?;
+        let Some(connector) = &self.connector else {
+            return Ok(Socket::Plain(tcp));
+        };
+        let tls = connector.connect(&self.host.to_string(), tcp).await;
+        tls.map(|tls| Socket::Tls(Box::new(tls))).map_err(io::Error::other)
+    }
+
+    /// Connects to the addresses of a name, for clear text only to those of this machine.
+    async fn connect_name(&self, name: &str) -> io::Result<TcpStream> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no usable address");
+        for address in tokio::net::lookup_host((name, self.port)).await? {
+            if self.connector.is_none() && !is_own(address) {
+                continue;
+            }
+            match TcpStream::connect(address).await {
+                Ok(tcp) => return Ok(tcp),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.connector.is_some() { "https" } else { "http" };
+        match &self.host {
+            Host::Address(std::net::IpAddr::V6(v6)) => write!(f, "{scheme}://[{v6}]:{}", self.port),
+            host => write!(f, "{scheme}://{host}:{}", self.port),
+        }
+    }
+}
+
+/// Host and port of `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`.
+fn host_port(authority: &str) -> Option<(&str, u16)> {
+    let port_at = match authority.rfind(']') {
+        Some(end) => authority.get(end..)?.find(':').map(|at| end + at),
+        None => authority.rfind(':'),
+    };
+    let Some(at) = port_at else {
+        return Some((authority, DEFAULT_PORT));
+    };
+    let (host, port) = authority.split_at_checked(at)?;
+    let digits = port.strip_prefix(':')?;
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let port = digits.parse().ok().filter(|port| plain && *port != 0)?;
+    Some((host, port))
+}
+
+/// By name only "localhost"; what it resolves to is checked again when connecting.
+fn is_loopback(host: &Host) -> bool {
+    match host {
+        Host::Name(name) => name == "localhost",
+        Host::Address(address) => class(*address) == AddressClass::Loopback,
+    }
+}
+
+fn is_own(address: SocketAddr) -> bool {
+    class(address.ip()) == AddressClass::Loopback
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Destination, DestinationError};
+    use tls::Trust;
+
+    fn pin() -> Trust {
+        Trust::Pin("ab".repeat(32).parse().unwrap())
+    }
+
+    #[test]
+    fn https_needs_a_certificate_to_expect() {
+        let shown = |url| Destination::new(url, Some(&pin())).unwrap().to_string();
+        assert_eq!(shown("https://pve1"), "https://pve1:8006");
+        assert_eq!(shown("https://192.0.2.1:443/"), "https://192.0.2.1:443");
+        assert_eq!(shown("https://[2001:db8::1]"), "https://[2001:db8::1]:8006");
+        assert_eq!(shown("https://[2001:db8::1]:1"), "https://[2001:db8::1]:1");
+        assert!(matches!(Destination::new("https://pve1", None), Err(DestinationError::NoTrust)));
+    }
+
+    #[test]
+    fn clear_text_stays_on_this_machine() {
+        for url in
+            ["http://127.0.0.1:80", "http://127.9.9.9", "http://[::1]:85", "http://localhost"]
+        {
+            Destination::new(url, None).unwrap();
+        }
+        for url in ["http://192.0.2.1", "http://pve1:85", "http://0.0.0.0:85", "http://[::]:85"] {
+            assert!(
+                matches!(Destination::new(url, None), Err(DestinationError::ClearText(_))),
+                "{url}"
+            );
+        }
+        assert!(matches!(
+            Destination::new("http://127.0.0.1", Some(&pin())),
+            Err(DestinationError::Trust)
+        ));
+    }
+
+    #[test]
+    fn anything_else_is_no_upstream() {
+        for url in [
+            "pve1",
+            "ftp://pve1",
+            "https://",
+            "https://u@pve1",
+            "https://pve1/api2",
+            "https://pve1?x",
+            "https://pve1:0",
+            "https://pve1:99999",
+            "https://pve1:+1",
+            "https://[::1",
+            "http://0x7f.1",
+        ] {
+            assert!(Destination::new(url, Some(&pin())).is_err(), "{url}");
+        }
+    }
+}

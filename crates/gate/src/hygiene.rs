@@ -1,0 +1,331 @@
+//! Which headers go through, in either direction. Towards Proxmox VE only what the first
+//! table lists; towards the client everything but the second, plus the third.
+
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE,
+    HOST, IF_MODIFIED_SINCE, PROXY_AUTHENTICATE, REFERRER_POLICY, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, STRICT_TRANSPORT_SECURITY, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, USER_AGENT, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::limits::{HEAD_LINES, UPSTREAM_HEAD_BYTES};
+use crate::refusal::Refusal;
+
+/// Why each request header is passed on. What is not here never reaches Proxmox VE: above
+/// all PVEDisableProxy, PVEClientIP, pvestreamfile, Forwarded and X-Forwarded-*, which it or
+/// a daemon behind it would believe. Content-Length is written from the body itself.
+static REQUEST: [(HeaderName, &str); 10] = [
+    (HOST, "WebAuthn derives its origin from it; unchanged, port included"),
+    (COOKIE, "the ticket, language and theme of the web interface"),
+    (AUTHORIZATION, "API tokens, and tickets of clients without cookies"),
+    (HeaderName::from_static("csrfpreventiontoken"), "every write with a ticket needs it"),
+    (CONTENT_TYPE, "form, JSON or multipart"),
+    (ACCEPT, "asked for by clients, harmless"),
+    (ACCEPT_ENCODING, "pveproxy compresses"),
+    (ACCEPT_LANGUAGE, "the language of the login page"),
+    (USER_AGENT, "pveproxy tells mobile browsers apart"),
+    (IF_MODIFIED_SINCE, "static files answer 304"),
+];
+
+/// Passed on with a websocket request only. Sec-WebSocket-Extensions is missing on purpose:
+/// pveproxy knows no frames with RSV bits, so compression must never be agreed on.
+static WEBSOCKET: [(HeaderName, &str); 3] = [
+    (SEC_WEBSOCKET_KEY, "the handshake's proof"),
+    (SEC_WEBSOCKET_VERSION, "pveproxy checks for 13"),
+    (SEC_WEBSOCKET_PROTOCOL, "`binary`; pveproxy echoes it"),
+];
+
+/// Why each header of an answer is kept from the client.
+static RESPONSE_WITHHELD: [(HeaderName, &str); 11] = [
+    (CONNECTION, "between upstream and us; answers of pvedaemon carry two"),
+    (HeaderName::from_static("keep-alive"), "between upstream and us"),
+    (HeaderName::from_static("proxy-connection"), "between upstream and us"),
+    (TRANSFER_ENCODING, "the framing is written anew"),
+    (TE, "between upstream and us"),
+    (TRAILER, "trailers are not passed on"),
+    (UPGRADE, "an answer to a websocket request gets its own"),
+    (PROXY_AUTHENTICATE, "upstream is no proxy of the client"),
+    (
+        HeaderName::from_static("pvestreamfile"),
+        "makes pveproxy send a file: internal (CVE-2022-35508)",
+    ),
+    (HeaderName::from_static("pvedisableproxy"), "internal"),
+    (HeaderName::from_static("pveclientip"), "internal"),
+];
+
+/// Set on every answer that does not already carry them, with the reason.
+static SECURITY: [(HeaderName, HeaderValue, &str); 4] = [
+    (
+        STRICT_TRANSPORT_SECURITY,
+        HeaderValue::from_static("max-age=31536000"),
+        "no clear text after the first visit; browsers ignore it while the certificate is not trusted",
+    ),
+    (
+        X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+        "an uploaded file must not become a page",
+    ),
+    (
+        X_FRAME_OPTIONS,
+        HeaderValue::from_static("SAMEORIGIN"),
+        "clickjacking; the interface frames its own consoles",
+    ),
+    (
+        REFERRER_POLICY,
+        HeaderValue::from_static("same-origin"),
+        "console addresses carry tickets in their query",
+    ),
+];
+
+/// The headers to send upstream for a client's request.
+///
+/// # Errors
+/// [`Refusal::HeadTooLarge`] when pveproxy would fall silent over the result. Only HTTP/2
+/// gets there: an HTTP/1 head was measured as it came.
+pub(crate) fn upstream_headers(
+    parts: &Parts,
+    target: &PathAndQuery,
+    websocket: bool,
+) -> Result<HeaderMap, Refusal> {
+    let mut headers = HeaderMap::with_capacity(16);
+    let mut size = parts.method.as_str().len() + target.as_str().len() + " HTTP/1.1\r\n".len() + 3;
+    let mut pass = |name: &HeaderName, value: HeaderValue| {
+        size += name.as_str().len() + value.len() + ": \r\n".len();
+        headers.append(name.clone(), value);
+    };
+    for (name, _) in &REQUEST {
+        match *name {
+            HOST => {
+                if let Some(host) = host(parts) {
+                    pass(name, host);
+                }
+            }
+            COOKIE if parts.version == http::Version::HTTP_2 => {
+                if let Some(cookie) = joined_cookie(&parts.headers) {
+                    pass(name, cookie);
+                }
+            }
+            _ => {
+                for value in parts.headers.get_all(name) {
+                    pass(name, value.clone());
+                }
+            }
+        }
+    }
+    if websocket {
+        pass(&UPGRADE, HeaderValue::from_static("websocket"));
+        pass(&CONNECTION, HeaderValue::from_static("Upgrade"));
+        for (name, _) in &WEBSOCKET {
+            for value in parts.headers.get_all(name) {
+                pass(name, value.clone());
+            }
+        }
+    }
+    // 32: the Content-Length line that hyper adds.
+    if size + 32 > UPSTREAM_HEAD_BYTES || headers.len() >= HEAD_LINES {
+        return Err(Refusal::HeadTooLarge);
+    }
+    Ok(headers)
+}
+
+/// The headers of the client's answer, from upstream's.
+pub(crate) fn client_headers(upstream: &HeaderMap) -> HeaderMap {
+    let mut headers = end_to_end(upstream);
+    add_security(&mut headers);
+    headers
+}
+
+/// Upstream's headers without the withheld ones, in its order.
+pub(crate) fn end_to_end(upstream: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(upstream.len() + SECURITY.len());
+    for (name, value) in upstream {
+        if !is_withheld(name) && !is_nominated(upstream, name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    headers
+}
+
+/// Adds what [`SECURITY`] lists and the answer does not carry yet.
+pub(crate) fn add_security(headers: &mut HeaderMap) {
+    for (name, value, _) in &SECURITY {
+        if !headers.contains_key(name) {
+            headers.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+fn is_withheld(name: &HeaderName) -> bool {
+    RESPONSE_WITHHELD.iter().any(|(withheld, _)| withheld == name)
+}
+
+/// Whether a Connection line names this header as its own (RFC 9110 §7.6.1).
+fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.get_all(CONNECTION).iter().any(|value| {
+        let mut tokens = value.as_bytes().split(|byte| *byte == b',');
+        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
+    })
+}
+
+/// HTTP/2 has the host in its authority.
+fn host(parts: &Parts) -> Option<HeaderValue> {
+    if let Some(host) = parts.headers.get(HOST) {
+        return Some(host.clone());
+    }
+    HeaderValue::from_str(parts.uri.authority()?.as_str()).ok()
+}
+
+/// HTTP/2 clients split Cookie into one field per cookie; HTTP/1 wants them in one line
+/// (RFC 9113 §8.2.3), and pveproxy would join two lines with a comma.
+fn joined_cookie(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut values = headers.get_all(COOKIE).iter();
+    let first = values.next()?;
+    let mut joined = first.as_bytes().to_vec();
+    for value in values {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(value.as_bytes());
+    }
+    if joined.len() == first.len() {
+        return Some(first.clone());
+    }
+    HeaderValue::from_bytes(&joined).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        REQUEST, RESPONSE_WITHHELD, SECURITY, WEBSOCKET, client_headers, upstream_headers,
+    };
+    use crate::refusal::Refusal;
+    use http::uri::PathAndQuery;
+    use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
+
+    fn upstream(request: http::request::Builder, websocket: bool) -> Result<HeaderMap, Refusal> {
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        upstream_headers(&parts, &PathAndQuery::from_static("/"), websocket)
+    }
+
+    #[test]
+    fn every_row_of_the_request_tables_lets_its_header_through() {
+        let rows = REQUEST.iter().chain(&WEBSOCKET).map(|(name, _)| name);
+        for name in rows {
+            let headers = upstream(Request::builder().header(name, "x"), true).unwrap();
+            assert_eq!(headers.get(name), Some(&HeaderValue::from_static("x")), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_proxmox_would_believe_never_passes() {
+        let mut request = Request::builder();
+        let forged = [
+            "pvedisableproxy",
+            "pveclientip",
+            "pvestreamfile",
+            "forwarded",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-real-ip",
+            "via",
+            "te",
+            "expect",
+            "connection",
+            "upgrade",
+            "sec-websocket-key",
+            "content-length",
+            "transfer-encoding",
+            "proxy-authorization",
+            "range",
+            "sec-websocket-extensions",
+        ];
+        for name in forged {
+            request = request.header(name, "x");
+        }
+        assert!(upstream(request, false).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_websocket_request_asks_for_a_websocket_and_no_extension() {
+        let request = Request::builder()
+            .header("upgrade", "WebSocket")
+            .header("connection", "keep-alive, Upgrade")
+            .header("sec-websocket-key", "k")
+            .header("sec-websocket-extensions", "permessage-deflate");
+        let headers = upstream(request, true).unwrap();
+        assert_eq!(headers["upgrade"], "websocket");
+        assert_eq!(headers["connection"], "Upgrade");
+        assert_eq!(headers["sec-websocket-key"], "k");
+        assert!(!headers.contains_key("sec-websocket-extensions"));
+    }
+
+    #[test]
+    fn http2_gets_a_host_and_one_cookie_line() {
+        let request = Request::builder()
+            .version(Version::HTTP_2)
+            .uri("https://pve1:8006/")
+            .header("cookie", "a=1")
+            .header("cookie", "PVEAuthCookie=2");
+        let headers = upstream(request, false).unwrap();
+        assert_eq!(headers["host"], "pve1:8006");
+        assert_eq!(headers["cookie"], "a=1; PVEAuthCookie=2");
+        assert_eq!(headers.len(), 2);
+    }
+
+    #[test]
+    fn http1_keeps_two_cookie_lines_and_their_order() {
+        let request = Request::builder().header("cookie", "a=1").header("cookie", "b=2");
+        let headers = upstream(request, false).unwrap();
+        let cookies: Vec<_> = headers.get_all("cookie").iter().collect();
+        assert_eq!(cookies, ["a=1", "b=2"]);
+    }
+
+    #[test]
+    fn a_head_over_which_pveproxy_falls_silent_is_refused() {
+        let request = Request::builder().header("cookie", "x".repeat(8200));
+        assert_eq!(upstream(request, false), Err(Refusal::HeadTooLarge));
+    }
+
+    #[test]
+    fn every_withheld_header_is_withheld() {
+        for (name, _) in &RESPONSE_WITHHELD {
+            let mut answer = HeaderMap::new();
+            answer.append(name.clone(), HeaderValue::from_static("x"));
+            answer.append(name.clone(), HeaderValue::from_static("y"));
+            assert!(!client_headers(&answer).contains_key(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn headers_named_by_connection_are_withheld_and_order_is_kept() {
+        let mut answer = HeaderMap::new();
+        for (name, value) in [
+            ("cache-control", "max-age=0"),
+            ("connection", "close"),
+            ("connection", "Keep-Alive, X-Hop"),
+            ("x-hop", "1"),
+            ("date", "now"),
+            ("server", "pve-api-daemon/3.0"),
+        ] {
+            answer.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let headers = client_headers(&answer);
+        let names: Vec<_> = headers.keys().map(HeaderName::as_str).take(3).collect();
+        assert_eq!(names, ["cache-control", "date", "server"]);
+        assert!(!headers.contains_key("x-hop"));
+    }
+
+    #[test]
+    fn security_headers_are_added_but_never_doubled() {
+        let mut answer = HeaderMap::new();
+        answer.append("x-frame-options", HeaderValue::from_static("DENY"));
+        let headers = client_headers(&answer);
+        assert_eq!(headers.get_all("x-frame-options").iter().count(), 1);
+        assert_eq!(headers["x-frame-options"], "DENY");
+        for (name, _, _) in &SECURITY {
+            assert!(headers.contains_key(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! A hardened front server for the API and the web interface of Proxmox VE.
+//!
+//! The gate takes TLS connections from browsers and API clients and passes their requests to
+//! stock pveproxy, unchanged where Proxmox VE and its clients depend on the letter (paths,
+//! status lines, reason phrases, bodies) and rebuilt where only an attacker does (framing,
+//! hop-by-hop and internal headers, addresses a client may claim).
+//!
+//! It never decides what a user may do: Proxmox VE stays the authority, the gate only takes
+//! away. Everything that waits, grows or repeats has a bound in [`limits`]. What the gate
+//! answers by itself is one table in `refusal`; what it lets through, one table in `hygiene`;
+//! the order of it all is read top to bottom in `connection` and then `stack`.
+//!
+//! One thread per core, each with its own runtime, connections and way upstream: no request
+//! crosses threads and no task outlives the connection it belongs to.
+
+mod admission;
+mod body;
+mod config;
+mod connection;
+mod destination;
+mod edge;
+mod guard;
+mod http_date;
+mod http_server;
+mod hygiene;
+mod idle;
+pub mod limits;
+mod link;
+mod metrics;
+mod plain;
+mod prefixed;
+mod proxy_protocol;
+mod reason;
+mod record;
+mod refusal;
+mod relay;
+mod running;
+mod socket;
+mod stack;
+mod tasks;
+mod upstream;
+mod wire;
+mod worker;
+
+pub use config::{Config, ConfigError, LimitSettings, Settings};
+pub use destination::{Destination, DestinationError};
+pub use limits::Limits;
+pub use running::{Listeners, Running, StartError, Stopped, start};

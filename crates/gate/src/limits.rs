@@ -1,0 +1,142 @@
+//! Every bound of the gate, in one place: what may wait, how long, how large, how many.
+//!
+//! The constants are fixed because a client or Proxmox VE depends on them; [`Limits`] holds
+//! the ones an operator may move (section `[gate.limits]`).
+
+use std::time::Duration;
+
+/// Header lines of one request. pveproxy reads at most 63 and then falls silent for five
+/// seconds (reference: gateway.md headline 7); the gate says 431 instead.
+pub const HEAD_LINES: usize = 63;
+
+/// Bytes of one request head, request line and blank line included. pveproxy's own bound.
+pub const HEAD_BYTES: usize = 8 * 1024;
+
+/// Bytes of the head sent upstream: pveproxy wants less than 8192.
+pub const UPSTREAM_HEAD_BYTES: usize = HEAD_BYTES - 1;
+
+/// Bytes of an ordinary request body: pveproxy's `limit_max_post`.
+pub const BODY_BYTES: u64 = 512 * 1024;
+
+/// Bytes read from a client in one go before hyper sees them.
+pub const READ_CHUNK: usize = 16 * 1024;
+
+/// Header lines of one answer from upstream.
+pub const UPSTREAM_HEADER_LINES: usize = 100;
+
+/// Bytes hyper may buffer of one answer from upstream before its reader takes them.
+pub const UPSTREAM_BUFFER: usize = 64 * 1024;
+
+/// Bytes hyper may buffer of one client connection, in each direction.
+pub const CLIENT_BUFFER: usize = 64 * 1024;
+
+/// Bytes of one PROXY protocol header: v1 is at most 107 (specification §2.1), v2 is 16
+/// plus addresses and TLVs; proxies in use send well under this.
+pub const PROXY_HEADER_BYTES: usize = 536;
+
+/// Bytes of each of the two buffers of a tunnel (a console): this much waits per direction.
+pub const TUNNEL_BUFFER: usize = 32 * 1024;
+
+/// Bytes thrown away after a refusal, so that the client can read the answer before the
+/// reset that unread bytes would cause.
+pub const LINGER_BYTES: usize = 1024 * 1024;
+
+/// How long the throwing away may take.
+pub const LINGER: Duration = Duration::from_secs(2);
+
+/// Streams one HTTP/2 connection may have open.
+pub const H2_STREAMS: u32 = 128;
+
+/// HTTP/2 flow-control window of a stream: an ordinary body fits without a round trip more.
+pub const H2_STREAM_WINDOW: u32 = 256 * 1024;
+
+/// HTTP/2 flow-control window of a connection.
+pub const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Bytes HTTP/2 may buffer for sending, for each stream.
+pub const H2_SEND_BUFFER: usize = 64 * 1024;
+
+/// Streams the client may have reset before the gate saw them (CVE-2023-44487).
+pub const H2_PENDING_RESETS: usize = 20;
+
+/// Streams the gate itself resets for errors before it ends the connection (CVE-2025-8671).
+pub const H2_LOCAL_RESETS: usize = 128;
+
+/// Silence on an HTTP/2 connection after which it is asked for a sign of life.
+pub const H2_PING_EVERY: Duration = Duration::from_secs(30);
+
+/// How long that sign of life may take.
+pub const H2_PING_ANSWER: Duration = Duration::from_secs(10);
+
+/// Requests sent on one upstream connection: pveproxy closes with the hundredth.
+pub const UPSTREAM_REQUESTS: u32 = 99;
+
+/// How long an upstream connection may lie idle: pveproxy closes at 5 s.
+pub const UPSTREAM_IDLE: Duration = Duration::from_secs(4);
+
+/// Connections kept idle by each worker.
+pub const UPSTREAM_IDLE_CONNECTIONS: usize = 64;
+
+/// Attempts at one request when a kept connection turns out to be dead: the second is on a
+/// fresh connection (pveproxy bug 5391).
+pub const UPSTREAM_ATTEMPTS: u32 = 2;
+
+/// Pause of a worker after `accept` failed, usually for want of file descriptors.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Worker threads at most.
+pub const WORKERS: usize = 256;
+
+/// The bounds an operator may set, with their defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections at once.
+    pub connections: usize,
+    /// Client connections at once of one address (IPv6: of one /64).
+    pub connections_per_address: usize,
+    /// From accept to the end of the TLS handshake, PROXY header included.
+    pub handshake: Duration,
+    /// From the first byte of a request head to its last, however slowly they come.
+    pub head: Duration,
+    /// Silence between two requests of a connection.
+    pub idle: Duration,
+    /// Silence inside a request body.
+    pub body_idle: Duration,
+    /// From the head of an ordinary request to the last byte of its body.
+    pub body: Duration,
+    /// A client that takes none of its answer.
+    pub write: Duration,
+    /// TCP and TLS connect to upstream.
+    pub upstream_connect: Duration,
+    /// From the request's last byte to the head of upstream's answer.
+    pub upstream_response: Duration,
+    /// Silence inside upstream's answer.
+    pub upstream_body_idle: Duration,
+    /// Silence in both directions of a tunnel.
+    pub tunnel_idle: Duration,
+    /// From the request to stop until whatever still runs is cut.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 8192,
+            connections_per_address: 256,
+            handshake: Duration::from_secs(10),
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(60),
+            body_idle: Duration::from_secs(15),
+            body: Duration::from_secs(60),
+            write: Duration::from_secs(60),
+            upstream_connect: Duration::from_secs(5),
+            // pveproxy gives its own calls to pvedaemon and to other nodes 30 s of silence;
+            // calls it runs itself may take longer (`report`: 23 s on an idle host).
+            upstream_response: Duration::from_secs(120),
+            upstream_body_idle: Duration::from_secs(60),
+            // noVNC and xterm.js send keep-alives far more often.
+            tunnel_idle: Duration::from_secs(3600),
+            drain: Duration::from_secs(10),
+        }
+    }
+}

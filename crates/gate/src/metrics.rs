@@ -1,0 +1,77 @@
+//! What the gate counts.
+
+use telemetry::metrics::{Counter, Family, Gauge, MetricError, Registry};
+
+/// The gate's families in the process's registry; clones count into the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    /// Answers by the first digit of their status, found without a look-up.
+    classes: [Counter; 5],
+    bytes: Counter,
+    refusals: Family<Counter, 1>,
+    connections: Family<Counter, 1>,
+    open: Gauge,
+    upstream: Family<Counter, 1>,
+}
+
+impl Metrics {
+    /// Registers the families. Once per registry.
+    pub(crate) fn register(registry: &Registry) -> Result<Self, MetricError> {
+        let requests = registry.counter(
+            "gate_requests",
+            "Requests by the class of their answer",
+            ["class"],
+        )?;
+        let bytes = registry.counter("gate_answer_bytes", "Body bytes sent to clients", [])?;
+        let open = registry.gauge("gate_open_connections", "Client connections open", [])?;
+        Ok(Self {
+            classes: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(|class| requests.with([class])),
+            bytes: bytes.with([]),
+            refusals: registry.counter(
+                "gate_refusals",
+                "Requests the gate answered by itself, by rule",
+                ["rule"],
+            )?,
+            connections: registry.counter(
+                "gate_connections",
+                "Client connections, by what became of them",
+                ["outcome"],
+            )?,
+            open: open.with([]),
+            upstream: registry.counter(
+                "gate_upstream",
+                "Connections made to Proxmox VE and requests repeated; failures are refusals",
+                ["event"],
+            )?,
+        })
+    }
+
+    /// One answer with so many bytes of body.
+    pub(crate) fn request(&self, status: u16, bytes: u64) {
+        let class = usize::from(status / 100).saturating_sub(1);
+        if let Some(counter) = self.classes.get(class) {
+            counter.inc();
+        }
+        self.bytes.inc_by(bytes);
+    }
+
+    pub(crate) fn refusal(&self, rule: &str) {
+        self.refusals.with([rule]).inc();
+    }
+
+    pub(crate) fn connection(&self, outcome: &str) {
+        self.connections.with([outcome]).inc();
+    }
+
+    pub(crate) fn opened(&self) {
+        self.open.inc();
+    }
+
+    pub(crate) fn closed(&self) {
+        self.open.dec();
+    }
+
+    pub(crate) fn upstream(&self, event: &str) {
+        self.upstream.with([event]).inc();
+    }
+}

@@ -1,0 +1,191 @@
+//! Starting and stopping.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use telemetry::Clock;
+use telemetry::metrics::{MetricError, Registry};
+use thiserror::Error;
+use tls::{Acceptor, Alpn, CertificateError};
+use tokio::runtime;
+use tokio::sync::watch;
+use tokio::task::LocalSet;
+
+use crate::admission::Admission;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::worker::{Shared, Worker};
+
+/// Bound sockets, before any connection is accepted. Bound apart from [`start`] so that a
+/// program can bind as root and start as someone else.
+#[derive(Debug)]
+pub struct Listeners(Vec<TcpListener>);
+
+/// A gate at work. Dropping it tells the workers to stop but does not wait for them.
+#[derive(Debug)]
+pub struct Running {
+    addresses: Vec<SocketAddr>,
+    drain: watch::Sender<bool>,
+    workers: Vec<JoinHandle<usize>>,
+}
+
+/// How the stop went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Connections that outlasted the drain limit and were cut.
+    pub cut: usize,
+    /// Workers that ended by a panic: a bug.
+    pub failed: usize,
+}
+
+/// Why the gate did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// An address could not be bound.
+    #[error("listen on {address}: {source}; is another program (pveproxy?) using it?")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is nothing to listen on.
+    #[error("gate.listen: no address; give at least one")]
+    NoListener,
+    /// The certificate can not be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A second gate on the same registry.
+    #[error(transparent)]
+    Metrics(#[from] MetricError),
+    /// A worker's thread, runtime or copy of a socket.
+    #[error("starting the workers: {0}")]
+    Worker(#[source] io::Error),
+}
+
+impl Listeners {
+    /// Binds every address; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// [`StartError::Bind`] with the address at fault.
+    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, StartError> {
+        let bind = |address: &SocketAddr| {
+            TcpListener::bind(address)
+                .map_err(|source| StartError::Bind { address: *address, source })
+        };
+        addresses.iter().map(bind).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Sockets that someone else has bound, and that listen already.
+    #[must_use]
+    pub fn from_sockets(sockets: Vec<TcpListener>) -> Self {
+        Self(sockets)
+    }
+
+    /// The addresses bound, with the ports taken.
+    ///
+    /// # Errors
+    /// A socket that has no address.
+    pub fn local_addrs(&self) -> io::Result<Vec<SocketAddr>> {
+        self.0.iter().map(TcpListener::local_addr).collect()
+    }
+}
+
+/// Starts the workers. When this returns, connections are being accepted.
+///
+/// Each worker is a thread with a runtime of its own and a copy of every listener. A
+/// connection goes to whichever worker is free to take it, so a few busy clients spread
+/// better than the kernel's hash of `SO_REUSEPORT` would spread them.
+///
+/// # Errors
+/// [`StartError`]; nothing runs then.
+pub fn start(
+    config: Config,
+    listeners: Listeners,
+    clock: Clock,
+    registry: &Registry,
+) -> Result<Running, StartError> {
+    if listeners.0.is_empty() {
+        return Err(StartError::NoListener);
+    }
+    let addresses = listeners.local_addrs().map_err(StartError::Worker)?;
+    let alpn = if config.http2 { Alpn::Http2AndHttp1 } else { Alpn::Http1 };
+    let total = u32::try_from(config.limits.connections).unwrap_or(u32::MAX);
+    let each = u32::try_from(config.limits.connections_per_address).unwrap_or(u32::MAX);
+    let shared = Arc::new(Shared {
+        clock,
+        metrics: Metrics::register(registry)?,
+        acceptor: Acceptor::new(&config.identity, alpn)?,
+        admission: Admission::new(each, total),
+        proxies: config.proxy_protocol_from,
+        limits: config.limits,
+    });
+    for listener in &listeners.0 {
+        listener.set_nonblocking(true).map_err(StartError::Worker)?;
+    }
+    let (drain, drained) = watch::channel(false);
+    let mut workers = Vec::with_capacity(config.workers.get());
+    for number in 0..config.workers.get() {
+        let (shared, destination) = (Arc::clone(&shared), config.destination.clone());
+        let drained = drained.clone();
+        let worker = move || Worker::new(shared, destination, drained);
+        workers.push(spawn(number, worker, &listeners).map_err(StartError::Worker)?);
+    }
+    // The workers have their copies; this one would keep the ports after they stopped.
+    drop(listeners);
+    Ok(Running { addresses, drain, workers })
+}
+
+impl Running {
+    /// The addresses that accept connections, with the ports taken.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Tells the workers to accept no more and to end what is idle. Returns at once.
+    pub fn stop(&self) {
+        self.drain.send_replace(true);
+    }
+
+    /// Stops and waits, at most the drain limit and a moment. Blocks the thread.
+    pub fn shutdown(self) -> Stopped {
+        self.stop();
+        self.join()
+    }
+
+    /// Waits for the workers to end, which they do after [`Running::stop`] (or by a bug).
+    /// Blocks the thread.
+    pub fn join(self) -> Stopped {
+        let mut stopped = Stopped { cut: 0, failed: 0 };
+        for worker in self.workers {
+            match worker.join() {
+                Ok(cut) => stopped.cut += cut,
+                Err(_) => stopped.failed += 1,
+            }
+        }
+        stopped
+    }
+}
+
+/// Everything that can fail is done here, before the thread starts. The worker itself is made
+/// in its thread, which it never leaves.
+fn spawn(
+    number: usize,
+    worker: impl FnOnce() -> Worker + Send + 'static,
+    listeners: &Listeners,
+) -> io::Result<JoinHandle<usize>> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let listeners = {
+        // A tokio listener belongs to the runtime it is made in.
+        let _inside = runtime.enter();
+        let copy =
+            |listener: &TcpListener| tokio::net::TcpListener::from_std(listener.try_clone()?);
+        listeners.0.iter().map(copy).collect::<io::Result<Vec<_>>>()?
+    };
+    std::thread::Builder::new()
+        .name(format!("gate-{number}"))
+        .spawn(move || LocalSet::new().block_on(&runtime, worker().run(listeners)))
+}

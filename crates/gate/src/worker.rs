@@ -1,0 +1,124 @@
+//! One thread: a runtime, its share of the connections, its own way upstream.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use netpolicy::AddressSet;
+use telemetry::Clock;
+use tls::Acceptor;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::admission::Admission;
+use crate::connection;
+use crate::destination::Destination;
+use crate::limits::{ACCEPT_PAUSE, Limits};
+use crate::metrics::Metrics;
+use crate::upstream::Upstream;
+
+/// How often idle upstream connections are looked at.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// What all workers share.
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    pub(crate) limits: Limits,
+    /// From these a PROXY header is required, from all others it is not read.
+    pub(crate) proxies: AddressSet,
+    pub(crate) acceptor: Acceptor,
+    pub(crate) admission: Admission,
+}
+
+/// What the connections of one worker share.
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) upstream: Upstream,
+    /// Turns true when the gate stops.
+    pub(crate) drain: watch::Receiver<bool>,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        destination: Destination,
+        drain: watch::Receiver<bool>,
+    ) -> Self {
+        let upstream = Upstream::new(destination, shared.limits.clone(), shared.metrics.clone());
+        Self { shared, upstream, drain }
+    }
+
+    /// Accepts until told to stop, then waits for what is under way. Returns the number of
+    /// connections that outlasted the limit and were cut.
+    pub(crate) async fn run(self, listeners: Vec<TcpListener>) -> usize {
+        let worker = Rc::new(self);
+        let mut connections = JoinSet::new();
+        worker.accept(&listeners, &mut connections).await;
+        // Closed before the wait: whoever connects now reaches the next process.
+        drop(listeners);
+        let all = async { while connections.join_next().await.is_some() {} };
+        if timeout(worker.shared.limits.drain, all).await.is_ok() {
+            return 0;
+        }
+        let cut = connections.len();
+        connections.shutdown().await;
+        cut
+    }
+
+    async fn accept(self: &Rc<Self>, listeners: &[TcpListener], connections: &mut JoinSet<()>) {
+        let mut drain = self.drain.clone();
+        let mut drained = std::pin::pin!(drain.wait_for(|drain| *drain));
+        let mut sweep = tokio::time::interval(SWEEP_EVERY);
+        let mut first = 0;
+        loop {
+            tokio::select! {
+                biased;
+                _ = &mut drained => return,
+                accepted = accept_any(listeners, &mut first) => match accepted {
+                    // Behind a proxy a connection has no address to be counted under until its
+                    // header is there.
+                    Ok(_) if connections.len() >= self.shared.limits.connections => {
+                        self.shared.metrics.connection("busy");
+                    }
+                    Ok((tcp, from)) => {
+                        // Answers are written whole; waiting to fill a packet only delays them.
+                        let _ = tcp.set_nodelay(true);
+                        connections.spawn_local(connection::serve(Rc::clone(self), tcp, from));
+                    }
+                    Err(error) => {
+                        // A client that left already, or no descriptors: neither is an end.
+                        warn!(%error, "accept failed");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+                Some(_) = connections.join_next() => {}
+                _ = sweep.tick() => self.upstream.sweep(),
+            }
+        }
+    }
+}
+
+/// The next connection of any listener, each in turn so that a busy one starves none.
+async fn accept_any(
+    listeners: &[TcpListener],
+    first: &mut usize,
+) -> std::io::Result<(TcpStream, SocketAddr)> {
+    poll_fn(|cx| {
+        let (before, from) = listeners.split_at(*first % listeners.len().max(1));
+        for (at, listener) in from.iter().chain(before).enumerate() {
+            if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+                *first = first.wrapping_add(at + 1);
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}

@@ -1,0 +1,78 @@
+//! A gate in front of the scripted peer.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use gate::{Config, Destination, Listeners, Running, Stopped};
+use telemetry::Clock;
+use telemetry::metrics::Registry;
+use tls::Authority;
+
+/// A running gate and what a client needs to trust it.
+pub(crate) struct Gate {
+    pub(crate) address: SocketAddr,
+    pub(crate) authority: String,
+    registry: Registry,
+    running: Option<Running>,
+}
+
+impl Gate {
+    pub(crate) fn start(upstream: SocketAddr) -> Self {
+        Self::with(upstream, |_| {})
+    }
+
+    pub(crate) fn with(upstream: SocketAddr, change: impl FnOnce(&mut Config)) -> Self {
+        // Certificates are judged by the machine's clock.
+        let (clock, unix) = (Clock::system(), Clock::system().unix());
+        let authority = Authority::generate("test", unix).unwrap();
+        let identity = authority.issue(&["127.0.0.1"], unix).unwrap();
+        let destination = Destination::new(&format!("http://{upstream}"), None).unwrap();
+        let listen = vec!["127.0.0.1:0".parse().unwrap()];
+        let mut config = Config::new(listen, destination, identity);
+        config.workers = NonZeroUsize::MIN;
+        config.limits.drain = Duration::from_secs(5);
+        change(&mut config);
+        let listeners = Listeners::bind(&config.listen).unwrap();
+        let registry = Registry::new();
+        let running = gate::start(config, listeners, clock, &registry).unwrap();
+        Self {
+            address: running.local_addrs()[0],
+            authority: authority.certificate_pem().to_owned(),
+            registry,
+            running: Some(running),
+        }
+    }
+
+    /// Waits until a counter, given as the exposition writes it, has this value. Counting
+    /// follows the answer, so the value may come a moment after it.
+    pub(crate) fn counts(&self, series: &str, expected: u64) {
+        let line = format!("{series} {expected}");
+        for _ in 0..1000 {
+            if self.registry.encode().lines().any(|have| have == line) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("no {line} in {}", self.registry.encode());
+    }
+
+    pub(crate) fn stop(&self) {
+        self.running.as_ref().unwrap().stop();
+    }
+
+    pub(crate) fn join(mut self) -> Stopped {
+        self.running.take().unwrap().join()
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            let stopped = running.shutdown();
+            if !std::thread::panicking() {
+                assert_eq!(stopped.failed, 0, "a worker panicked");
+            }
+        }
+    }
+}
