@@ -92,6 +92,10 @@ impl Accounts {
         self.passwords.get(user).is_some_and(|known| known.same_as(given))
     }
 
+    pub(crate) fn has_password(&self, user: &str) -> bool {
+        self.passwords.contains_key(user)
+    }
+
     pub(crate) fn set_password(&mut self, user: &str, password: String) {
         self.passwords.insert(user.to_owned(), SecretString::new(password));
     }
@@ -129,6 +133,17 @@ impl Accounts {
             config.acl.values_mut().for_each(|acl| {
                 acl.tokens.remove(&id);
             });
+        });
+    }
+
+    /// Removes a destroyed guest from pools and access rules (`remove_vm_access`).
+    pub(crate) fn forget_guest(&mut self, vmid: u32) {
+        let path = format!("/vms/{vmid}");
+        self.access.edit(|config| {
+            config.acl.retain(|at, _| at.as_str() != path);
+            for pool in config.pools.values_mut() {
+                pool.vms.remove(&u64::from(vmid));
+            }
         });
     }
 

@@ -4,7 +4,9 @@ mod acl;
 mod groups;
 mod password;
 mod permissions;
+mod reauthenticate;
 mod roles;
+mod tfa;
 mod ticket;
 mod tokens;
 mod users;
@@ -31,6 +33,12 @@ pub(super) const ROWS: &[Row] = &[
     (Verb::Get, "/access/permissions", permissions::dump),
     (Verb::Get, "/access/roles", roles::list),
     (Verb::Get, "/access/roles/{roleid}", roles::read),
+    (Verb::Get, "/access/tfa", tfa::list),
+    (Verb::Get, "/access/tfa/{userid}", tfa::list_of_user),
+    (Verb::Post, "/access/tfa/{userid}", tfa::add),
+    (Verb::Get, "/access/tfa/{userid}/{id}", tfa::read),
+    (Verb::Put, "/access/tfa/{userid}/{id}", tfa::update),
+    (Verb::Delete, "/access/tfa/{userid}/{id}", tfa::delete),
     (Verb::Get, "/access/ticket", ticket::form),
     (Verb::Post, "/access/ticket", ticket::create),
     (Verb::Get, "/access/users", users::list),
@@ -38,6 +46,8 @@ pub(super) const ROWS: &[Row] = &[
     (Verb::Get, "/access/users/{userid}", users::read),
     (Verb::Put, "/access/users/{userid}", users::update),
     (Verb::Delete, "/access/users/{userid}", users::delete),
+    (Verb::Get, "/access/users/{userid}/tfa", tfa::kinds),
+    (Verb::Put, "/access/users/{userid}/unlock-tfa", tfa::unlock),
     (Verb::Get, "/access/users/{userid}/token", tokens::list),
     (Verb::Get, "/access/users/{userid}/token/{tokenid}", tokens::read),
     (Verb::Post, "/access/users/{userid}/token/{tokenid}", tokens::create),

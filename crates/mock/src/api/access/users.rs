@@ -1,9 +1,9 @@
 //! `/access/users`.
 
-use pve_access::user_cfg::{User, UserConfig};
+use pve_access::user_cfg::{Keys, User, UserConfig};
 use serde_json::{Map, Value, json};
 
-use super::{AUDIT, failed, realm_type, tokens};
+use super::{AUDIT, failed, realm_type, tfa, tokens};
 use crate::api::Call;
 use crate::failure::{Failure, Outcome, Success};
 use crate::object::set_some;
@@ -11,18 +11,10 @@ use crate::object::set_some;
 pub(super) fn list(call: &mut Call<'_>) -> Outcome {
     let full = call.flag("full");
     let enabled = call.text("enabled").map(|text| text == "1");
-    let caller = call.caller.subject().map(|subject| subject.user().to_owned());
-    let config = call.state.accounts.config();
-    let everybody = call.may("/access/groups", AUDIT);
+    let (config, now) = (call.state.accounts.config(), call.now().as_secs());
     let mut entries = Vec::new();
     for (id, user) in &config.users {
-        let own = caller.as_deref() == Some(id);
-        let through_group = || {
-            config.groups_of(id).any(|group| call.may(&format!("/access/groups/{group}"), AUDIT))
-        };
-        if !(own || everybody || through_group())
-            || enabled.is_some_and(|wanted| wanted != user.enable)
-        {
+        if !sees(call, id) || enabled.is_some_and(|wanted| wanted != user.enable) {
             continue;
         }
         let mut entry = facts(user);
@@ -33,11 +25,24 @@ pub(super) fn list(call: &mut Call<'_>) -> Outcome {
         if full {
             let groups: Vec<&str> = config.groups_of(id).collect();
             entry.insert("groups".to_owned(), json!(groups.join(",")));
-            entry.insert("tokens".to_owned(), json!(tokens::entries(user)));
+            let tokens = (!user.tokens.is_empty()).then(|| tokens::entries(user));
+            entry.insert("tokens".to_owned(), json!(tokens));
         }
-        entries.push(Value::Object(entry));
+        let mut entry = Value::Object(entry);
+        if let Some(factors) = call.state.second_factors.of(id) {
+            tfa::locks(&mut entry, factors, now);
+        }
+        entries.push(entry);
     }
     Ok(json!(entries).into())
+}
+
+/// Whether the caller is this user or audits all groups or one of the user's.
+pub(super) fn sees(call: &Call<'_>, id: &str) -> bool {
+    let audits = |group: &str| call.may(&format!("/access/groups/{group}"), AUDIT);
+    call.caller.id() == id
+        || call.may("/access/groups", AUDIT)
+        || call.state.accounts.config().groups_of(id).any(audits)
 }
 
 pub(super) fn read(call: &mut Call<'_>) -> Outcome {
@@ -102,6 +107,7 @@ pub(super) fn delete(call: &mut Call<'_>) -> Outcome {
     if id == "root@pam" {
         return Err(failed("delete user", "unable to delete yourself!"));
     }
+    call.state.second_factors.remove_user(&id);
     call.state.accounts.delete_user(&id);
     Ok(Success::default())
 }
@@ -115,6 +121,7 @@ pub(super) fn facts(user: &User) -> Map<String, Value> {
     let later = user.comment.is_some() || user.keys.is_some();
     set_some(&mut entry, "email", user.email.as_deref().or(later.then_some("")));
     set_some(&mut entry, "comment", user.comment.as_deref());
+    set_some(&mut entry, "keys", user.keys.as_ref().map(|Keys(keys)| keys.expose().as_str()));
     match entry {
         Value::Object(entry) => entry,
         _ => Map::new(),
@@ -133,6 +140,9 @@ fn overlay(call: &Call<'_>, user: &mut User) {
         if let Some(text) = call.text(name) {
             *field = Some(text).filter(|text| !text.is_empty());
         }
+    }
+    if let Some(keys) = call.text("keys") {
+        user.keys = Some(keys).filter(|text| !text.is_empty()).map(|text| Keys(text.into()));
     }
     if call.text("enable").is_some() {
         user.enable = call.flag("enable");

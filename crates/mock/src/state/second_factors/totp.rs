@@ -1,0 +1,289 @@
+//! Time-based one-time passwords (RFC 6238) and the `otpauth://` URI that enrols them.
+
+use std::num::ParseIntError;
+use std::str::FromStr;
+
+use aws_lc_rs::hmac;
+use secrets::SecretBytes;
+use thiserror::Error;
+
+use crate::limits::TOTP_WINDOW;
+use crate::wire::unescape;
+
+const SCHEME: &str = "otpauth://totp/";
+/// An HOTP value has 31 bits (RFC 4226 section 5.3), so no more decimal digits than this.
+const MOST_DIGITS: u8 = 10;
+
+/// A shared secret and how codes are made from it.
+#[derive(Debug, Clone)]
+pub(crate) struct Totp {
+    secret: SecretBytes,
+    algorithm: Algorithm,
+    digits: u8,
+    /// Seconds for which one code is shown; never 0.
+    period: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Algorithm {
+    Sha1,
+    Sha256,
+    Sha512,
+}
+
+/// Why a text is no URI of a one-time password; the texts are the genuine ones.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub(crate) enum UriError {
+    #[error("not an otpauth uri")]
+    Scheme,
+    #[error("missing '?' in otp uri")]
+    Query,
+    #[error("bad value in otpauth uri")]
+    Value,
+    #[error("failed to decode otp secret in otpauth url")]
+    Base32,
+    #[error("missing secret in otpauth url")]
+    Secret,
+    #[error("unsupported algorithm: {0}")]
+    Algorithm(String),
+    #[error("unrecognized otpauth uri parameter: {0}")]
+    Parameter(String),
+    #[error("zero as 'period' value is invalid")]
+    Period,
+    #[error("{0}")]
+    Number(#[from] ParseIntError),
+}
+
+impl Totp {
+    /// The number of the time step whose code this is, looked for in the step of `now` (seconds
+    /// since 1970) and [`TOTP_WINDOW`] steps on both sides.
+    pub(crate) fn step_of(&self, code: &str, now: u64) -> Option<i64> {
+        let current = i64::try_from(now / self.period).ok()?;
+        let window = current.saturating_sub(TOTP_WINDOW)..=current.saturating_add(TOTP_WINDOW);
+        window.into_iter().find(|step| self.matches(code, *step))
+    }
+
+    fn matches(&self, code: &str, step: i64) -> bool {
+        // As the genuine comparison: by number, with the length checked before.
+        code.len() == usize::from(self.digits)
+            && code.parse().is_ok_and(|code: u64| Some(code) == self.code(step))
+    }
+
+    /// RFC 4226 section 5.3.
+    fn code(&self, step: i64) -> Option<u64> {
+        let key = hmac::Key::new(self.algorithm.hmac(), self.secret.expose());
+        let tag = hmac::sign(&key, &step.to_be_bytes());
+        let tag = tag.as_ref();
+        let offset = usize::from(tag.last()? & 0x0F);
+        let word = tag.get(offset..)?.first_chunk().copied()?;
+        let value = u64::from(u32::from_be_bytes(word) & 0x7FFF_FFFF);
+        Some(value % 10_u64.pow(u32::from(self.digits.min(MOST_DIGITS))))
+    }
+}
+
+impl Algorithm {
+    fn hmac(self) -> hmac::Algorithm {
+        match self {
+            Self::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+            Self::Sha256 => hmac::HMAC_SHA256,
+            Self::Sha512 => hmac::HMAC_SHA512,
+        }
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = UriError;
+
+    fn from_str(text: &str) -> Result<Self, UriError> {
+        match text.to_ascii_uppercase().as_str() {
+            "SHA1" => Ok(Self::Sha1),
+            "SHA256" => Ok(Self::Sha256),
+            "SHA512" => Ok(Self::Sha512),
+            _ => Err(UriError::Algorithm(text.to_owned())),
+        }
+    }
+}
+
+/// `otpauth://totp/LABEL?secret=BASE32[&digits=6][&algorithm=SHA1][&period=30][&issuer=…]`. Label
+/// and issuer are for the user's device; the server never shows them.
+impl FromStr for Totp {
+    type Err = UriError;
+
+    fn from_str(uri: &str) -> Result<Self, UriError> {
+        let rest = uri.strip_prefix(SCHEME).ok_or(UriError::Scheme)?;
+        let (_label, query) = rest.split_once('?').ok_or(UriError::Query)?;
+        let mut secret = Vec::new();
+        let (mut algorithm, mut digits, mut period) = (Algorithm::Sha1, 6, 30);
+        for pair in query.split('&') {
+            let (name, value) = pair.split_once('=').ok_or(UriError::Value)?;
+            let (name, value) = (unescape(name), unescape(value));
+            match name.as_str() {
+                "secret" => secret = base32(&value).ok_or(UriError::Base32)?,
+                "algorithm" => algorithm = value.parse()?,
+                "digits" => digits = value.parse()?,
+                "period" => period = value.parse()?,
+                "issuer" => {}
+                _ => return Err(UriError::Parameter(name)),
+            }
+        }
+        if secret.is_empty() {
+            return Err(UriError::Secret);
+        }
+        if period == 0 {
+            return Err(UriError::Period);
+        }
+        Ok(Self { secret: SecretBytes::new(secret), algorithm, digits, period })
+    }
+}
+
+/// RFC 4648 section 6 in either case, with or without padding; left-over bits are dropped.
+fn base32(text: &str) -> Option<Vec<u8>> {
+    let (mut bytes, mut bits, mut held) = (Vec::with_capacity(text.len() * 5 / 8), 0_u32, 0_u32);
+    for symbol in text.trim_end_matches('=').bytes() {
+        let value = match symbol.to_ascii_uppercase() {
+            letter @ b'A'..=b'Z' => letter - b'A',
+            digit @ b'2'..=b'7' => digit - b'2' + 26,
+            _ => return None,
+        };
+        bits = bits << 5 | u32::from(value);
+        held += 5;
+        if held >= 8 {
+            held -= 8;
+            bytes.extend(u8::try_from(bits >> held & 0xFF));
+        }
+        bits &= 0xFFF;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// The secret of RFC 6238 appendix B, repeated to the length of the algorithm's output.
+    fn reference(algorithm: &str, length: usize) -> Totp {
+        let secret: Vec<u8> = b"1234567890".iter().copied().cycle().take(length).collect();
+        uri(&secret, algorithm, 8, 30).parse().unwrap()
+    }
+
+    fn uri(secret: &[u8], algorithm: &str, digits: u8, period: u64) -> String {
+        let secret = encoded(secret);
+        format!(
+            "otpauth://totp/An%20issuer:a%40pve?secret={secret}&issuer=An%20issuer\
+             &digits={digits}&algorithm={algorithm}&period={period}"
+        )
+    }
+
+    fn encoded(bytes: &[u8]) -> String {
+        let bits: String = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
+        let symbols = bits.as_bytes().chunks(5).map(|chunk| {
+            let text = format!("{:0<5}", std::str::from_utf8(chunk).unwrap());
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[usize::from_str_radix(&text, 2).unwrap()]
+        });
+        symbols.map(char::from).collect()
+    }
+
+    #[test]
+    fn codes_are_those_of_rfc_6238() {
+        #[rustfmt::skip]
+        let table = [
+            (59_u64,         "94287082", "46119246", "90693936"),
+            (1_111_111_109,  "07081804", "68084774", "25091201"),
+            (1_111_111_111,  "14050471", "67062674", "99943326"),
+            (1_234_567_890,  "89005924", "91819424", "93441116"),
+            (2_000_000_000,  "69279037", "90698825", "38618901"),
+            (20_000_000_000, "65353130", "77737706", "47863826"),
+        ];
+        for (time, sha1, sha256, sha512) in table {
+            let step = Some(i64::try_from(time / 30).unwrap());
+            assert_eq!(reference("SHA1", 20).step_of(sha1, time), step, "{time}");
+            assert_eq!(reference("SHA256", 32).step_of(sha256, time), step, "{time}");
+            assert_eq!(reference("sha512", 64).step_of(sha512, time), step, "{time}");
+        }
+    }
+
+    #[test]
+    fn a_code_counts_one_step_early_and_one_late() {
+        let totp = reference("SHA1", 20);
+        let at = |time| totp.step_of("14050471", time);
+        let (first, last) = (1_111_111_110, 1_111_111_139);
+        let step = Some(37_037_037);
+        assert_eq!((at(first - 30), at(first), at(last), at(last + 30)), (step, step, step, step));
+        assert_eq!((at(first - 31), at(last + 31)), (None, None));
+        assert_eq!(totp.step_of("94287082", 0), Some(1));
+    }
+
+    #[test]
+    fn digits_and_period_are_those_of_the_uri() {
+        let totp: Totp = uri(b"12345678901234567890", "SHA1", 6, 60).parse().unwrap();
+        assert_eq!(totp.step_of("287082", 119), Some(1));
+        for wrong in ["94287082", "0287082", "28708", "", "28708x"] {
+            assert_eq!(totp.step_of(wrong, 119), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_uri_is_said_in_the_genuine_words() {
+        let table = [
+            ("otpauth://hotp/a?secret=AA", "not an otpauth uri"),
+            ("otpauth://totp/a", "missing '?' in otp uri"),
+            ("otpauth://totp/a?", "bad value in otpauth uri"),
+            ("otpauth://totp/a?secret=A1", "failed to decode otp secret in otpauth url"),
+            ("otpauth://totp/a?digits=6", "missing secret in otpauth url"),
+            ("otpauth://totp/a?secret=", "missing secret in otpauth url"),
+            ("otpauth://totp/a?secret=AAAA&digits=x", "invalid digit found in string"),
+            ("otpauth://totp/a?secret=AAAA&digits=256", "number too large to fit in target type"),
+            ("otpauth://totp/a?secret=AAAA&algorithm=MD5", "unsupported algorithm: MD5"),
+            ("otpauth://totp/a?secret=AAAA&step=30", "unrecognized otpauth uri parameter: step"),
+            ("otpauth://totp/a?secret=AAAA&period=0", "zero as 'period' value is invalid"),
+        ];
+        for (uri, text) in table {
+            assert_eq!(uri.parse::<Totp>().unwrap_err().to_string(), text, "{uri}");
+        }
+    }
+
+    #[test]
+    fn neither_the_secret_nor_its_length_is_printed() {
+        assert!(format!("{:?}", reference("SHA1", 20)).contains("Secret(…)"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_written_uri_reads_back(
+            secret in prop::collection::vec(any::<u8>(), 1..70),
+            algorithm in prop::sample::select(vec!["SHA1", "SHA256", "SHA512"]),
+            digits in any::<u8>(),
+            period in 1..u64::MAX,
+        ) {
+            let totp: Totp = uri(&secret, algorithm, digits, period).parse().unwrap();
+            prop_assert_eq!(totp.secret.expose(), &secret);
+            prop_assert_eq!(totp.algorithm, algorithm.parse().unwrap());
+            prop_assert_eq!((totp.digits, totp.period), (digits, period));
+        }
+
+        #[test]
+        fn any_text_and_any_code_are_taken(
+            text in "(otpauth://totp/)?\\PC{0,8}[?]?(secret=[A-Z2-7=%]{0,9}|\\PC{0,8}=\\PC{0,8}|&){0,4}",
+            code in "\\PC{0,12}",
+            now in any::<u64>(),
+        ) {
+            if let Ok(totp) = text.parse::<Totp>() {
+                totp.step_of(&code, now);
+            }
+        }
+
+        #[test]
+        fn the_code_of_a_step_is_found_in_it(
+            secret in prop::collection::vec(any::<u8>(), 1..70),
+            digits in 6..=10_u8,
+            now in 0..u64::from(u32::MAX),
+        ) {
+            let totp: Totp = uri(&secret, "SHA256", digits, 30).parse().unwrap();
+            let step = i64::try_from(now / 30).unwrap();
+            let code = format!("{:0width$}", totp.code(step).unwrap(), width = usize::from(digits));
+            let found = totp.step_of(&code, now).unwrap();
+            prop_assert!((step - 1..=step).contains(&found), "{found} {step}");
+        }
+    }
+}
