@@ -80,6 +80,13 @@ pub(crate) async fn authenticate(
     }
 }
 
+/// The user of a valid ticket in the cookie; pages need none and tell nobody what is wrong.
+pub(crate) async fn cookie_user(shared: &Shared, head: &Head) -> Option<String> {
+    let ticket = credential(&head.header("Cookie")?, COOKIE)?;
+    let keys = shared.keys.verifying().await?;
+    verify_ticket(shared, &keys, &ticket).map(|user| user.as_str().to_owned())
+}
+
 /// The value of `name` in a `Cookie` or `Authorization` header: `name=value` or `name value`, at
 /// the start or after a blank, up to the next `;`, percent-decoded. Empty and `0` are nothing,
 /// as Perl has it.

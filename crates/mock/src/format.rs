@@ -108,7 +108,7 @@ impl Format {
 /// The redirect that meets a browser without a ticket on an `html` path.
 pub(crate) fn html_login_redirect() -> Response {
     Response {
-        location: Some("/api2/html/access/ticket".to_owned()),
+        location: Some("/api2/html/access/ticket".into()),
         delayed: true,
         ..Response::bare(301, "Moved")
     }

@@ -12,6 +12,9 @@
 
 mod api;
 mod auth;
+mod certificate;
+mod console;
+mod coverage;
 mod error;
 mod failure;
 mod format;
@@ -24,8 +27,11 @@ mod seed;
 mod server;
 mod shared;
 mod state;
+mod upload;
+mod web;
 mod wire;
 
+pub use coverage::unmodelled;
 pub use error::StartError;
 pub use seed::{GuestKind, GuestSeed, Hardware, NodeSeed, Seed, StorageSeed, Version};
 pub use server::Mock;

@@ -29,3 +29,31 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(2);
 pub(crate) const PARAMETERS: usize = 8192;
 /// Finished tasks kept for the task list, as pvestatd's `index` file keeps about 1000.
 pub(crate) const TASKS: usize = 1000;
+/// PVE: largest payload of a websocket frame, either way.
+pub(crate) const FRAME_PAYLOAD: usize = 128 * 1024;
+/// PVE: how long a console waits for its client; its port is then given to others.
+pub(crate) const CONSOLE_WAIT: Duration = Duration::from_secs(10);
+/// A console without a frame for this long is closed; the viewers ping every half minute.
+pub(crate) const CONSOLE_IDLE: Duration = Duration::from_secs(3600);
+/// PVE: the line with user and ticket that opens a terminal.
+pub(crate) const TERMINAL_LOGIN: usize = 4096;
+/// Data of one terminal command; more would not fit one frame.
+pub(crate) const TERMINAL_COMMAND: usize = FRAME_PAYLOAD;
+/// proxmox-tfa: time steps before and after the current one whose codes are accepted.
+pub(crate) const TOTP_WINDOW: i64 = 1;
+/// proxmox-tfa: wrong codes in a row that lock the time-based factor.
+pub(crate) const TOTP_FAILURES: u32 = 8;
+/// proxmox-tfa: failures of any second factor in a row that lock all of them.
+pub(crate) const FACTOR_FAILURES: u32 = 100;
+/// proxmox-tfa: how long they stay locked.
+pub(crate) const FACTOR_LOCK: Duration = Duration::from_secs(3600);
+/// proxmox-tfa: recovery keys in one set.
+pub(crate) const RECOVERY_KEYS: usize = 10;
+/// Largest upload; the genuine limit is the free space of the node.
+pub(crate) const UPLOAD_BYTES: u64 = 16 << 30;
+/// Fields and heads of an upload form, up to the first byte of its file.
+pub(crate) const UPLOAD_FIELD_BYTES: usize = 64 * 1024;
+/// Volumes of one storage beside those of guests; further ones fail as on a full disk.
+pub(crate) const VOLUMES: usize = 100_000;
+/// Entries of the cluster log, about what the genuine ring buffer holds.
+pub(crate) const CLUSTER_LOG: usize = 500;

@@ -12,7 +12,9 @@ use crate::format::{Format, html_login_redirect};
 use crate::limits::BODY_BYTES;
 use crate::permission;
 use crate::shared::Shared;
-use crate::wire::{Head, JsonFault, Response, form, json_object, unescape};
+use crate::upload::{self, Form, Upload};
+use crate::web;
+use crate::wire::{Head, JsonFault, Response, Upgrade, form, json_object, unescape};
 
 /// Where the API begins. Any path with this start belongs to it, `/api2x` too.
 const BASE: &str = "/api2";
@@ -26,6 +28,11 @@ pub(crate) enum Admission {
     Admitted {
         caller: Caller,
         body: usize,
+    },
+    /// The body is a form with a file.
+    Upload {
+        caller: Caller,
+        upload: Box<Upload>,
     },
 }
 
@@ -54,8 +61,12 @@ pub(crate) async fn admit(shared: &Shared, head: &Head) -> Admission {
             Err(_) if format == "html" => return Admission::Refused(html_login_redirect()),
             Err(response) => return Admission::Refused(response),
         };
-        if auth::is_upload(&head.method, rest) && length(head) != 0 && !is_multipart(head) {
-            return Admission::Silence;
+        if auth::is_upload(&head.method, rest) && length(head) != 0 {
+            return match upload::admit(shared, head, &caller, rest, length(head)) {
+                Ok(upload) => Admission::Upload { caller, upload: Box::new(upload) },
+                Err(Some(response)) => Admission::Refused(response),
+                Err(None) => Admission::Silence,
+            };
         }
     }
     match body_length(head, verb) {
@@ -64,12 +75,41 @@ pub(crate) async fn admit(shared: &Shared, head: &Head) -> Admission {
     }
 }
 
+/// The body of a request.
+pub(crate) enum Body<'b> {
+    Bytes(&'b [u8]),
+    /// The fields of an upload.
+    Fields(Vec<(String, String)>),
+}
+
+/// Answers a finished upload. The file's facts wait under the name of a temporary file, which
+/// is how the call learns of them on a genuine node too.
+pub(crate) async fn handle_upload(
+    shared: &Shared,
+    head: &Head,
+    caller: &Caller,
+    form: Form,
+) -> Response {
+    let Form { mut fields, spooled } = form;
+    let name = format!("/var/tmp/pveupload-{}", crate::state::random_uuid().replace('-', ""));
+    shared.state().volumes.spool.insert(name.clone(), spooled);
+    fields.push(("tmpfilename".to_owned(), name.clone()));
+    let response = handle(shared, head, caller, Body::Fields(fields)).await;
+    shared.state().volumes.spool.remove(&name);
+    response
+}
+
 /// Answers an admitted request.
-pub(crate) async fn handle(shared: &Shared, head: &Head, caller: &Caller, body: &[u8]) -> Response {
+pub(crate) async fn handle(
+    shared: &Shared,
+    head: &Head,
+    caller: &Caller,
+    body: Body<'_>,
+) -> Response {
     let (path, query) = head.path_and_query();
     let path = unescape(path);
     if !path.starts_with(BASE) {
-        return Response::error(500, &format!("no such file '{path}'\n"));
+        return web::answer(shared, head, &path).await;
     }
     let Some((format_name, rest)) = split(&path) else {
         return Response::error(501, "no such uri");
@@ -93,8 +133,19 @@ pub(crate) async fn handle(shared: &Shared, head: &Head, caller: &Caller, body: 
         return format.not_implemented(rest, &head.method);
     };
     let (outcome, relayed) = call(shared, caller, method, &matched, rest, parameters).await;
+    let upgrade = match if relayed { Ok(None) } else { Upgrade::asked(head, &path) } {
+        Ok(upgrade) => upgrade.and_then(|upgrade| leads(upgrade, &outcome)),
+        Err(message) => return Response::error(500, &message),
+    };
     let delayed = matches!(&outcome, Err(failure) if failure.status() == 401);
-    Response { relayed, delayed, ..format.render(rest, outcome) }
+    Response { relayed, delayed, upgrade, ..format.render(rest, outcome) }
+}
+
+/// The upgrade to the port that a method has answered.
+fn leads(mut upgrade: Upgrade, outcome: &Outcome) -> Option<Box<Upgrade>> {
+    let port = outcome.as_ref().ok()?.data.get("port")?.as_str()?;
+    upgrade.port = port.parse().ok()?;
+    Some(Box::new(upgrade))
 }
 
 /// Checks and runs one method. The second value tells whether the privileged daemon answered.
@@ -235,18 +286,26 @@ fn content_type(head: &Head) -> Option<String> {
     (!kind.is_empty()).then_some(kind)
 }
 
-fn is_multipart(head: &Head) -> bool {
-    content_type(head).as_deref() == Some("multipart/form-data")
-}
-
-/// Body parameters, overlaid by those of the query; `_dc` only defeats caches.
-fn parameters(head: &Head, query: Option<&str>, body: &[u8]) -> Result<Params, JsonFault> {
+/// Body parameters, overlaid by those of the query, except that the fields of an upload overlay
+/// the query; `_dc` only defeats caches.
+fn parameters(head: &Head, query: Option<&str>, body: Body<'_>) -> Result<Params, JsonFault> {
+    let query = form(query.unwrap_or_default().as_bytes());
+    let body = match body {
+        Body::Bytes(bytes) => bytes,
+        Body::Fields(fields) => {
+            let mut parameters = query;
+            let fields = fields.into_iter().map(|(name, value)| (name, Value::String(value)));
+            parameters.extend(fields);
+            parameters.remove("_dc");
+            return Ok(parameters);
+        }
+    };
     let mut parameters = match (head.method.as_str(), content_type(head).as_deref()) {
         ("PUT" | "POST", Some("application/json")) => json_object(body)?,
         ("PUT" | "POST", _) => form(body),
         _ => Params::new(),
     };
-    parameters.extend(form(query.unwrap_or_default().as_bytes()));
+    parameters.extend(query);
     parameters.remove("_dc");
     Ok(parameters)
 }

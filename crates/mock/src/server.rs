@@ -11,11 +11,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::console;
 use crate::error::StartError;
 use crate::limits::{CONNECTIONS, DRAIN, HANDSHAKE, REQUESTS_PER_CONNECTION};
-use crate::pipeline::{self, Admission};
+use crate::pipeline::{self, Admission, Body};
 use crate::shared::{Config, Shared};
-use crate::wire::{Fault, Head, Parsed, Response, Wire, read_head};
+use crate::upload::{Form, Upload};
+use crate::wire::{Fault, Head, Parsed, Response, Upgrade, Wire, read_head};
 
 /// Bytes thrown away, at most, from a client that still sends while it is being refused.
 const LINGER_BYTES: usize = 1 << 20;
@@ -144,8 +146,12 @@ async fn converse<S>(shared: &Shared, stream: S, mut stopped: watch::Receiver<bo
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut connection =
-        Connection { stream, buffer: Vec::new(), remaining: REQUESTS_PER_CONNECTION };
+    let mut connection = Connection {
+        stream,
+        buffer: Vec::new(),
+        remaining: REQUESTS_PER_CONNECTION,
+        upgrade: None,
+    };
     loop {
         let head = tokio::select! {
             head = connection.head(shared) => head,
@@ -162,6 +168,14 @@ where
             break;
         }
     }
+    if let Some(upgrade) = connection.upgrade.take() {
+        let received = std::mem::take(&mut connection.buffer);
+        tokio::select! {
+            () = console::run(shared, &mut connection.stream, received, &upgrade) => {}
+            _ = stopped.wait_for(|stop| *stop) => {}
+        }
+        return connection.linger().await;
+    }
     let _ = connection.stream.shutdown().await;
 }
 
@@ -169,6 +183,8 @@ struct Connection<S> {
     stream: S,
     buffer: Vec<u8>,
     remaining: u32,
+    /// Set by an answer that ends the requests and begins a websocket.
+    upgrade: Option<Box<Upgrade>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -214,10 +230,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.fill(shared).await?;
                 }
                 let body: Vec<u8> = self.buffer.drain(..body).collect();
-                pipeline::handle(shared, head, &caller, &body).await
+                pipeline::handle(shared, head, &caller, Body::Bytes(&body)).await
+            }
+            Admission::Upload { caller, upload } => {
+                let wire = Wire { keep_alive: false, ..wire };
+                let response = match self.receive(shared, *upload).await? {
+                    Ok(form) => pipeline::handle_upload(shared, head, &caller, form).await,
+                    Err(message) => Response::error(500, &message),
+                };
+                self.send(shared, wire, response).await;
+                return None;
             }
         };
         self.send(shared, wire, response).await
+    }
+
+    /// Reads an upload; `None` when the client stops sending.
+    async fn receive(
+        &mut self,
+        shared: &Shared,
+        mut upload: Upload,
+    ) -> Option<Result<Form, String>> {
+        loop {
+            match upload.take(&mut self.buffer) {
+                Ok(None) => self.fill(shared).await?,
+                Ok(Some(form)) => return Some(Ok(form)),
+                Err(message) => return Some(Err(message)),
+            }
+        }
     }
 
     /// What a clear-text request on the TLS port gets; without a host there is nowhere to send it.
@@ -228,7 +268,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         } else {
             (308, "Permanent Redirect")
         };
-        let location = Some(format!("https://{host}{}", head.target));
+        let location = Some(format!("https://{host}{}", head.target).into());
         let response = Response { location, ..Response::error(status, reason) };
         let wire = self.wire(shared, head);
         self.send(shared, wire, response).await;
@@ -246,7 +286,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.send(shared, wire, Response::error(fault.status, &fault.message)).await;
     }
 
-    async fn send(&mut self, shared: &Shared, wire: Wire, response: Response) -> Option<()> {
+    async fn send(&mut self, shared: &Shared, wire: Wire, mut response: Response) -> Option<()> {
+        if let Some(upgrade) = response.upgrade.take() {
+            self.upgrade = Some(upgrade);
+            return None;
+        }
         if response.delayed {
             shared.delay(crate::limits::AUTH_FAILURE_DELAY).await;
         }

@@ -9,8 +9,10 @@ use pve_access::Release;
 use pve_access::csrf::CsrfSecret;
 use pve_schema::Schema;
 use secrets::SecretString;
+use serde_json::Value;
 use telemetry::Clock;
 
+use crate::certificate;
 use crate::error::StartError;
 use crate::keys::Keys;
 use crate::limits::IDLE;
@@ -80,6 +82,10 @@ pub(crate) struct Shared {
     pub(crate) time_scale: f64,
     pub(crate) keys: Keys,
     pub(crate) csrf: CsrfSecret,
+    /// The topmost certificate of the own chain as PEM, empty without TLS.
+    pub(crate) certificate: String,
+    /// The entries of `certificates/info`.
+    pub(crate) certificates: Vec<Value>,
     pub(crate) idle: Duration,
     state: Mutex<State>,
     deliberate_delay: AtomicU64,
@@ -98,6 +104,11 @@ impl Shared {
         };
         let fingerprint =
             config.identity.as_ref().map(|identity| identity.fingerprint().to_string());
+        let certificate = config.identity.as_ref().map(topmost).unwrap_or_default();
+        let certificates = config.identity.as_ref().and_then(|identity| {
+            let fingerprint = identity.fingerprint().to_string();
+            certificate::info("pve-ssl.pem", &identity.certificate_pem(), &fingerprint)
+        });
         let started = config.clock.unix();
         let state = State::new(config.seed, release, started, fingerprint.as_deref())?;
         let csrf = match &config.csrf_secret {
@@ -110,6 +121,8 @@ impl Shared {
             time_scale: config.time_scale,
             keys: Keys::start(config.key_file, &config.verify_keys)?,
             csrf,
+            certificate,
+            certificates: certificates.into_iter().collect(),
             idle: config.idle,
             state: Mutex::new(state),
             deliberate_delay: AtomicU64::new(0),
@@ -142,4 +155,11 @@ impl Shared {
     pub(crate) fn deliberate_delay(&self) -> Duration {
         Duration::from_millis(self.deliberate_delay.load(Ordering::Relaxed))
     }
+}
+
+/// The certificate that stands for `pve-root-ca.pem`: the last of the chain.
+fn topmost(identity: &tls::Identity) -> String {
+    const BEGIN: &str = "-----BEGIN";
+    let chain = identity.certificate_pem();
+    chain.rfind(BEGIN).and_then(|at| chain.get(at..)).unwrap_or_default().to_owned()
 }

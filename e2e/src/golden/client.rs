@@ -30,6 +30,8 @@ pub(super) struct Answer {
 pub(super) enum After {
     Open,
     Closed,
+    /// More bytes have come.
+    Data,
 }
 
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -72,8 +74,26 @@ impl Connection {
     /// Watches the connection for as long as `expected` makes sensible.
     pub(super) async fn after(&mut self, expected: After) -> After {
         let patience = if expected == After::Open { STAYS_OPEN } else { CLOSES };
-        let end = async { while self.fill().await {} };
-        if timeout(patience, end).await.is_ok() { After::Closed } else { After::Open }
+        let mut end = async || {
+            while expected != After::Data || self.buffer.is_empty() {
+                if !self.fill().await {
+                    return After::Closed;
+                }
+            }
+            After::Data
+        };
+        timeout(patience, end()).await.unwrap_or(After::Open)
+    }
+
+    /// The next websocket frame whole, or what there is of it when the connection ends or stays
+    /// silent; nothing at the end of the connection.
+    pub(super) async fn frame(&mut self) -> Option<Vec<u8>> {
+        let read =
+            async { while self.buffer.len() < frame_length(&self.buffer) && self.fill().await {} };
+        let in_time = timeout(CLOSES, read).await.is_ok();
+        let length = frame_length(&self.buffer).min(self.buffer.len());
+        let frame: Vec<u8> = self.buffer.drain(..length).collect();
+        (!in_time || !frame.is_empty()).then_some(frame)
     }
 
     async fn read_answer(&mut self) -> Option<Answer> {
@@ -95,9 +115,10 @@ impl Connection {
             .collect();
         let length = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         let length = length.and_then(|(_, value)| value.parse::<usize>().ok());
-        let switched = line.split(' ').nth(1) == Some("101");
+        // Answers that never have a body (RFC 9112 section 6.3).
+        let bodiless = matches!(line.split(' ').nth(1), Some("101" | "204" | "304"));
         let body = match length {
-            _ if switched => Vec::new(),
+            _ if bodiless => Vec::new(),
             Some(length) => {
                 while self.buffer.len() < length && self.fill().await {}
                 self.buffer.drain(..length.min(self.buffer.len())).collect()
@@ -113,6 +134,23 @@ impl Connection {
     async fn fill(&mut self) -> bool {
         self.buffer.reserve(16 * 1024);
         matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..))
+    }
+}
+
+/// Bytes of the unmasked frame that begins so (RFC 6455 section 5.2), as far as can be told.
+fn frame_length(bytes: &[u8]) -> usize {
+    match bytes {
+        [_, 126, high, low, ..] => 4 + usize::from(u16::from_be_bytes([*high, *low])),
+        [_, 126, ..] => 4,
+        [_, 127, length @ ..] => match length.first_chunk::<8>() {
+            Some(length) => {
+                let length = usize::try_from(u64::from_be_bytes(*length)).unwrap_or(usize::MAX);
+                length.saturating_add(10)
+            }
+            None => 10,
+        },
+        [_, length, ..] => 2 + usize::from(*length),
+        _ => 2,
     }
 }
 

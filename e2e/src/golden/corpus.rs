@@ -39,6 +39,10 @@ pub struct Record {
     /// Milliseconds until the answer was complete.
     #[serde(default)]
     pub elapsed_ms: Option<f64>,
+    /// What went over a websocket after the 101: `send`, `recv` with a whole frame in hex, or
+    /// null for the end, and `after`.
+    #[serde(default)]
+    pub frames: Vec<(String, Option<String>)>,
     /// Records with the same name share a connection.
     #[serde(default)]
     pub connection: Option<String>,

@@ -4,6 +4,9 @@
 //! and once through the gate, in the order of recording. The clock of mock and gate stands at
 //! the second of the recorded answer, so recorded tickets verify with the recorded key.
 //!
+//! Ids and keys that the recorded server handed out are replaced by those handed out here
+//! ([`substitute`]); two requests that later answers presuppose are made again ([`omitted`]).
+//!
 //! What is compared directly: status line, header names in order and values, body, whether the
 //! connection stays open, whether the answer was delayed. What is not: dates, signatures,
 //! digests, ids and times made by the server (see [`compare`]), the length of bodies whose text
@@ -14,8 +17,10 @@ mod client;
 mod compare;
 mod corpus;
 mod expected;
+mod omitted;
 mod replay;
 mod seed;
+mod substitute;
 mod through_gate;
 
 pub use corpus::{Corpus, locate};

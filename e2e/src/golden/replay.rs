@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use mock::{Api, Config, Mock};
 use secrets::SecretString;
 use serde::Deserialize;
@@ -16,7 +16,9 @@ use super::client::{After, Connection};
 use super::compare;
 use super::corpus::{Corpus, Record, read};
 use super::expected;
+use super::omitted;
 use super::seed::recorded_host;
+use super::substitute::Substitutes;
 use super::through_gate::Gate;
 
 /// Idle connections are closed after this long here; the genuine five seconds would make every
@@ -67,11 +69,12 @@ pub struct Report {
 /// # Errors
 /// When a file can not be read or a server can not be started.
 pub fn run(golden: &Path, judge: Option<&Path>) -> Result<Vec<Report>> {
-    let corpus = Corpus::load(golden, judge)?;
+    let mut corpus = Corpus::load(golden, judge)?;
     let counted: BTreeSet<u64> = match judge {
         Some(judge) => read(judge)?.into_keys().collect(),
         None => corpus.records.keys().copied().collect(),
     };
+    omitted::restore(&mut corpus)?;
     let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/expected.toml");
     let expected = expected::read(&list)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -200,6 +203,7 @@ async fn replay(leg: Leg, corpus: &Corpus) -> Result<BTreeMap<u64, String>> {
     let target = Target::start(leg, corpus)?;
     let mut shared: BTreeMap<String, Connection> = BTreeMap::new();
     let mut differences = BTreeMap::new();
+    let mut substitutes = Substitutes::default();
     for record in corpus.records.values() {
         if let Some(time) = recorded_time(record) {
             target.clock.set(time);
@@ -209,7 +213,8 @@ async fn replay(leg: Leg, corpus: &Corpus) -> Result<BTreeMap<u64, String>> {
             Some(connection) => connection,
             None => target.open(record).await.with_context(|| record.id.clone())?,
         };
-        if let Some(difference) = exchange(leg, &target, record, &mut connection).await? {
+        let exchanged = exchange(leg, &target, record, &mut connection, &mut substitutes).await?;
+        if let Some(difference) = exchanged {
             differences.insert(record.seq, difference);
         }
         if let Some(name) = &record.connection {
@@ -224,16 +229,19 @@ async fn exchange(
     target: &Target,
     record: &Record,
     connection: &mut Connection,
+    substitutes: &mut Substitutes,
 ) -> Result<Option<String>> {
     let Some(bytes) = record.wire() else {
         return Ok(Some("the record does not hold its request".to_owned()));
     };
+    let bytes = substitutes.apply(bytes);
     let slept = target.mock.deliberate_delay();
     connection.send(&bytes).await?;
     for recorded in record.answers() {
         let Some(answer) = connection.answer().await else {
             return Ok(Some("closed without an answer".to_owned()));
         };
+        substitutes.learn(recorded, &answer);
         if let Some(difference) = compare::difference(leg, recorded, &answer) {
             return Ok(Some(difference));
         }
@@ -241,12 +249,16 @@ async fn exchange(
     if record.answers().is_empty() && connection.answer().await.is_some() {
         return Ok(Some("an answer where the recorded server was silent".to_owned()));
     }
+    if !record.frames.is_empty() {
+        return frames(record, connection).await;
+    }
     // The gate keeps its own connections open or closed by its own rules.
     if leg == Leg::Gate {
         return Ok(None);
     }
     let expected = match record.connection_after.as_deref() {
         Some("closed") => After::Closed,
+        Some("data") => After::Data,
         _ => After::Open,
     };
     let after = connection.after(expected).await;
@@ -259,6 +271,42 @@ async fn exchange(
         return Ok(Some(format!("delayed is {delayed}, recorded {recorded}")));
     }
     Ok(None)
+}
+
+/// Sends and expects the recorded frames of a websocket.
+async fn frames(record: &Record, connection: &mut Connection) -> Result<Option<String>> {
+    for (at, (direction, recorded)) in record.frames.iter().enumerate() {
+        match (direction.as_str(), recorded.as_deref()) {
+            ("send", Some(frame)) => {
+                let bytes =
+                    bytes_of(frame).with_context(|| format!("{}: frame {at}", record.id))?;
+                connection.send(&bytes).await?;
+            }
+            ("recv", recorded) => {
+                let frame = connection.frame().await.map(|frame| hex_of(&frame));
+                if frame.as_deref() != recorded {
+                    return Ok(Some(format!("frame {at} is {frame:?}, recorded {recorded:?}")));
+                }
+            }
+            ("after", Some("closed")) => {
+                let after = connection.after(After::Closed).await;
+                if after != After::Closed {
+                    return Ok(Some(format!("the websocket is {after:?}, recorded Closed")));
+                }
+            }
+            (other, _) => bail!("{}: frame {at} is of unknown kind {other:?}", record.id),
+        }
+    }
+    Ok(None)
+}
+
+fn bytes_of(hex: &str) -> Option<Vec<u8>> {
+    let pairs = (0..hex.len()).step_by(2);
+    pairs.map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()).collect()
+}
+
+fn hex_of(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The second of the recorded answer.

@@ -11,6 +11,8 @@ use crate::state::Guest;
 
 pub(super) const ROWS: &[Row] = &[
     (Verb::Get, "/cluster/nextid", next_id),
+    (Verb::Get, "/cluster/options", options),
+    (Verb::Put, "/cluster/options", set_options),
     (Verb::Get, "/cluster/resources", resources),
     (Verb::Get, "/cluster/status", status),
 ];
@@ -24,6 +26,24 @@ fn next_id(call: &mut Call<'_>) -> Outcome {
         return Err(Failure::parameter("vmid", &format!("VM {wanted} already exists")));
     }
     Ok(json!(wanted).into())
+}
+
+/// The settings of the data centre; a caller without `Sys.Audit` sees what the interface needs.
+fn options(call: &mut Call<'_>) -> Outcome {
+    let mut options = json!({ "mac_prefix": "BC:24:11" });
+    if let Some(fields) = call.state.objects.settings("/cluster/options") {
+        extend(&mut options, json!(fields));
+    }
+    if !call.may("/", &["Sys.Audit"]) {
+        let open = ["console", "tag-style", "allowed-tags", "consent-text"];
+        options = open.iter().filter_map(|key| Some((*key, options.get(key)?.clone()))).collect();
+    }
+    extend(&mut options, json!({ "allowed-tags": [] }));
+    Ok(options.into())
+}
+
+fn set_options(call: &mut Call<'_>) -> Outcome {
+    super::generic::answer(call)
 }
 
 fn status(call: &mut Call<'_>) -> Outcome {
@@ -88,9 +108,11 @@ fn pools(call: &Call<'_>, entries: &mut Vec<Value>) {
 }
 
 fn resource(call: &Call<'_>, guest: &Guest) -> Option<Value> {
-    if !call.may(&format!("/vms/{}", guest.vmid), &["VM.Audit"]) {
-        return None;
-    }
+    call.may(&format!("/vms/{}", guest.vmid), &["VM.Audit"]).then(|| guest_entry(call, guest))
+}
+
+/// A guest in `cluster/resources` and among the members of a pool.
+pub(super) fn guest_entry(call: &Call<'_>, guest: &Guest) -> Value {
     let mut entry = guest.usage(call.now());
     let cores = take(&mut entry, "cores");
     extend(
@@ -101,12 +123,12 @@ fn resource(call: &Call<'_>, guest: &Guest) -> Option<Value> {
             "vmid": guest.vmid,
             "node": guest.node,
             "maxcpu": cores,
-            "template": 0,
+            "template": u8::from(guest.is_template()),
         }),
     );
-    set_some(&mut entry, "tags", guest.config.get("tags").cloned());
     set_some(&mut entry, "pool", call.state.accounts.config().pool_of(u64::from(guest.vmid)));
-    Some(entry)
+    set_some(&mut entry, "hastate", super::ha::state(&call.state.objects, guest));
+    entry
 }
 
 fn nodes(call: &Call<'_>, entries: &mut Vec<Value>) {

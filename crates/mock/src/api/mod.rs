@@ -1,14 +1,27 @@
 //! The methods that are modelled, as one table. Everything else answers from the schema.
 
 mod access;
+mod backup;
 mod cluster;
+mod cluster_log;
+mod consoles;
+mod content;
+mod firewall;
+mod generic;
+mod generic_names;
 mod guests;
+mod ha;
+mod host;
 mod nodes;
 mod parameters;
 mod pools;
+mod replication;
+mod rrd;
 mod storage;
+mod storage_definitions;
 mod tasks;
-mod unmodelled;
+pub(crate) mod unmodelled;
+mod vzdump;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -32,7 +45,7 @@ pub(crate) struct Call<'a> {
     pub(crate) method: &'a Method,
     pub(crate) matched: &'a PathMatch<'a>,
     pub(crate) parameters: Params,
-    /// Present for methods that sign tickets, unless no key could be made.
+    /// Present for methods that make or check tickets, unless no key could be made.
     pub(crate) keys: Option<Arc<Keyring>>,
 }
 
@@ -46,21 +59,43 @@ type Handler = fn(&mut Call<'_>) -> Outcome;
 /// Verb, path as the schema writes it, handler.
 type Row = (Verb, &'static str, Handler);
 
-const TABLES: [&[Row]; 8] = [
+const TABLES: &[&[Row]] = &[
     access::ROWS,
+    backup::ROWS,
     cluster::ROWS,
+    cluster_log::ROWS,
+    consoles::ROWS,
+    content::ROWS,
     guests::ROWS,
+    guests::agent::ROWS,
+    guests::bulk::ROWS,
+    guests::clone::ROWS,
+    guests::config::ROWS,
+    guests::create::ROWS,
+    guests::destroy::ROWS,
+    guests::disks::ROWS,
+    guests::migrate::ROWS,
+    guests::power::ROWS,
+    guests::snapshots::ROWS,
+    ha::ROWS,
+    host::ROWS,
     nodes::ROWS,
     pools::ROWS,
+    replication::ROWS,
+    rrd::ROWS,
     storage::ROWS,
+    storage_definitions::ROWS,
     tasks::ROWS,
+    vzdump::ROWS,
     &[(Verb::Get, "/version", nodes::api_version)],
 ];
 
-static HANDLERS: LazyLock<HashMap<(Verb, &'static str), Handler>> = LazyLock::new(|| {
-    let rows = TABLES.iter().flat_map(|table| table.iter());
-    rows.map(|(verb, path, handler)| ((*verb, *path), *handler)).collect()
-});
+fn rows() -> impl Iterator<Item = &'static Row> {
+    TABLES.iter().chain(&firewall::TABLES).flat_map(|table| table.iter())
+}
+
+static HANDLERS: LazyLock<HashMap<(Verb, &'static str), Handler>> =
+    LazyLock::new(|| rows().map(|(verb, path, handler)| ((*verb, *path), *handler)).collect());
 
 /// Runs the handler of the method.
 pub(crate) fn dispatch(mut call: Call<'_>) -> Outcome {
@@ -78,7 +113,8 @@ pub(crate) fn root_index(schema: &Schema) -> Value {
 
 /// Whether the method needs the ticket key, which may still be in the making.
 pub(crate) fn signs(method: &Method) -> bool {
-    method.verb() == Verb::Post && method.path() == "/access/ticket"
+    let (verb, path) = (method.verb(), method.path());
+    (verb, path) == (Verb::Post, "/access/ticket") || consoles::signs(verb, path)
 }
 
 #[cfg(test)]
@@ -87,12 +123,11 @@ mod tests {
     #[test]
     fn every_row_is_a_method_of_the_schema_and_stands_once() {
         let schema = Schema::v9();
-        for (verb, path, _) in TABLES.iter().flat_map(|table| table.iter()) {
+        for (verb, path, _) in rows() {
             let known =
                 schema.methods().any(|method| method.verb() == *verb && method.path() == *path);
             assert!(known, "{verb} {path}");
         }
-        let rows: usize = TABLES.iter().map(|table| table.len()).sum();
-        assert_eq!(rows, HANDLERS.len());
+        assert_eq!(rows().count(), HANDLERS.len());
     }
 }

@@ -98,9 +98,9 @@ fn subscription(call: &mut Call<'_>) -> Outcome {
 }
 
 fn time(call: &mut Call<'_>) -> Outcome {
-    call.node()?;
+    let timezone = call.node()?.timezone.clone();
     let now = call.now().as_secs();
-    Ok(json!({ "time": now, "localtime": now, "timezone": "UTC" }).into())
+    Ok(json!({ "time": now, "localtime": now, "timezone": timezone }).into())
 }
 
 /// What a node reports of its use, its running guests counted in.

@@ -1,30 +1,18 @@
-//! `/storage` and `/nodes/{node}/storage`.
+//! `/nodes/{node}/storage`.
 
 use pve_schema::Verb;
 use serde_json::json;
 
 use super::{Call, Row};
 use crate::failure::{Failure, Outcome};
-use crate::state::{Storage, sha1_hex};
+use crate::state::Storage;
 
 const SEEN_WITH: &[&str] = &["Datastore.Audit", "Datastore.AllocateSpace"];
 
 pub(super) const ROWS: &[Row] = &[
-    (Verb::Get, "/storage", definitions),
     (Verb::Get, "/nodes/{node}/storage", on_node),
     (Verb::Get, "/nodes/{node}/storage/{storage}/status", status),
 ];
-
-fn definitions(call: &mut Call<'_>) -> Outcome {
-    let text: String =
-        call.state.storages.values().map(|one| format!("{}: {}\n", one.kind, one.id)).collect();
-    let digest = sha1_hex(text.as_bytes());
-    let wanted = call.text("type");
-    let storages = call.state.storages.values();
-    let seen = storages.filter(|one| call.may(&format!("/storage/{}", one.id), SEEN_WITH));
-    let typed = seen.filter(|one| wanted.as_ref().is_none_or(|kind| *kind == one.kind));
-    Ok(json!(typed.map(|one| one.definition(&digest)).collect::<Vec<_>>()).into())
-}
 
 fn on_node(call: &mut Call<'_>) -> Outcome {
     call.node()?;

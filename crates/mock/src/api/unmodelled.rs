@@ -1,33 +1,42 @@
-//! Methods without a handler: their answer is the emptiest value of the described result.
+//! Methods without a handler of their own, and which they are.
 
-use pve_schema::{Kind, Property, Verb};
-use serde_json::{Value, json};
+use pve_schema::{Schema, Verb};
 
-use super::Call;
-use crate::failure::{Outcome, Success};
-use crate::format::index;
+use super::{Call, HANDLERS};
+use crate::failure::Outcome;
 
-/// An index lists its children, a list is empty, an object has no members; changes answer null.
+/// Answers from the schema and the kept objects.
 pub(super) fn answer(call: &mut Call<'_>) -> Outcome {
-    if call.method.verb() == Verb::Get
-        && let Some(key) = child_key(call.method.returns())
-    {
-        let mut names: Vec<&str> = call.matched.children().collect();
-        names.sort_unstable();
-        return Ok(index(key, names).into());
-    }
-    let data = match call.method.returns().kind {
-        Some(Kind::Array) => json!([]),
-        Some(Kind::Object) => json!({}),
-        Some(Kind::Integer | Kind::Number | Kind::Boolean) => json!(0),
-        Some(Kind::String) if call.method.verb() == Verb::Get => json!(""),
-        _ => Value::Null,
-    };
-    Ok(Success::from(data))
+    super::generic::answer(call)
 }
 
-/// The member that names a child in an index whose children are fixed words.
-fn child_key(returns: &Property) -> Option<&str> {
-    let href = returns.links.first()?.href.strip_prefix('{')?;
-    href.strip_suffix('}').filter(|key| matches!(*key, "name" | "subdir" | "id" | "method" | "cmd"))
+/// Methods that have parameters or results of their own but no handler. Indexes of fixed
+/// children need none.
+pub(crate) fn list(schema: &Schema) -> Vec<(Verb, String)> {
+    let missing = schema.methods().filter(|method| {
+        let path = method.path();
+        let is_index = method.verb() == Verb::Get
+            && schema.find(path).is_some_and(|at| {
+                let mut children = at.children().peekable();
+                children.peek().is_some() && children.all(|name| !name.starts_with('{'))
+            });
+        !is_index && !HANDLERS.contains_key(&(method.verb(), path))
+    });
+    let mut missing: Vec<(Verb, String)> =
+        missing.map(|method| (method.verb(), method.path().to_owned())).collect();
+    missing.sort_by(|a, b| a.1.cmp(&b.1).then(a.0.cmp(&b.0)));
+    missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_holds_what_has_no_handler() {
+        let missing = list(Schema::v9());
+        assert!(missing.iter().any(|(_, path)| path == "/nodes/{node}/ceph/osd"));
+        assert!(!missing.iter().any(|(_, path)| path == "/nodes/{node}/qemu"));
+        assert!(!missing.contains(&(Verb::Get, "/nodes/{node}".to_owned())));
+    }
 }

@@ -1,25 +1,48 @@
-//! A virtual machine or container: its configuration and whether it runs.
+//! A virtual machine or container: its configuration, snapshots, and whether it runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::disk;
+use crate::object::set_some;
 use crate::seed::{GuestKind, GuestSeed};
 
 const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
 
-#[derive(Debug)]
+/// Keys and values as in a guest's configuration file: integers as numbers, the rest as text.
+pub(crate) type Options = BTreeMap<String, Value>;
+
+#[derive(Debug, Clone)]
 pub(crate) struct Guest {
     pub(crate) vmid: u32,
     pub(crate) kind: GuestKind,
     pub(crate) node: String,
-    /// Keys and values as in the guest's configuration file.
-    pub(crate) config: BTreeMap<String, Value>,
+    config: Options,
+    /// Changes that wait for the next start of a running guest (`[PENDING]`).
+    pub(crate) pending: Options,
+    /// Options that the next start removes; true when forced.
+    pub(crate) pending_delete: BTreeSet<String>,
+    pub(crate) snapshots: BTreeMap<String, Snapshot>,
+    /// Paused by `suspend`; still running.
+    pub(crate) paused: bool,
     /// Seconds since 1970.
     running_since: Option<u64>,
-    disk_gib: u64,
+    /// Bytes of the boot disk, kept because lists of guests show it.
+    disk: u64,
+}
+
+/// A section of the configuration file: the options of that moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    pub(crate) config: Options,
+    pub(crate) description: Option<String>,
+    pub(crate) parent: Option<String>,
+    /// Seconds since 1970.
+    pub(crate) taken: u64,
+    /// With the memory of a running machine.
+    pub(crate) vmstate: bool,
 }
 
 impl Guest {
@@ -49,12 +72,61 @@ impl Guest {
         if !tags.is_empty() {
             config.insert("tags".to_owned(), json!(tags));
         }
-        let running_since = running.then(|| started.as_secs().saturating_sub(3600));
-        Self { vmid, kind, node, config, running_since, disk_gib: disk }
+        let mut guest = Self::with_config(vmid, kind, node, config);
+        guest.running_since = running.then(|| started.as_secs().saturating_sub(3600));
+        guest
     }
 
-    pub(crate) fn name(&self) -> &str {
-        self.config.get(name_key(self.kind)).and_then(Value::as_str).unwrap_or_default()
+    /// A stopped guest.
+    pub(crate) fn with_config(vmid: u32, kind: GuestKind, node: String, config: Options) -> Self {
+        let mut guest = Self {
+            vmid,
+            kind,
+            node,
+            config,
+            pending: Options::new(),
+            pending_delete: BTreeSet::new(),
+            snapshots: BTreeMap::new(),
+            paused: false,
+            running_since: None,
+            disk: 0,
+        };
+        guest.edit(|_| ());
+        guest
+    }
+
+    pub(crate) fn config(&self) -> &Options {
+        &self.config
+    }
+
+    /// Changes the configuration and what is derived from it.
+    pub(crate) fn edit<T>(&mut self, change: impl FnOnce(&mut Options) -> T) -> T {
+        let value = change(&mut self.config);
+        self.disk = disk::boot_disk(&self.config).map_or(0, |drive| drive.bytes());
+        value
+    }
+
+    /// A text option.
+    pub(crate) fn option(&self, key: &str) -> Option<&str> {
+        self.config.get(key).and_then(Value::as_str)
+    }
+
+    pub(crate) fn flag(&self, key: &str) -> bool {
+        self.config.get(key).is_some_and(|value| *value == json!(1) || *value == json!("1"))
+    }
+
+    pub(crate) fn is_template(&self) -> bool {
+        self.flag("template")
+    }
+
+    /// What an unnamed guest is called in lists.
+    pub(crate) fn name(&self) -> String {
+        let fallback = match self.kind {
+            GuestKind::Qemu => "VM ",
+            GuestKind::Lxc => "CT",
+        };
+        self.option(name_key(self.kind))
+            .map_or_else(|| format!("{fallback}{}", self.vmid), str::to_owned)
     }
 
     /// `qemu` or `lxc`, as in paths and in `cluster/resources`.
@@ -65,12 +137,55 @@ impl Guest {
         }
     }
 
+    /// `VM` or `CT`, as in messages.
+    pub(crate) fn noun(&self) -> &'static str {
+        match self.kind {
+            GuestKind::Qemu => "VM",
+            GuestKind::Lxc => "CT",
+        }
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         self.running_since.is_some()
     }
 
+    /// Starting applies what waited for it.
     pub(crate) fn set_running(&mut self, running: bool, at: Duration) {
+        if !(running && self.is_running()) {
+            self.apply_pending();
+        }
+        self.paused = false;
         self.running_since = running.then(|| self.running_since.unwrap_or(at.as_secs()));
+    }
+
+    /// Makes the pending changes current.
+    pub(crate) fn apply_pending(&mut self) {
+        let deleted = std::mem::take(&mut self.pending_delete);
+        let mut pending = std::mem::take(&mut self.pending);
+        if deleted.is_empty() && pending.is_empty() {
+            return;
+        }
+        self.edit(|config| {
+            for key in deleted {
+                disk::forget(config, &key);
+            }
+            for (key, value) in &pending {
+                disk::replaced(config, key, value);
+            }
+            config.append(&mut pending);
+        });
+    }
+
+    pub(crate) fn lock(&self) -> Option<&str> {
+        self.option("lock")
+    }
+
+    /// Sets or, with `None`, removes the lock.
+    pub(crate) fn set_lock(&mut self, lock: Option<&str>) {
+        match lock {
+            Some(lock) => self.config.insert("lock".to_owned(), json!(lock)),
+            None => self.config.remove("lock"),
+        };
     }
 
     /// Bytes of memory a running guest holds.
@@ -80,37 +195,61 @@ impl Guest {
 
     /// Digest of the configuration: SHA-1 of the file on a genuine node, of the same facts here.
     pub(crate) fn digest(&self) -> String {
-        let text: String =
-            self.config.iter().map(|(key, value)| format!("{key}: {}\n", shown(value))).collect();
+        let mut text = lines(&self.config);
+        if !self.pending.is_empty() || !self.pending_delete.is_empty() {
+            let deleted: Vec<&str> = self.pending_delete.iter().map(String::as_str).collect();
+            text +=
+                &format!("\n[PENDING]\n{}delete: {}\n", lines(&self.pending), deleted.join(","));
+        }
+        for (name, snapshot) in &self.snapshots {
+            text += &format!(
+                "\n[{name}]\n{:?}{:?}{}\n{}",
+                snapshot.description,
+                snapshot.parent,
+                snapshot.taken,
+                lines(&snapshot.config)
+            );
+        }
         super::access::sha1_hex(text.as_bytes())
     }
 
     /// The members that `qemu`, `lxc`, `status/current` and `cluster/resources` share.
     pub(crate) fn usage(&self, now: Duration) -> Value {
-        let cores = self.config.get("cores").cloned().unwrap_or(json!(1));
         let running = self.is_running();
         let uptime = self.running_since.map_or(0, |since| now.as_secs().saturating_sub(since));
         let traffic = |rate: u64| uptime * rate * (1 + u64::from(self.vmid) % 7);
-        json!({
+        let mut usage = json!({
             "status": if running { "running" } else { "stopped" },
             "name": self.name(),
             "cpu": if running { 0.01 + 0.002 * f64::from(self.vmid % 20) } else { 0.0 },
             "mem": self.memory_used(),
             "maxmem": self.memory(),
-            "disk": if self.kind == GuestKind::Lxc && running { self.disk_gib * GIB / 4 } else { 0 },
-            "maxdisk": self.disk_gib * GIB,
+            "disk": if self.kind == GuestKind::Lxc && running { self.disk / 4 } else { 0 },
+            "maxdisk": self.disk,
             "netin": traffic(900),
             "netout": traffic(400),
             "diskread": traffic(2000),
             "diskwrite": traffic(1000),
             "uptime": uptime,
-            "cores": cores,
-        })
+            "cores": self.processors(),
+        });
+        set_some(&mut usage, "tags", self.option("tags"));
+        set_some(&mut usage, "lock", self.lock());
+        usage
+    }
+
+    fn processors(&self) -> u64 {
+        let number = |key: &str| self.config.get(key).and_then(Value::as_u64);
+        match self.kind {
+            GuestKind::Qemu => number("vcpus")
+                .unwrap_or_else(|| number("cores").unwrap_or(1) * number("sockets").unwrap_or(1)),
+            GuestKind::Lxc => number("cores").unwrap_or(1),
+        }
     }
 
     fn memory(&self) -> u64 {
         let mib = match self.config.get("memory") {
-            Some(Value::String(text)) => text.parse().unwrap_or(512),
+            Some(Value::String(text)) => text.trim_start_matches("current=").parse().unwrap_or(512),
             Some(number) => number.as_u64().unwrap_or(512),
             None => 512,
         };
@@ -118,7 +257,8 @@ impl Guest {
     }
 }
 
-fn name_key(kind: GuestKind) -> &'static str {
+/// The option that holds the name.
+pub(crate) fn name_key(kind: GuestKind) -> &'static str {
     match kind {
         GuestKind::Qemu => "name",
         GuestKind::Lxc => "hostname",
@@ -137,6 +277,10 @@ fn memory_value(kind: GuestKind, mib: u64) -> Value {
 fn mac(vmid: u32) -> String {
     let [_, a, b, c] = vmid.to_be_bytes();
     format!("BC:24:11:{a:02X}:{b:02X}:{c:02X}")
+}
+
+fn lines(options: &Options) -> String {
+    options.iter().map(|(key, value)| format!("{key}: {}\n", shown(value))).collect()
 }
 
 fn shown(value: &Value) -> String {

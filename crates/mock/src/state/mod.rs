@@ -1,19 +1,34 @@
 //! What the cluster holds, and how it changes.
 
 mod access;
+mod change;
+mod cluster_log;
+mod consoles;
+pub(crate) mod disk;
+pub(crate) mod firewall;
 mod guest;
 mod node;
+mod objects;
+mod second_factors;
 mod storage;
 mod tasks;
+mod volume;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(crate) use access::{Accounts, random_uuid, sha1_hex};
-pub(crate) use guest::Guest;
+pub(crate) use change::{Change, What};
+pub(crate) use cluster_log::ClusterLog;
+pub(crate) use consoles::{ConsoleKind, Consoles};
+pub(crate) use firewall::Firewall;
+pub(crate) use guest::{Guest, Options, Snapshot, name_key};
 pub(crate) use node::Node;
+pub(crate) use objects::{Fields, Objects};
+pub(crate) use second_factors::{Entry, FactorError, Factors, Response, SecondFactors, Totp};
 pub(crate) use storage::Storage;
 pub(crate) use tasks::{Effect, Spawn, Task, TaskKind, Tasks};
+pub(crate) use volume::{Spooled, Volume, VolumeKind, Volumes};
 
 use crate::error::StartError;
 use crate::seed::{Seed, Version};
@@ -28,8 +43,16 @@ pub(crate) struct State {
     pub(crate) nodes: BTreeMap<String, Node>,
     pub(crate) guests: BTreeMap<u32, Guest>,
     pub(crate) storages: BTreeMap<String, Storage>,
+    pub(crate) volumes: Volumes,
+    /// By scope: `cluster`, `node/<name>`, `guest/<vmid>`, `vnet/<name>`.
+    pub(crate) firewalls: BTreeMap<String, Firewall>,
+    /// What the mock keeps by the schema alone.
+    pub(crate) objects: Objects,
     pub(crate) accounts: Accounts,
+    pub(crate) second_factors: SecondFactors,
     pub(crate) tasks: Tasks,
+    pub(crate) log: ClusterLog,
+    pub(crate) consoles: Consoles,
 }
 
 impl State {
@@ -42,6 +65,7 @@ impl State {
         fingerprint: Option<&str>,
     ) -> Result<Self, StartError> {
         let local = seed.nodes.first().map(|node| node.name.clone()).ok_or(StartError::NoNode)?;
+        let log_node = local.clone();
         let accounts = Accounts::new(&seed.user_cfg, release, seed.passwords, seed.tokens)?;
         let nodes = seed.nodes.into_iter().enumerate();
         let nodes =
@@ -55,8 +79,14 @@ impl State {
             nodes: nodes.collect(),
             guests: guests.collect(),
             storages: storages.collect(),
+            volumes: Volumes::default(),
+            firewalls: BTreeMap::new(),
+            objects: Objects::default(),
             accounts,
+            second_factors: SecondFactors::default(),
             tasks: Tasks::default(),
+            log: ClusterLog::new(&log_node, started),
+            consoles: Consoles::default(),
         })
     }
 
@@ -64,11 +94,20 @@ impl State {
     /// no answer shows a finished task beside an unchanged guest.
     pub(crate) fn settle(&mut self, now: Duration) {
         for (effect, at) in self.tasks.ended(now) {
-            if let Effect::Power { vmid, running } = effect
-                && let Some(guest) = self.guests.get_mut(&vmid)
-            {
-                guest.set_running(running, at);
+            match effect {
+                Effect::Nothing => {}
+                Effect::Power { vmid, running } => {
+                    if let Some(guest) = self.guests.get_mut(&vmid) {
+                        guest.set_running(running, at);
+                    }
+                }
+                Effect::Guests(changes) => {
+                    changes.into_iter().for_each(|change| self.apply(change, at));
+                }
             }
+        }
+        for event in self.tasks.take_events() {
+            self.log.add(event.at, &event.node, &event.user, event.pid, event.message);
         }
     }
 

@@ -1,5 +1,6 @@
 //! A node and what it reports of itself.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -8,6 +9,11 @@ use crate::seed::{Hardware, NodeSeed};
 
 /// Seconds a node has been up when the mock starts.
 const UPTIME_AT_START: u64 = 86_400;
+
+/// Domain of the nodes; `.test` names belong to nobody (RFC 6761), nor do names below `.local`.
+const DOMAIN: &str = "test.local";
+/// A documentation address (RFC 5737).
+const NAME_SERVER: &str = "192.0.2.53";
 
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -18,6 +24,11 @@ pub(crate) struct Node {
     pub(crate) ssl_fingerprint: Option<String>,
     pub(crate) hardware: Option<Hardware>,
     booted: u64,
+    /// The text of `/etc/hosts`.
+    pub(crate) hosts: String,
+    /// `search`, `dns1` to `dns3` of `/etc/resolv.conf`.
+    pub(crate) resolver: BTreeMap<String, String>,
+    pub(crate) timezone: String,
 }
 
 impl Node {
@@ -27,7 +38,12 @@ impl Node {
         started: Duration,
         fingerprint: Option<&str>,
     ) -> Self {
+        let hosts =
+            format!("127.0.0.1 localhost\n{} {}.{DOMAIN} {}\n", seed.ip, seed.name, seed.name);
         Self {
+            hosts,
+            resolver: BTreeMap::from([("dns1".to_owned(), NAME_SERVER.to_owned())]),
+            timezone: "UTC".to_owned(),
             name: seed.name,
             ip: seed.ip,
             index,

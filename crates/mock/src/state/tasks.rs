@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::Change;
 use crate::limits::TASKS;
 
 /// A kind of task with the time it takes on a genuine node, roughly, and its log.
@@ -16,10 +17,15 @@ pub(crate) struct TaskKind {
 }
 
 /// What changes when a task ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Effect {
     Nothing,
-    Power { vmid: u32, running: bool },
+    Power {
+        vmid: u32,
+        running: bool,
+    },
+    /// Changes of guests, in this order.
+    Guests(Vec<Change>),
 }
 
 #[derive(Debug)]
@@ -44,6 +50,18 @@ pub(crate) struct Task {
 pub(crate) struct Tasks {
     list: VecDeque<Task>,
     spawned: u32,
+    /// Since they were last taken, which is before every call.
+    events: Vec<TaskEvent>,
+}
+
+/// A start or an end, as the cluster log names it.
+#[derive(Debug)]
+pub(crate) struct TaskEvent {
+    pub(crate) at: Duration,
+    pub(crate) node: String,
+    pub(crate) user: String,
+    pub(crate) pid: u32,
+    pub(crate) message: String,
 }
 
 /// What a new task is told.
@@ -87,10 +105,25 @@ impl Tasks {
             exit,
             log: vec![last_line],
         });
+        if let Some(task) = self.list.front() {
+            self.events.push(task.event(now, format!("starting task {upid}")));
+        }
         if self.list.len() > TASKS {
             self.list.pop_back();
         }
         upid
+    }
+
+    /// Puts lines before the last one of a task's log.
+    pub(crate) fn explain(&mut self, upid: &str, lines: Vec<String>) {
+        if let Some(task) = self.list.iter_mut().find(|task| task.upid == upid) {
+            task.log.splice(0..0, lines);
+        }
+    }
+
+    /// What has started and ended since the last time.
+    pub(crate) fn take_events(&mut self) -> Vec<TaskEvent> {
+        std::mem::take(&mut self.events)
     }
 
     pub(crate) fn find(&self, upid: &str) -> Option<&Task> {
@@ -105,8 +138,13 @@ impl Tasks {
     /// Takes the effects of the tasks that have ended by `now`, in the order they ended.
     pub(crate) fn ended(&mut self, now: Duration) -> Vec<(Effect, Duration)> {
         let due = self.list.iter_mut().filter(|task| task.ends <= now);
-        let mut effects: Vec<_> =
-            due.filter_map(|task| Some((task.effect.take()?, task.ends))).collect();
+        let mut effects = Vec::new();
+        for task in due {
+            if let Some(effect) = task.effect.take() {
+                self.events.push(task.end());
+                effects.push((effect, task.ends));
+            }
+        }
         effects.sort_by_key(|(_, ends)| *ends);
         effects
     }
@@ -119,6 +157,7 @@ impl Tasks {
             task.effect = None;
             task.exit = "interrupted by signal".to_owned();
             task.log = vec!["TASK ERROR: interrupted by signal".to_owned()];
+            self.events.push(task.end());
         }
     }
 }
@@ -126,6 +165,16 @@ impl Tasks {
 impl Task {
     pub(crate) fn is_running(&self, now: Duration) -> bool {
         self.ends > now
+    }
+
+    fn event(&self, at: Duration, message: String) -> TaskEvent {
+        let (node, user) = (self.node.clone(), self.user.clone());
+        TaskEvent { at, node, user, pid: self.pid, message }
+    }
+
+    /// The event of its end.
+    fn end(&self) -> TaskEvent {
+        self.event(self.ends, format!("end task {} {}", self.upid, self.exit))
     }
 
     pub(crate) fn user(&self) -> &str {

@@ -6,6 +6,7 @@ use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 
 use super::date::http_date;
+use super::websocket::Upgrade;
 use crate::limits::COMPRESS_ABOVE;
 
 /// An answer before it meets the connection.
@@ -15,12 +16,18 @@ pub(crate) struct Response {
     /// The text of the status line; only its first line is sent.
     pub(crate) reason: String,
     pub(crate) content_type: Option<String>,
-    pub(crate) location: Option<String>,
+    pub(crate) location: Option<Box<str>>,
     pub(crate) body: Vec<u8>,
     /// Answered by the privileged daemon: such answers carry a `Connection: close` of its own.
     pub(crate) relayed: bool,
     /// The answer waits until the deliberate delay of failed authentication has passed.
     pub(crate) delayed: bool,
+    /// Instead of this answer the connection is switched to a websocket.
+    pub(crate) upgrade: Option<Box<Upgrade>>,
+    /// Seconds since 1970; such an answer may be cached, all others say that they may not.
+    pub(crate) last_modified: Option<u64>,
+    /// Of a kind that is compressed already.
+    pub(crate) incompressible: bool,
 }
 
 /// What the body is called on the wire.
@@ -56,6 +63,9 @@ impl Response {
             body: Vec::new(),
             relayed: false,
             delayed: false,
+            upgrade: None,
+            last_modified: None,
+            incompressible: false,
         }
     }
 
@@ -82,13 +92,17 @@ impl Response {
         let reason = self.reason.lines().next().unwrap_or_default();
         let mut head = Head(Vec::with_capacity(512 + body.len()));
         let _ = write!(head.0, "{} {} {reason}\r\n", wire.proto, self.status);
-        head.line("Cache-Control", "max-age=0");
+        if self.last_modified.is_none() {
+            head.line("Cache-Control", "max-age=0");
+        }
         if self.relayed && keep_alive {
             head.line("Connection", "close");
         }
         head.line("Connection", if keep_alive { "Keep-Alive" } else { "close" });
         head.line("Date", &date);
-        head.line("Pragma", "no-cache");
+        if self.last_modified.is_none() {
+            head.line("Pragma", "no-cache");
+        }
         if let Some(location) = &self.location {
             head.line("Location", location);
         }
@@ -102,7 +116,10 @@ impl Response {
         if let Some(content_type) = &self.content_type {
             head.line("Content-Type", content_type);
         }
-        head.line("Expires", &date);
+        match self.last_modified {
+            Some(changed) => head.line("Last-Modified", &http_date(changed)),
+            None => head.line("Expires", &date),
+        }
         head.0.extend_from_slice(b"\r\n");
         head.0.extend_from_slice(&body);
         head.0
@@ -110,7 +127,8 @@ impl Response {
 
     fn compressed(&self, wire: Wire) -> (std::borrow::Cow<'_, [u8]>, Option<&'static str>) {
         let plain = std::borrow::Cow::Borrowed(self.body.as_slice());
-        if self.body.len() <= COMPRESS_ABOVE || !(wire.gzip || wire.deflate) {
+        let worth = self.body.len() > COMPRESS_ABOVE && !self.incompressible;
+        if !worth || !(wire.gzip || wire.deflate) {
             return (plain, None);
         }
         let (done, encoding) = if wire.gzip {
