@@ -12,7 +12,9 @@ pub(super) fn answer(call: &mut Call<'_>) -> Outcome {
     if call.method.verb() == Verb::Get
         && let Some(key) = child_key(call.method.returns())
     {
-        let mut names: Vec<&str> = call.matched.children().collect();
+        // A child in braces stands for things that are created; there are none.
+        let words = call.matched.children().filter(|name| !name.starts_with('{'));
+        let mut names: Vec<&str> = words.collect();
         names.sort_unstable();
         return Ok(index(key, names).into());
     }
