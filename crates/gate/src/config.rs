@@ -313,6 +313,14 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_does_not_exist_is_refused() {
+        let read = serde_json::from_str::<Settings>;
+        assert!(read(r#"{"upstream": "https://pve1", "limits": {"head_seconds": 3}}"#).is_ok());
+        assert!(read(r#"{"upstrem": "https://pve1"}"#).is_err());
+        assert!(read(r#"{"limits": {"head": 3}}"#).is_err());
+    }
+
+    #[test]
     fn every_fault_names_its_key_and_a_remedy() {
         let directory = tempfile::tempdir().unwrap();
         let limits = |limits| Settings { limits, ..good(&directory) };
