@@ -202,8 +202,7 @@ impl Settings {
 
     fn identity(&self) -> Result<Identity, ConfigError> {
         let missing = |key| {
-            let what =
-                "not set; name the PEM file (on a node: /etc/pve/local/pve-ssl.pem and .key)";
+            let what = "not set; name the PEM file (of a key that a group may read, such as a node's own, give a copy of mode 0600)";
             ConfigError::new(key, &what)
         };
         let cert = self.cert.as_ref().ok_or_else(|| missing("cert"))?;
