@@ -15,6 +15,9 @@ mod auth;
 mod error;
 mod failure;
 mod format;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod keys;
 mod limits;
 mod object;

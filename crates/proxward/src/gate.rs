@@ -49,9 +49,10 @@ fn document(arguments: &Gate) -> Result<Document, Stop> {
 
 /// Why the gate did not start, with the exit code of its cause.
 pub(crate) fn start_fault(error: StartError) -> Stop {
-    let exit = match &error {
-        StartError::Bind { source, .. } => bind_exit(source),
-        _ => Exit::Usage,
-    };
-    Stop::new(exit, error)
+    match &error {
+        StartError::Bind { source, .. } => {
+            Stop::say(bind_exit(source), format!("{error} --listen takes another address or port"))
+        }
+        _ => Stop::usage(error),
+    }
 }
