@@ -314,7 +314,7 @@ mod tests {
         assert!(report(&[equal.clone(), listed.clone()], &[]).passes());
         assert!(!report(&[equal.clone(), judge_one(None, Some(&why))], &[]).passes());
         assert!(!report(&[equal.clone(), judge_one(Some(&how), None)], &[]).passes());
-        assert!(!report(&[equal.clone()], &["gone"]).passes());
+        assert!(!report(std::slice::from_ref(&equal), &["gone"]).passes());
         assert!(
             report(&[equal, listed], &[])
                 .to_string()
