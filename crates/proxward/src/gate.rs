@@ -9,10 +9,12 @@ use crate::cli::Gate;
 use crate::exit::{Exit, Stop};
 use crate::mock::bind_exit;
 use crate::output::note;
-use crate::{audit, config, signals};
+use crate::signals::Signals;
+use crate::{audit, config};
 
 /// Starts the gate and ends it on a signal, after its connections have drained.
 pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {
+    let signals = Signals::install()?;
     let clock = Clock::system();
     audit::start_log(&arguments.log, &clock)?;
     let document = document(arguments)?;
@@ -22,7 +24,7 @@ pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {
     for address in running.local_addrs() {
         note(&format!("gate: ready on https://{address}"));
     }
-    signals::wait_for_end()?;
+    signals.wait();
     let stopped = running.shutdown();
     match stopped.failed {
         0 => Ok(()),

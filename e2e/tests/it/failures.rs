@@ -39,7 +39,7 @@ const FAILURES: &[Failure] = &[
     Failure { words: "demo --listen 127.0.0.1:0 --state $GARBAGE/below", code: 2, says: &["$GARBAGE/below"] },
     Failure { words: "demo --listen 127.0.0.1:0 --state $OPEN", code: 2, says: &["$OPEN", "chmod"] },
     // nobody may make directories there, root included
-    Failure { words: "demo --listen 127.0.0.1:0 --state /sys/proxward", code: 2, says: &["/sys/proxward"] },
+    Failure { words: "demo --listen 127.0.0.1:0 --state /sys/proxward", code: 3, says: &["/sys/proxward", "name a place"] },
     // the configuration
     Failure { words: "gate --config $ABSENT", code: 2, says: &["$ABSENT", "name another"] },
     Failure { words: "gate --config $GARBAGE", code: 2, says: &["$GARBAGE:1"] },

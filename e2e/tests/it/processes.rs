@@ -16,7 +16,7 @@ pub(crate) fn of_group(group: u32) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// All that a group's processes show of their command lines and environments.
+/// All that a group's processes show of their command lines and environments, a word a line.
 pub(crate) fn shown_of_group(group: u32) -> Result<Vec<u8>> {
     let mut shown = Vec::new();
     for pid in of_group(group)? {
@@ -24,7 +24,8 @@ pub(crate) fn shown_of_group(group: u32) -> Result<Vec<u8>> {
             shown.extend(std::fs::read(Path::new("/proc").join(&pid).join(name))?);
         }
     }
-    Ok(shown)
+    let lines = shown.into_iter().map(|byte| if byte == 0 { b'\n' } else { byte });
+    Ok(lines.collect())
 }
 
 /// Field 5 of `/proc/PID/stat` (proc_pid_stat(5)). The name, field 2, is in parentheses and may
