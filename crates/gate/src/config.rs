@@ -202,8 +202,7 @@ impl Settings {
 
     fn identity(&self) -> Result<Identity, ConfigError> {
         let missing = |key| {
-            let what =
-                "not set; name the PEM file (on a node: /etc/pve/local/pve-ssl.pem and .key)";
+            let what = "not set; name the PEM file (of a key that a group may read, such as a node's own, give a copy of mode 0600)";
             ConfigError::new(key, &what)
         };
         let cert = self.cert.as_ref().ok_or_else(|| missing("cert"))?;
@@ -310,6 +309,14 @@ mod tests {
         assert!(config.proxy_protocol_from.contains("192.0.2.9".parse().unwrap()));
         assert_eq!(config.limits.head, Duration::from_secs(2));
         assert_eq!(config.limits.connections, 7);
+    }
+
+    #[test]
+    fn a_key_that_does_not_exist_is_refused() {
+        let read = serde_json::from_str::<Settings>;
+        assert!(read(r#"{"upstream": "https://pve1", "limits": {"head_seconds": 3}}"#).is_ok());
+        assert!(read(r#"{"upstrem": "https://pve1"}"#).is_err());
+        assert!(read(r#"{"limits": {"head": 3}}"#).is_err());
     }
 
     #[test]

@@ -38,8 +38,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 
 /// Serves a connection until it ends.
 pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, from: SocketAddr) {
-    let metrics = &worker.shared.metrics;
-    metrics.opened();
+    let _open = worker.shared.metrics.open();
     let outcome = match open(&worker, tcp, from).await {
         Ok((stream, client, permit)) => {
             requests(&worker, stream, client).await;
@@ -52,7 +51,6 @@ pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, from: SocketAddr) 
         }
     };
     worker.shared.metrics.connection(outcome);
-    worker.shared.metrics.closed();
 }
 
 /// Why a connection never got to its first request.

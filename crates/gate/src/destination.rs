@@ -14,6 +14,10 @@ use crate::socket::Socket;
 /// pveproxy's port.
 const DEFAULT_PORT: u16 = 8006;
 
+/// pvedaemon's port. It runs as root, checks no CSRF token and believes any claimed address
+/// (gateway reference, headline 2), so a gate in front of it would open what pveproxy closes.
+const PVEDAEMON_PORT: u16 = 85;
+
 /// A checked upstream: `https://` with a certificate to expect, or `http://` on this machine.
 #[derive(Clone, Debug)]
 pub struct Destination {
@@ -32,6 +36,11 @@ pub enum DestinationError {
     /// The host is none.
     #[error(transparent)]
     Host(#[from] HostError),
+    /// pvedaemon instead of pveproxy.
+    #[error(
+        "port 85 is pvedaemon, which leaves its checks to pveproxy: name pveproxy's port, 8006"
+    )]
+    Pvedaemon,
     /// Clear text to another machine.
     #[error(
         "clear text is for loopback addresses only, and {0} is none: write https:// and the \
@@ -64,6 +73,9 @@ impl Destination {
         let authority = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = host_port(authority).ok_or_else(bad)?;
         let host: Host = host.parse()?;
+        if port == PVEDAEMON_PORT {
+            return Err(DestinationError::Pvedaemon);
+        }
         let connector = match (scheme, trust) {
             ("https", Some(trust)) => Some(Connector::new(trust)?),
             ("https", None) => return Err(DestinationError::NoTrust),
@@ -163,13 +175,21 @@ mod tests {
     }
 
     #[test]
+    fn pvedaemon_is_no_upstream() {
+        for url in ["http://127.0.0.1:85", "https://pve1:85"] {
+            let refused = Destination::new(url, Some(&pin()));
+            assert!(matches!(refused, Err(DestinationError::Pvedaemon)), "{url}");
+        }
+    }
+
+    #[test]
     fn clear_text_stays_on_this_machine() {
         for url in
-            ["http://127.0.0.1:80", "http://127.9.9.9", "http://[::1]:85", "http://localhost"]
+            ["http://127.0.0.1:80", "http://127.9.9.9", "http://[::1]:86", "http://localhost"]
         {
             Destination::new(url, None).unwrap();
         }
-        for url in ["http://192.0.2.1", "http://pve1:85", "http://0.0.0.0:85", "http://[::]:85"] {
+        for url in ["http://192.0.2.1", "http://pve1:86", "http://0.0.0.0:86", "http://[::]:86"] {
             assert!(
                 matches!(Destination::new(url, None), Err(DestinationError::ClearText(_))),
                 "{url}"

@@ -36,7 +36,6 @@ pub(crate) struct Guard<S> {
     idle: Stall,
     head: Stall,
     write: Stall,
-    dbg: Vec<String>,
 }
 
 /// What the next byte from the client belongs to.
@@ -81,7 +80,6 @@ impl<S> Guard<S> {
             idle: Stall::new(limits.idle),
             head: Stall::new(limits.head),
             write: Stall::new(limits.write),
-            dbg: Vec::new(),
         }
     }
 
@@ -163,7 +161,7 @@ impl<S: AsyncRead + Unpin> Guard<S> {
     /// Whether the client has been silent, or slow with its head, for too long.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.expected {
-            Expected::Head if self.buffer.is_empty() => { let r = self.idle.poll(cx); self.dbg.push("readpend".into()); if r.is_ready() { let k = self.dbg.len().saturating_sub(14); eprintln!("DBG {:?}", &self.dbg[k..]); } r }
+            Expected::Head if self.buffer.is_empty() => self.idle.poll(cx),
             Expected::Head => {
                 ready!(self.head.poll(cx));
                 self.refusal = Some(Refusal::HeadTimeout);
@@ -233,13 +231,11 @@ impl<S: AsyncWrite + Unpin> Write for Guard<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.dbg.push(format!("write {} -> {:?}", buf.len(), written));
         self.bounded(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        self.dbg.push(format!("flush -> {:?}", flushed));
         self.bounded(cx, flushed)
     }
 
@@ -249,7 +245,7 @@ impl<S: AsyncWrite + Unpin> Write for Guard<S> {
     }
 
     fn is_write_vectored(&self) -> bool {
-        false
+        self.io.is_write_vectored()
     }
 
     fn poll_write_vectored(

@@ -141,8 +141,10 @@ pub(crate) fn client_headers(upstream: &HeaderMap) -> HeaderMap {
 /// Upstream's headers without the withheld ones, in its order.
 pub(crate) fn end_to_end(upstream: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(upstream.len() + SECURITY.len());
+    let nominates = upstream.get_all(CONNECTION).iter().any(nominates);
     for (name, value) in upstream {
-        if !is_withheld(name) && !is_nominated(upstream, name) {
+        let withheld = is_withheld(name) || (nominates && is_nominated(upstream, name));
+        if !withheld {
             headers.append(name.clone(), value.clone());
         }
     }
@@ -160,6 +162,12 @@ pub(crate) fn add_security(headers: &mut HeaderMap) {
 
 fn is_withheld(name: &HeaderName) -> bool {
     RESPONSE_WITHHELD.iter().any(|(withheld, _)| withheld == name)
+}
+
+/// Whether a Connection line may name a header: pveproxy's own never do.
+fn nominates(value: &HeaderValue) -> bool {
+    let value = value.as_bytes();
+    !(value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close"))
 }
 
 /// Whether a Connection line names this header as its own (RFC 9110 §7.6.1).

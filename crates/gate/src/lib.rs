@@ -19,6 +19,9 @@ mod config;
 mod connection;
 mod destination;
 mod edge;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod http_date;
 mod http_server;

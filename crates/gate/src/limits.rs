@@ -74,12 +74,9 @@ pub const UPSTREAM_REQUESTS: u32 = 99;
 /// How long an upstream connection may lie idle: pveproxy closes at 5 s.
 pub const UPSTREAM_IDLE: Duration = Duration::from_secs(4);
 
-/// Connections kept idle by each worker.
-pub const UPSTREAM_IDLE_CONNECTIONS: usize = 64;
-
-/// Attempts at one request when a kept connection turns out to be dead: the second is on a
-/// fresh connection (pveproxy bug 5391).
-pub const UPSTREAM_ATTEMPTS: u32 = 2;
+/// Connections kept idle by each worker. More calls than this at once reconnect for each;
+/// pveproxy itself stops keeping connections at 480.
+pub const UPSTREAM_IDLE_CONNECTIONS: usize = 128;
 
 /// Pause of a worker after `accept` failed, usually for want of file descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -63,15 +63,22 @@ impl Metrics {
         self.connections.with([outcome]).inc();
     }
 
-    pub(crate) fn opened(&self) {
+    /// A connection that is open until the result is dropped, however it ends.
+    pub(crate) fn open(&self) -> Open {
         self.open.inc();
-    }
-
-    pub(crate) fn closed(&self) {
-        self.open.dec();
+        Open(self.open.clone())
     }
 
     pub(crate) fn upstream(&self, event: &str) {
         self.upstream.with([event]).inc();
+    }
+}
+
+/// One open connection in the gauge.
+pub(crate) struct Open(Gauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

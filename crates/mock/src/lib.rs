@@ -18,6 +18,9 @@ mod coverage;
 mod error;
 mod failure;
 mod format;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod keys;
 mod limits;
 mod object;

@@ -113,7 +113,7 @@ pub(crate) struct Mock {
     #[arg(long, value_name = "FILE")]
     pub(crate) ticket_key: Option<PathBuf>,
     /// Stretches tasks and the delay of failed logins; 0 ends them at once
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) time_scale: f64,
     /// Public key (PEM) whose tickets are accepted too
     #[arg(long, value_name = "FILE")]

@@ -11,12 +11,13 @@ use telemetry::audit::{Event, Log, SyncPolicy};
 use telemetry::metrics::Registry;
 use tls::{Authority, Trust};
 
+use crate::audit;
 use crate::cli::{Demo, DemoSeed, Format};
 use crate::exit::{Exit, Stop};
 use crate::gate::start_fault;
 use crate::output::result;
 use crate::place::Place;
-use crate::{audit, signals};
+use crate::signals::Signals;
 
 /// Names the certificate of the demo is made for.
 const NAMES: [&str; 3] = ["127.0.0.1", "::1", "localhost"];
@@ -32,6 +33,7 @@ struct Demonstration {
 
 /// Starts everything, says where it is, and ends it all on a signal.
 pub(crate) fn run(arguments: &Demo) -> Result<(), Stop> {
+    let signals = Signals::install()?;
     let clock = Clock::system();
     audit::start_log(&arguments.log, &clock)?;
     // The port first: the most likely failure, and the cheapest to find.
@@ -82,7 +84,7 @@ pub(crate) fn run(arguments: &Demo) -> Result<(), Stop> {
         Format::Json => ready.json(),
         Format::Text => ready.text(),
     });
-    signals::wait_for_end()?;
+    signals.wait();
     end(running)
 }
 

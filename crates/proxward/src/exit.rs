@@ -48,7 +48,19 @@ impl Stop {
         Self::new(Exit::Usage, error)
     }
 
-    /// Usage with a text of our own.
+    /// What was typed can not be understood: the parser's words, without its summary of the usage.
+    pub(crate) fn typed(error: &clap::Error) -> Self {
+        let rendered = error.render().to_string();
+        let (words, _) = rendered.split_once("\n\nUsage:").unwrap_or((&rendered, ""));
+        let words: Vec<&str> =
+            words.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let words = words.join(" ");
+        let words = words.strip_prefix("error: ").unwrap_or(&words);
+        let words = words.trim_end_matches(" For more information, try '--help'.");
+        Self::say(Exit::Usage, format!("{words}; --help shows what can be written"))
+    }
+
+    /// A text of our own.
     pub(crate) fn say(exit: Exit, text: impl Display) -> Self {
         Self::new(exit, Error::msg(text.to_string()))
     }

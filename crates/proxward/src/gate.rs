@@ -9,10 +9,12 @@ use crate::cli::Gate;
 use crate::exit::{Exit, Stop};
 use crate::mock::bind_exit;
 use crate::output::note;
-use crate::{audit, config, signals};
+use crate::signals::Signals;
+use crate::{audit, config};
 
 /// Starts the gate and ends it on a signal, after its connections have drained.
 pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {
+    let signals = Signals::install()?;
     let clock = Clock::system();
     audit::start_log(&arguments.log, &clock)?;
     let document = document(arguments)?;
@@ -22,7 +24,7 @@ pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {
     for address in running.local_addrs() {
         note(&format!("gate: ready on https://{address}"));
     }
-    signals::wait_for_end()?;
+    signals.wait();
     let stopped = running.shutdown();
     match stopped.failed {
         0 => Ok(()),
@@ -49,9 +51,10 @@ fn document(arguments: &Gate) -> Result<Document, Stop> {
 
 /// Why the gate did not start, with the exit code of its cause.
 pub(crate) fn start_fault(error: StartError) -> Stop {
-    let exit = match &error {
-        StartError::Bind { source, .. } => bind_exit(source),
-        _ => Exit::Usage,
-    };
-    Stop::new(exit, error)
+    match &error {
+        StartError::Bind { source, .. } => {
+            Stop::say(bind_exit(source), format!("{error} --listen takes another address or port"))
+        }
+        _ => Stop::usage(error),
+    }
 }

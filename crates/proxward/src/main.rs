@@ -34,7 +34,14 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Stop> {
     let environment = secrets::environ::take(&CREDENTIALS).map_err(Stop::usage)?;
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(asked) if !asked.use_stderr() => {
+            output::result(asked.render().to_string().trim_end());
+            return Ok(());
+        }
+        Err(error) => return Err(Stop::typed(&error)),
+    };
     match cli.command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Mock(arguments) => mock::run(&arguments),

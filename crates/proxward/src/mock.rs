@@ -9,11 +9,12 @@ use serde_json::json;
 use telemetry::Clock;
 use tls::{Authority, Identity};
 
+use crate::audit;
 use crate::cli::{Format, Mock, MockSeed};
 use crate::exit::{Exit, Stop};
 use crate::output::result;
 use crate::place::{Place, read_secret, read_text};
-use crate::{audit, signals};
+use crate::signals::Signals;
 
 const USER: &str = "root@pam";
 /// Name of the token that is made for every run.
@@ -25,6 +26,7 @@ const KEY_BYTES: u64 = 64 << 10;
 
 /// Starts a mock, says where it is, and ends it on a signal.
 pub(crate) fn run(arguments: &Mock) -> Result<(), Stop> {
+    let signals = Signals::install()?;
     let clock = Clock::system();
     audit::start_log(&arguments.log, &clock)?;
     if !(0.0..=1e6).contains(&arguments.time_scale) {
@@ -65,7 +67,7 @@ pub(crate) fn run(arguments: &Mock) -> Result<(), Stop> {
             )
         }
     });
-    signals::wait_for_end()?;
+    signals.wait();
     drop(server);
     drop(place);
     Ok(())

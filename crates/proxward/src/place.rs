@@ -1,9 +1,10 @@
 //! The directory a run keeps its files in: one that was named, or one that ends with the run.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use secrets::SecretString;
-use secrets::private_file;
+use secrets::private_file::{self, FileError};
 use telemetry::CorrelationId;
 
 use crate::exit::{Exit, Stop, file_fault};
@@ -28,7 +29,7 @@ impl Place {
                 (std::env::temp_dir().join(name), true)
             }
         };
-        private_file::create_dir(&path).map_err(|error| Stop::new(exit_of(&path), error))?;
+        private_file::create_dir(&path).map_err(private_fault)?;
         Ok(Self { path, temporary })
     }
 
@@ -39,8 +40,7 @@ impl Place {
     /// Writes a file that everybody may know, such as a certificate.
     pub(crate) fn write(&self, name: &str, text: &str) -> Result<PathBuf, Stop> {
         let path = self.file(name);
-        private_file::write(&path, text.as_bytes())
-            .map_err(|error| Stop::new(exit_of(&path), error))?;
+        private_file::write(&path, text.as_bytes()).map_err(private_fault)?;
         Ok(path)
     }
 
@@ -67,8 +67,7 @@ impl Drop for Place {
 
 /// One line from a private file.
 pub(crate) fn read_secret(path: &Path) -> Result<SecretString, Stop> {
-    let bytes = private_file::read(path, PASSWORD_BYTES)
-        .map_err(|error| Stop::new(exit_of(path), error))?;
+    let bytes = private_file::read(path, PASSWORD_BYTES).map_err(private_fault)?;
     first_line(path, bytes.expose())
 }
 
@@ -93,11 +92,12 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, Stop> {
     std::fs::read_to_string(path).map_err(|error| file_fault(path, &error))
 }
 
-/// Whether the system refuses the path for lack of permission decides the exit code.
-fn exit_of(path: &Path) -> Exit {
-    let denied = |path: &Path| {
-        let error = std::fs::metadata(path).err();
-        error.is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
-    };
-    if denied(path) { Exit::Denied } else { Exit::Usage }
+/// What the system refuses is a question of permission, everything else of configuration.
+fn private_fault(error: FileError) -> Stop {
+    match &error {
+        FileError::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+            Stop::say(Exit::Denied, format!("{error}; name a place that you may write to"))
+        }
+        _ => Stop::usage(error),
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use e2e::golden::{locate, run};
+use e2e::golden::{Leg, Report, locate, run};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -32,7 +32,9 @@ fn main() -> ExitCode {
     for one in reports.iter().rev() {
         print(&one.to_string());
     }
-    if reports.iter().all(e2e::golden::Report::passes) {
+    // What the gate refuses on purpose is listed for the known records only.
+    let decides = |report: &&Report| judge.is_none() || report.leg == Leg::Direct;
+    if reports.iter().filter(decides).all(Report::passes) {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(1)

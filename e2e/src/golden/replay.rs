@@ -87,13 +87,8 @@ pub fn run(golden: &Path, judge: Option<&Path>) -> Result<Vec<Report>> {
             listed.filter(|(_, id)| !names.contains(id.as_str())).map(|(_, id)| id.clone());
         let unknown = unknown.collect();
         let verdict = |record: &Record| {
-            let reason = expected.get(&(leg, record.id.clone()));
-            match (differences.get(&record.seq), reason) {
-                (None, None) => Verdict::Equal,
-                (None, Some(_)) => Verdict::Unexpected,
-                (Some(_), Some((_, reason))) => Verdict::Listed(reason.clone()),
-                (Some(difference), None) => Verdict::Different(difference.clone()),
-            }
+            let reason = expected.get(&(leg, record.id.clone())).map(|(_, reason)| reason);
+            judge_one(differences.get(&record.seq), reason)
         };
         let records = corpus.records.values().filter(|record| counted.contains(&record.seq));
         let verdicts = records
@@ -102,6 +97,16 @@ pub fn run(golden: &Path, judge: Option<&Path>) -> Result<Vec<Report>> {
         reports.push(Report { leg, verdicts, unknown });
     }
     Ok(reports)
+}
+
+/// What a record with this difference and this listed reason is.
+fn judge_one(difference: Option<&String>, reason: Option<&String>) -> Verdict {
+    match (difference, reason) {
+        (None, None) => Verdict::Equal,
+        (None, Some(_)) => Verdict::Unexpected,
+        (Some(_), Some(reason)) => Verdict::Listed(reason.clone()),
+        (Some(difference), None) => Verdict::Different(difference.clone()),
+    }
 }
 
 impl Report {
@@ -342,6 +347,28 @@ fn parse_date(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn report(verdicts: &[Verdict], unknown: &[&str]) -> Report {
+        let rows = verdicts.iter().map(|one| ("http".to_owned(), "id".to_owned(), one.clone()));
+        let unknown = unknown.iter().map(|id| (*id).to_owned()).collect();
+        Report { leg: Leg::Direct, verdicts: rows.collect(), unknown }
+    }
+
+    #[test]
+    fn a_listed_record_that_is_equal_fails_as_a_new_difference_does() {
+        let (how, why) = ("how".to_owned(), "why".to_owned());
+        let equal = judge_one(None, None);
+        let listed = judge_one(Some(&how), Some(&why));
+        assert!(report(&[equal.clone(), listed.clone()], &[]).passes());
+        assert!(!report(&[equal.clone(), judge_one(None, Some(&why))], &[]).passes());
+        assert!(!report(&[equal.clone(), judge_one(Some(&how), None)], &[]).passes());
+        assert!(!report(std::slice::from_ref(&equal), &["gone"]).passes());
+        assert!(
+            report(&[equal, listed], &[])
+                .to_string()
+                .ends_with("golden: 1 equal, 1 listed, 0 different")
+        );
+    }
 
     #[test]
     fn dates_of_answers_are_read() {

@@ -79,6 +79,8 @@ fn a_stop_finishes_what_is_under_way_and_ends_what_is_idle() {
     let mut busy = Client::connect(&gate);
     busy.send("GET / HTTP/1.1\r\n\r\n");
     let (mut request, _) = upstream.accept().unwrap();
+    let mut head = [0; 4096];
+    assert!(std::io::Read::read(&mut request, &mut head).unwrap() > 0);
     gate.stop();
     assert_eq!(idle.rest(), b"");
     std::io::Write::write_all(&mut request, ok("done").as_bytes()).unwrap();

@@ -20,3 +20,4 @@ mod refusals;
 mod requests;
 mod sources;
 mod tunnel;
+mod upstream_tls;

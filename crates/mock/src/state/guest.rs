@@ -69,6 +69,9 @@ impl Guest {
             ],
         };
         config.extend(entries.iter().map(|(key, value)| ((*key).to_owned(), json!(value))));
+        if running {
+            config.insert("onboot".to_owned(), json!(1));
+        }
         if !tags.is_empty() {
             config.insert("tags".to_owned(), json!(tags));
         }

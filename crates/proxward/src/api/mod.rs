@@ -95,7 +95,8 @@ fn connect(target: &Target, mut environment: Environment) -> Result<Client, Stop
 
 /// `user@realm!name=SECRET`; the last `=` separates the secret.
 fn token(text: &SecretString) -> Result<Credentials, Stop> {
-    let malformed = || Stop::say(Exit::Usage, "token: expected user@realm!name=SECRET");
+    let malformed =
+        || Stop::say(Exit::Usage, "an API token is written user@realm!name=SECRET, on one line");
     let (id, secret) = text.expose().rsplit_once('=').ok_or_else(malformed)?;
     let id = id.parse().map_err(|_| malformed())?;
     Ok(Credentials::Token { id, secret: SecretString::from(secret) })

@@ -47,7 +47,7 @@ pub enum FileError {
     },
     /// Group or others have a right.
     #[error(
-        "{path}: mode {mode:04o} lets others in; run: chmod {wanted} {path}",
+        "{path}: mode {mode:04o} lets others in; if it is yours alone, run: chmod {wanted} {path}",
         path = path.display()
     )]
     Mode {

@@ -1,14 +1,20 @@
 //! The figures of the promises, beside their bars: `bench [NAME]`.
 //!
 //! Every program is the release build, started anew for every round. Medians and the tenth
-//! percentile of the rounds are printed; the machine's load is part of both.
+//! percentile of the rounds are printed; the machine's load is part of both. `mock-beside-sdk`
+//! is run by name only: it installs its peer.
 
-use std::io::{BufRead as _, BufReader};
+mod load;
+mod peers;
+mod server;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+
+use crate::server::Server;
 
 /// Rounds of a start; the first is not counted, it pays for the page cache.
 const ROUNDS: usize = 21;
@@ -39,6 +45,9 @@ fn main() -> ExitCode {
 fn run() -> Result<bool> {
     let wanted = std::env::args().nth(1);
     let program = program()?;
+    if wanted.as_deref() == Some("mock-beside-sdk") {
+        return peers::mock_beside_sdk(&program);
+    }
     print("figure           median       p10       bar");
     let mut met = true;
     for (name, unit, bar, measure) in FIGURES {
@@ -130,45 +139,7 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// A server that has printed its ready line. Ended when dropped.
-struct Server {
-    child: Child,
-    ready: Duration,
-}
-
-impl Server {
-    fn start(command: &mut Command) -> Result<Self> {
-        let started = Instant::now();
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
-        let mut line = String::new();
-        let out = child.stdout.take().context("no output")?;
-        BufReader::new(out).read_line(&mut line)?;
-        let ready = started.elapsed();
-        let server = Self { child, ready };
-        if !line.contains("\"ready\"") {
-            bail!("no ready line from {command:?}");
-        }
-        Ok(server)
-    }
-
-    fn resident_megabytes(&self) -> Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        let kilobytes: f64 = kilobytes.context("no VmRSS")?.trim().parse()?;
-        Ok(kilobytes / 1024.0)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // SIGTERM would let it tidy up; std can only kill, so the shell's tool sends it.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
-        let _ = self.child.wait();
-    }
-}
-
 #[expect(clippy::print_stdout, reason = "the result of the command")]
-fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     println!("{text}");
 }

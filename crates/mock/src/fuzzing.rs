@@ -1,0 +1,64 @@
+//! Readers of bytes from outside, for the fuzz targets; not part of the API.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::wire::{self, Parsed};
+
+/// What a buffer holds so far.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Read {
+    /// More bytes are needed.
+    Incomplete,
+    /// No request, whatever follows.
+    Refused,
+    /// A request without its body.
+    Head(Head),
+}
+
+/// A request without its body.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The first word.
+    pub method: String,
+    /// The second, as sent.
+    pub target: String,
+    /// Names and values in order.
+    pub headers: Vec<(String, String)>,
+    /// Where the body starts.
+    pub consumed: usize,
+}
+
+/// One head from the start of `buffer`.
+pub fn read_head(buffer: &[u8]) -> Read {
+    match wire::read_head(buffer) {
+        Parsed::Incomplete => Read::Incomplete,
+        Parsed::Refused(_) | Parsed::Silence => Read::Refused,
+        Parsed::Head { head, consumed } => {
+            // Not kept, but it cuts the target apart.
+            head.path_and_query();
+            Read::Head(Head {
+                method: head.method,
+                target: head.target,
+                headers: head.headers,
+                consumed,
+            })
+        }
+    }
+}
+
+/// Parameters of a query or a form.
+pub fn form(text: &[u8]) -> BTreeMap<String, Value> {
+    wire::form(text)
+}
+
+/// Parameters of a JSON body, or the text of the refusal.
+pub fn json_object(text: &[u8]) -> Result<BTreeMap<String, Value>, String> {
+    wire::json_object(text).map_err(|fault| fault.0)
+}
+
+/// A path, percent-decoded once.
+pub fn unescape(path: &str) -> String {
+    wire::unescape(path)
+}

@@ -1,0 +1,17 @@
+//! The built program, driven by the clients people have: each test starts its own and ends it.
+#![expect(clippy::indexing_slicing, reason = "tests: a missing member of JSON is Null")]
+
+mod api_command;
+mod canary;
+mod curl;
+mod demo;
+mod ends_clean;
+mod failures;
+mod golden;
+mod home;
+mod login;
+mod newcomer;
+mod processes;
+mod program;
+mod python;
+mod stock_clients;
