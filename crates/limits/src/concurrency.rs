@@ -29,12 +29,7 @@ impl<K: Clone + Eq + Hash> Concurrency<K> {
     /// Nothing under way. A cap of 0 admits nothing.
     #[must_use]
     pub fn new(per_key: u32, total: u32) -> Self {
-        Self {
-            per_key,
-            total,
-            held: HashMap::new(),
-            sum: 0,
-        }
+        Self { per_key, total, held: HashMap::new(), sum: 0 }
     }
 
     /// Counts one more of `key`.
@@ -92,13 +87,7 @@ impl<K: Clone + Eq + Hash> Concurrency<K> {
 
 impl<K> fmt::Debug for Concurrency<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Concurrency({} of {}, {} keys)",
-            self.sum,
-            self.total,
-            self.held.len()
-        )
+        write!(f, "Concurrency({} of {}, {} keys)", self.sum, self.total, self.held.len())
     }
 }
 

@@ -177,11 +177,7 @@ impl<K: Clone + Eq + Hash, V> Keyed<K, V> {
 
     /// Back among the ordinary entries: whatever is over at `now`.
     fn expire(&mut self, now: Duration) {
-        while self
-            .protected
-            .first()
-            .is_some_and(|&(until, _)| until <= now)
-        {
+        while self.protected.first().is_some_and(|&(until, _)| until <= now) {
             self.unprotect_first();
         }
     }
@@ -195,14 +191,8 @@ impl<K: Clone + Eq + Hash, V> Keyed<K, V> {
 
     fn evict(&mut self) {
         let first_protected = self.protected.first().map(|&(_, place)| place);
-        let place = if self.oldest == NONE {
-            first_protected
-        } else {
-            Some(self.oldest)
-        };
-        let key = place
-            .and_then(|place| self.slots.get(place))
-            .map(|slot| slot.key.clone());
+        let place = if self.oldest == NONE { first_protected } else { Some(self.oldest) };
+        let key = place.and_then(|place| self.slots.get(place)).map(|slot| slot.key.clone());
         if let Some(key) = key {
             self.remove(&key);
             self.evicted = self.evicted.saturating_add(1);
@@ -210,10 +200,7 @@ impl<K: Clone + Eq + Hash, V> Keyed<K, V> {
     }
 
     fn touch(&mut self, place: usize) {
-        let ordinary = self
-            .slots
-            .get(place)
-            .is_some_and(|slot| slot.protected_until.is_none());
+        let ordinary = self.slots.get(place).is_some_and(|slot| slot.protected_until.is_none());
         if ordinary && self.newest != place {
             self.detach(place);
             self.append(place);
@@ -325,10 +312,7 @@ mod tests {
         (9003..9012).for_each(|key| {
             table.entry(at(100), &key, || ());
         });
-        assert!(
-            (0..6).all(|key| table.peek(&key).is_none()),
-            "over: as evictable as any"
-        );
+        assert!((0..6).all(|key| table.peek(&key).is_none()), "over: as evictable as any");
     }
 
     #[test]
@@ -356,11 +340,7 @@ mod tests {
         }
 
         fn soonest(&self) -> Option<usize> {
-            let ends = self
-                .entries
-                .iter()
-                .enumerate()
-                .filter_map(|(i, e)| Some((e.2?, i)));
+            let ends = self.entries.iter().enumerate().filter_map(|(i, e)| Some((e.2?, i)));
             ends.min().map(|(_, i)| i)
         }
 
@@ -389,11 +369,7 @@ mod tests {
         fn protect(&mut self, key: u8, until: Duration) {
             let Some(i) = self.find(key) else { return };
             self.entries[i].2 = Some(until);
-            let protected = self
-                .entries
-                .iter()
-                .filter(|entry| entry.2.is_some())
-                .count();
+            let protected = self.entries.iter().filter(|entry| entry.2.is_some()).count();
             if protected > self.capacity - self.capacity / UNPROTECTED_SHARE {
                 let i = self.soonest().unwrap();
                 self.unprotect(i);

@@ -26,11 +26,7 @@ impl<K: Clone + Eq + Hash> KeyedRate<K> {
     /// All buckets full.
     #[must_use]
     pub fn new(rate: Rate, capacity: usize) -> Self {
-        Self {
-            pace: Pace::new(rate),
-            full_at: Keyed::new(capacity),
-            clock: Duration::ZERO,
-        }
+        Self { pace: Pace::new(rate), full_at: Keyed::new(capacity), clock: Duration::ZERO }
     }
 
     /// Spends `cost` tokens of `key`; costs nothing when refused.
@@ -63,15 +59,13 @@ impl<K: Clone + Eq + Hash> KeyedRate<K> {
     /// How long until `cost` tokens of `key` are there; zero: now, [`Duration::MAX`]: never.
     #[must_use]
     pub fn retry_after(&self, key: &K, now: Duration, cost: u32) -> Duration {
-        self.pace
-            .wait(self.state(key), picos(self.clock.max(now)), cost)
+        self.pace.wait(self.state(key), picos(self.clock.max(now)), cost)
     }
 
     /// Whole tokens `key` has now.
     #[must_use]
     pub fn available(&self, key: &K, now: Duration) -> u32 {
-        self.pace
-            .available(self.state(key), picos(self.clock.max(now)))
+        self.pace.available(self.state(key), picos(self.clock.max(now)))
     }
 
     /// Keys remembered now.
@@ -104,10 +98,7 @@ mod tests {
     use super::*;
     use crate::TokenBucket;
 
-    const RATE: Rate = Rate {
-        burst: 2,
-        per_second: 1.0,
-    };
+    const RATE: Rate = Rate { burst: 2, per_second: 1.0 };
 
     fn at(secs: u64) -> Duration {
         Duration::from_secs(secs)
@@ -118,10 +109,7 @@ mod tests {
         let mut rate = KeyedRate::new(RATE, 10);
         rate.take(&"a", at(1), 2).unwrap();
         assert_eq!(rate.take(&"a", at(1), 1).unwrap_err().retry_after, at(1));
-        assert_eq!(
-            (rate.available(&"a", at(1)), rate.available(&"b", at(1))),
-            (0, 2)
-        );
+        assert_eq!((rate.available(&"a", at(1)), rate.available(&"b", at(1))), (0, 2));
         rate.take(&"b", at(1), 1).unwrap();
         assert_eq!((rate.len(), rate.evicted()), (2, 0));
         assert_eq!(rate.retry_after(&"b", at(1), 3), Duration::MAX);

@@ -70,11 +70,7 @@ impl<K: Clone + Eq + Hash> Offences<K> {
     pub fn new(rules: OffenceRules, capacity: usize) -> Self {
         let threshold = rules.threshold.clamp(1, MAX_THRESHOLD);
         let rules = OffenceRules { threshold, ..rules };
-        Self {
-            rules,
-            records: Keyed::new(capacity),
-            clock: Duration::ZERO,
-        }
+        Self { rules, records: Keyed::new(capacity), clock: Duration::ZERO }
     }
 
     /// Notes an offence of `key` that counts as `weight` (0: looks, and notes nothing).
@@ -99,10 +95,7 @@ impl<K: Clone + Eq + Hash> Offences<K> {
     pub fn bans(&self, now: Duration) -> impl Iterator<Item = (&K, Ban)> {
         let now = self.clock.max(now);
         self.records.iter().filter_map(move |(key, record)| {
-            record
-                .ban
-                .filter(|ban| ban.until > now)
-                .map(|ban| (key, ban))
+            record.ban.filter(|ban| ban.until > now).map(|ban| (key, ban))
         })
     }
 
@@ -110,10 +103,7 @@ impl<K: Clone + Eq + Hash> Offences<K> {
     pub fn impose(&mut self, key: &K, now: Duration, ban: Ban) {
         self.clock = self.clock.max(now);
         let place = self.records.place(self.clock, key, Record::default);
-        *self.records.at(place) = Record {
-            recent: VecDeque::new(),
-            ban: Some(ban),
-        };
+        *self.records.at(place) = Record { recent: VecDeque::new(), ban: Some(ban) };
         self.records.protect_at(place, ban.until);
     }
 
@@ -146,30 +136,18 @@ impl Record {
         if let Some(ban) = self.ban.filter(|ban| ban.until > now) {
             return Verdict::AlreadyBanned(ban);
         }
-        while self
-            .recent
-            .front()
-            .is_some_and(|at| now.saturating_sub(*at) >= rules.window)
-        {
+        while self.recent.front().is_some_and(|at| now.saturating_sub(*at) >= rules.window) {
             self.recent.pop_front();
         }
         let counted = u32::try_from(self.recent.len()).unwrap_or(u32::MAX);
-        let left = rules
-            .threshold
-            .saturating_sub(counted.saturating_add(weight));
+        let left = rules.threshold.saturating_sub(counted.saturating_add(weight));
         if left > 0 {
             self.recent.extend((0..weight).map(|_| now));
             return Verdict::Counted { left };
         }
         let step = self.doublings(rules, now).saturating_add(1);
-        let ban = Ban {
-            until: now.saturating_add(length(rules, step)),
-            step,
-        };
-        *self = Self {
-            recent: VecDeque::new(),
-            ban: Some(ban),
-        };
+        let ban = Ban { until: now.saturating_add(length(rules, step)), step };
+        *self = Self { recent: VecDeque::new(), ban: Some(ban) };
         Verdict::Banned(ban)
     }
 
@@ -178,9 +156,7 @@ impl Record {
         let Some(last) = self.ban else { return 0 };
         let quiet = now.saturating_sub(last.until).as_nanos();
         let forgiven = quiet.checked_div(rules.forgive_after.as_nanos());
-        let forgiven = forgiven
-            .and_then(|spans| u32::try_from(spans).ok())
-            .unwrap_or(u32::MAX);
+        let forgiven = forgiven.and_then(|spans| u32::try_from(spans).ok()).unwrap_or(u32::MAX);
         last.step.saturating_sub(forgiven)
     }
 }
@@ -216,16 +192,10 @@ mod tests {
         assert_eq!(log.record(&"a", at(59), 1), Verdict::Counted { left: 1 });
         // the first one is 60 s old and counts no more
         assert_eq!(log.record(&"a", at(60), 1), Verdict::Counted { left: 1 });
-        let ban = Ban {
-            until: at(161),
-            step: 1,
-        };
+        let ban = Ban { until: at(161), step: 1 };
         assert_eq!(log.record(&"a", at(61), 1), Verdict::Banned(ban));
         assert_eq!(log.record(&"a", at(100), 9), Verdict::AlreadyBanned(ban));
-        assert_eq!(
-            (log.ban(&"a", at(160)), log.ban(&"a", at(161))),
-            (Some(ban), None)
-        );
+        assert_eq!((log.ban(&"a", at(160)), log.ban(&"a", at(161))), (Some(ban), None));
         assert_eq!(log.bans(at(160)).collect::<Vec<_>>(), [(&"a", ban)]);
         assert_eq!(log.bans(at(161)).count(), 0);
     }
@@ -235,19 +205,13 @@ mod tests {
         let mut log = Offences::new(RULES, 10);
         let mut now = at(0);
         for (secs, step) in [(100, 1), (200, 2), (400, 3), (800, 4), (1000, 5), (1000, 6)] {
-            let ban = Ban {
-                until: now + at(secs),
-                step,
-            };
+            let ban = Ban { until: now + at(secs), step };
             assert_eq!(log.record(&1, now, 3), Verdict::Banned(ban));
             now = ban.until;
         }
         // four full spans of quiet take four steps of the six back
         now += at(5000 * 5 - 1);
-        let ban = Ban {
-            until: now + at(400),
-            step: 3,
-        };
+        let ban = Ban { until: now + at(400), step: 3 };
         assert_eq!(log.record(&1, now, 3), Verdict::Banned(ban));
         log.record(&1, at(10_000_000), 3);
         assert_eq!(log.ban(&1, at(10_000_000)).map(|ban| ban.step), Some(1));
@@ -258,10 +222,7 @@ mod tests {
         let mut log = Offences::new(RULES, 10);
         assert_eq!(log.record(&1, at(0), 0), Verdict::Counted { left: 3 });
         assert_eq!(log.record(&1, at(0), 2), Verdict::Counted { left: 1 });
-        assert!(matches!(
-            log.record(&1, at(0), u32::MAX),
-            Verdict::Banned(_)
-        ));
+        assert!(matches!(log.record(&1, at(0), u32::MAX), Verdict::Banned(_)));
         let odd = OffenceRules {
             threshold: 0,
             window: Duration::ZERO,
@@ -270,10 +231,7 @@ mod tests {
             forgive_after: Duration::ZERO,
         };
         let mut log = Offences::new(odd, 0);
-        let forever = Ban {
-            until: Duration::MAX,
-            step: 1,
-        };
+        let forever = Ban { until: Duration::MAX, step: 1 };
         assert_eq!(log.record(&1, at(5), 1), Verdict::Banned(forever));
         assert_eq!(log.ban(&1, at(u64::MAX - 1)), Some(forever));
     }
@@ -286,10 +244,7 @@ mod tests {
         assert_eq!(log.ban(&1, at(1100)), None);
         assert_eq!(
             log.record(&1, at(0), 0),
-            Verdict::AlreadyBanned(Ban {
-                until: at(1100),
-                step: 1
-            })
+            Verdict::AlreadyBanned(Ban { until: at(1100), step: 1 })
         );
     }
 
@@ -297,14 +252,7 @@ mod tests {
     fn flooding_does_not_lift_a_ban() {
         let mut log = Offences::new(RULES, 8);
         log.record(&0, at(0), 3);
-        log.impose(
-            &1,
-            at(0),
-            Ban {
-                until: at(500),
-                step: 4,
-            },
-        );
+        log.impose(&1, at(0), Ban { until: at(500), step: 4 });
         for key in 100..5000 {
             log.record(&key, at(1), 2);
         }
@@ -327,26 +275,18 @@ mod tests {
                 return Verdict::AlreadyBanned(*ban);
             }
             self.offences.extend((0..weight).map(|_| now));
-            let since = self
-                .bans
-                .last()
-                .map_or(Duration::ZERO, |(_, ban)| ban.until);
+            let since = self.bans.last().map_or(Duration::ZERO, |(_, ban)| ban.until);
             let counts = |at: &&Duration| **at >= since && **at + RULES.window > now;
             let counted = self.offences.iter().filter(counts).count() as u64;
             if counted < 3 {
-                return Verdict::Counted {
-                    left: 3 - u32::try_from(counted).unwrap(),
-                };
+                return Verdict::Counted { left: 3 - u32::try_from(counted).unwrap() };
             }
             let step = self.bans.last().map_or(1, |(_, last)| {
                 let spans = (now - last.until).as_secs() / RULES.forgive_after.as_secs();
                 last.step.saturating_sub(u32::try_from(spans).unwrap()) + 1
             });
             let secs = (100u64 << (step - 1).min(20)).min(1000);
-            let ban = Ban {
-                until: now + at(secs),
-                step,
-            };
+            let ban = Ban { until: now + at(secs), step };
             self.bans.push((now, ban));
             Verdict::Banned(ban)
         }

@@ -49,11 +49,7 @@ impl TokenBucket {
     /// A full bucket.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
-        Self {
-            pace: Pace::new(rate),
-            full_at: 0,
-            clock: Duration::ZERO,
-        }
+        Self { pace: Pace::new(rate), full_at: 0, clock: Duration::ZERO }
     }
 
     /// Spends `cost` tokens; costs nothing when refused.
@@ -68,23 +64,20 @@ impl TokenBucket {
     /// How long until `cost` tokens are there; zero: now, [`Duration::MAX`]: never.
     #[must_use]
     pub fn retry_after(&self, now: Duration, cost: u32) -> Duration {
-        self.pace
-            .wait(self.full_at, picos(self.clock.max(now)), cost)
+        self.pace.wait(self.full_at, picos(self.clock.max(now)), cost)
     }
 
     /// Whole tokens there now.
     #[must_use]
     pub fn available(&self, now: Duration) -> u32 {
-        self.pace
-            .available(self.full_at, picos(self.clock.max(now)))
+        self.pace.available(self.full_at, picos(self.clock.max(now)))
     }
 
     /// Takes `tokens` away whether they are there or not: the debt delays whatever comes next, and
     /// ends at the latest [`MAX_DEBT`] after the bucket was empty.
     pub fn penalise(&mut self, now: Duration, tokens: u32) {
         self.clock = self.clock.max(now);
-        self.pace
-            .penalise(&mut self.full_at, picos(self.clock), tokens);
+        self.pace.penalise(&mut self.full_at, picos(self.clock), tokens);
     }
 }
 
@@ -99,10 +92,7 @@ pub(crate) struct Pace {
 impl Pace {
     pub(crate) fn new(rate: Rate) -> Self {
         let interval = interval(rate.per_second);
-        Self {
-            interval,
-            capacity: interval * u128::from(rate.burst),
-        }
+        Self { interval, capacity: interval * u128::from(rate.burst) }
     }
 
     pub(crate) fn take(&self, full_at: &mut u128, now: u128, cost: u32) -> Result<(), Exhausted> {
@@ -184,10 +174,7 @@ mod tests {
 
     #[test]
     fn burst_then_pace() {
-        let mut bucket = TokenBucket::new(Rate {
-            burst: 3,
-            per_second: 2.0,
-        });
+        let mut bucket = TokenBucket::new(Rate { burst: 3, per_second: 2.0 });
         for _ in 0..3 {
             bucket.take(SECOND, 1).unwrap();
         }
@@ -201,43 +188,25 @@ mod tests {
 
     #[test]
     fn not_a_nanosecond_early() {
-        let mut bucket = TokenBucket::new(Rate {
-            burst: 1,
-            per_second: 3.0,
-        });
+        let mut bucket = TokenBucket::new(Rate { burst: 1, per_second: 3.0 });
         bucket.take(SECOND, 1).unwrap();
         let wait = Duration::from_nanos(333_333_334);
         let early = SECOND + wait - Duration::from_nanos(1);
-        assert_eq!(
-            bucket.take(early, 1).unwrap_err().retry_after,
-            Duration::from_nanos(1)
-        );
+        assert_eq!(bucket.take(early, 1).unwrap_err().retry_after, Duration::from_nanos(1));
         bucket.take(SECOND + wait, 1).unwrap();
     }
 
     #[test]
     fn what_never_comes_is_said_to_be_never() {
-        let mut bucket = TokenBucket::new(Rate {
-            burst: 2,
-            per_second: 1.0,
-        });
-        assert_eq!(
-            bucket.take(SECOND, 3).unwrap_err().retry_after,
-            Duration::MAX
-        );
+        let mut bucket = TokenBucket::new(Rate { burst: 2, per_second: 1.0 });
+        assert_eq!(bucket.take(SECOND, 3).unwrap_err().retry_after, Duration::MAX);
         assert_eq!(bucket.available(SECOND), 2, "a refusal costs nothing");
         for per_second in [0.0, -1.0, f64::NAN] {
-            let mut bucket = TokenBucket::new(Rate {
-                burst: 1,
-                per_second,
-            });
+            let mut bucket = TokenBucket::new(Rate { burst: 1, per_second });
             bucket.take(SECOND, 1).unwrap();
             assert!(bucket.retry_after(SECOND * 1_000_000, 1) > SECOND * u32::MAX);
         }
-        let mut closed = TokenBucket::new(Rate {
-            burst: 0,
-            per_second: 9.0,
-        });
+        let mut closed = TokenBucket::new(Rate { burst: 0, per_second: 9.0 });
         assert!(closed.take(SECOND, 1).is_err());
         closed.take(SECOND, 0).unwrap();
     }
@@ -245,10 +214,7 @@ mod tests {
     #[test]
     fn extreme_rates_and_times_do_not_overflow() {
         for per_second in [f64::MIN_POSITIVE, 1e-300, 1e300, f64::INFINITY, 0.0] {
-            let mut bucket = TokenBucket::new(Rate {
-                burst: u32::MAX,
-                per_second,
-            });
+            let mut bucket = TokenBucket::new(Rate { burst: u32::MAX, per_second });
             bucket.take(Duration::MAX, u32::MAX).unwrap();
             bucket.penalise(Duration::MAX, u32::MAX);
             bucket.penalise(Duration::ZERO, u32::MAX);
@@ -259,10 +225,7 @@ mod tests {
 
     #[test]
     fn debt_delays_and_is_capped() {
-        let mut bucket = TokenBucket::new(Rate {
-            burst: 1,
-            per_second: 1.0,
-        });
+        let mut bucket = TokenBucket::new(Rate { burst: 1, per_second: 1.0 });
         bucket.penalise(SECOND, 11);
         assert_eq!(bucket.retry_after(SECOND, 1), SECOND * 11);
         for _ in 0..100 {
@@ -273,10 +236,7 @@ mod tests {
 
     #[test]
     fn clock_stepping_back_is_standing_still() {
-        let mut bucket = TokenBucket::new(Rate {
-            burst: 1,
-            per_second: 1.0,
-        });
+        let mut bucket = TokenBucket::new(Rate { burst: 1, per_second: 1.0 });
         bucket.take(SECOND * 1000, 1).unwrap();
         assert_eq!(bucket.take(SECOND, 1).unwrap_err().retry_after, SECOND);
     }

@@ -53,10 +53,7 @@ impl Cidr {
         }
         let network = Self::around(first, prefix);
         if network.first != canonical(first) && network.first != first {
-            return Err(CidrError::HostBits {
-                given: format!("{first}/{prefix}"),
-                network,
-            });
+            return Err(CidrError::HostBits { given: format!("{first}/{prefix}"), network });
         }
         Ok(network)
     }
@@ -70,32 +67,20 @@ impl Cidr {
         if mapped != address && prefix >= 96 {
             return Self::around(mapped, prefix - 96);
         }
-        Self {
-            first: masked(address, prefix),
-            prefix,
-        }
+        Self { first: masked(address, prefix), prefix }
     }
 
     pub(crate) const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Self {
-        Self {
-            first: IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
-            prefix,
-        }
+        Self { first: IpAddr::V4(Ipv4Addr::new(a, b, c, d)), prefix }
     }
 
     /// The network that begins with these four groups, the rest being zero.
     pub(crate) const fn v6([a, b, c, d]: [u16; 4], prefix: u8) -> Self {
-        Self {
-            first: IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)),
-            prefix,
-        }
+        Self { first: IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0)), prefix }
     }
 
     pub(crate) const fn exactly(address: Ipv6Addr) -> Self {
-        Self {
-            first: IpAddr::V6(address),
-            prefix: 128,
-        }
+        Self { first: IpAddr::V6(address), prefix: 128 }
     }
 
     /// The lowest address.
@@ -141,9 +126,7 @@ impl FromStr for Cidr {
     type Err = CidrError;
 
     fn from_str(text: &str) -> Result<Self, CidrError> {
-        let (address, digits) = text
-            .split_once('/')
-            .map_or((text, None), |(a, d)| (a, Some(d)));
+        let (address, digits) = text.split_once('/').map_or((text, None), |(a, d)| (a, Some(d)));
         let first = IpAddr::from_str(address).map_err(|_| CidrError::Address(quoted(address)))?;
         let Some(digits) = digits else {
             return Ok(Self::around(first, u8::MAX));
@@ -162,10 +145,7 @@ impl fmt::Display for Cidr {
 pub(crate) fn prefix(digits: &str, padded: bool) -> Result<u8, CidrError> {
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
     let leading_zero = digits.len() > 1 && digits.starts_with('0');
-    let length = digits
-        .parse()
-        .ok()
-        .filter(|_| plain && (padded || !leading_zero));
+    let length = digits.parse().ok().filter(|_| plain && (padded || !leading_zero));
     length.ok_or_else(|| CidrError::Prefix(quoted(digits)))
 }
 

@@ -71,11 +71,7 @@ pub fn canonical(address: IpAddr) -> IpAddr {
 #[must_use]
 pub fn class(address: IpAddr) -> AddressClass {
     let inner = embedded(address).map_or(AddressClass::Public, |inner| outer_class(inner.into()));
-    if inner == AddressClass::Public {
-        outer_class(address)
-    } else {
-        inner
-    }
+    if inner == AddressClass::Public { outer_class(address) } else { inner }
 }
 
 /// The class of the range itself, whatever the address carries inside.

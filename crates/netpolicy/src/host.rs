@@ -73,28 +73,20 @@ impl FromStr for Host {
     type Err = HostError;
 
     fn from_str(text: &str) -> Result<Self, HostError> {
-        let bare = text
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'));
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
         if bare.is_some() || text.contains(':') {
             return v6(bare.unwrap_or(text));
         }
         let name = text.strip_suffix('.').unwrap_or(text);
         if !is_name(name) {
-            let error = if text.contains('%') {
-                HostError::Zone
-            } else {
-                HostError::Name
-            };
+            let error = if text.contains('%') { HostError::Zone } else { HostError::Name };
             return Err(error(quoted(text)));
         }
         if !ends_in_number(name) {
             return Ok(Self::Name(name.to_ascii_lowercase()));
         }
         let standard = text.parse::<Ipv4Addr>();
-        standard
-            .map(|v4| Self::Address(v4.into()))
-            .map_err(|_| HostError::Spelling(quoted(text)))
+        standard.map(|v4| Self::Address(v4.into())).map_err(|_| HostError::Spelling(quoted(text)))
     }
 }
 
@@ -112,18 +104,12 @@ impl FromStr for HostPort {
 
     fn from_str(text: &str) -> Result<Self, HostError> {
         let (rest, transport) = transport(text);
-        let (host, digits) = rest
-            .rsplit_once(':')
-            .ok_or_else(|| HostError::Port(quoted(text)))?;
+        let (host, digits) = rest.rsplit_once(':').ok_or_else(|| HostError::Port(quoted(text)))?;
         if host.contains(':') && !(host.starts_with('[') && host.ends_with(']')) {
             return Err(HostError::Brackets(quoted(text)));
         }
         let port = port(digits).ok_or_else(|| HostError::Port(quoted(text)))?;
-        Ok(Self {
-            host: host.parse()?,
-            port,
-            transport,
-        })
+        Ok(Self { host: host.parse()?, port, transport })
     }
 }
 
@@ -141,11 +127,7 @@ impl fmt::Display for HostPort {
 }
 
 fn v6(text: &str) -> Result<Host, HostError> {
-    let error = if text.contains('%') {
-        HostError::Zone
-    } else {
-        HostError::Name
-    };
+    let error = if text.contains('%') { HostError::Zone } else { HostError::Name };
     let address = text.parse::<Ipv6Addr>().map_err(|_| error(quoted(text)))?;
     Ok(Host::Address(canonical(address.into())))
 }
@@ -223,16 +205,10 @@ mod tests {
             "0",
             "00000000000000000001",
         ] {
-            assert!(
-                matches!(text.parse::<Host>(), Err(HostError::Spelling(_))),
-                "{text}"
-            );
+            assert!(matches!(text.parse::<Host>(), Err(HostError::Spelling(_))), "{text}");
         }
         for text in ["fe80::1%eth0", "[fe80::1%25eth0]", "127.0.0.1%1"] {
-            assert!(
-                matches!(text.parse::<Host>(), Err(HostError::Zone(_))),
-                "{text}"
-            );
+            assert!(matches!(text.parse::<Host>(), Err(HostError::Zone(_))), "{text}");
         }
         let long = format!("{}.example", "a".repeat(64));
         for text in [
@@ -265,10 +241,7 @@ mod tests {
             &long,
             &"a.".repeat(128),
         ] {
-            assert!(
-                matches!(text.parse::<Host>(), Err(HostError::Name(_))),
-                "{text:?}"
-            );
+            assert!(matches!(text.parse::<Host>(), Err(HostError::Name(_))), "{text:?}");
         }
     }
 
@@ -281,11 +254,7 @@ mod tests {
             ("[2001:db8::1]:443", "[2001:db8::1]:443"),
             ("[::ffff:10.0.0.1]:443", "10.0.0.1:443"),
         ] {
-            assert_eq!(
-                text.parse::<HostPort>().unwrap().to_string(),
-                shown,
-                "{text}"
-            );
+            assert_eq!(text.parse::<HostPort>().unwrap().to_string(), shown, "{text}");
         }
         for text in [
             "pve.lan",
@@ -302,10 +271,7 @@ mod tests {
         ] {
             assert!(text.parse::<HostPort>().is_err(), "{text}");
         }
-        assert_eq!(
-            "::1:443".parse::<HostPort>(),
-            Err(HostError::Brackets("'::1:443'".to_owned()))
-        );
+        assert_eq!("::1:443".parse::<HostPort>(), Err(HostError::Brackets("'::1:443'".to_owned())));
     }
 
     proptest! {

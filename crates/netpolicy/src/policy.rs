@@ -73,12 +73,7 @@ impl Policy {
                 (None, literal.as_slice())
             }
         };
-        let asked = Asked {
-            policy: self,
-            host: &host.to_string(),
-            name,
-            port,
-        };
+        let asked = Asked { policy: self, host: &host.to_string(), name, port };
         asked.judge_name()?;
         let mut allowed = Vec::new();
         let mut refused = None;
@@ -92,9 +87,7 @@ impl Policy {
         if !allowed.is_empty() {
             return Ok(allowed);
         }
-        Err(refused.unwrap_or_else(|| Refused::Unresolved {
-            host: host.to_string(),
-        }))
+        Err(refused.unwrap_or_else(|| Refused::Unresolved { host: host.to_string() }))
     }
 }
 
@@ -107,9 +100,7 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     fn judge_name(&self) -> Result<(), Refused> {
-        let denied = self
-            .rules(Action::Deny)
-            .find(|rule| self.is_about_name(rule));
+        let denied = self.rules(Action::Deny).find(|rule| self.is_about_name(rule));
         denied.map_or(Ok(()), |rule| Err(self.denied(rule)))
     }
 
@@ -137,56 +128,35 @@ impl Asked<'_> {
     fn is_allowed(&self, address: IpAddr) -> bool {
         self.rules(Action::Allow).any(|rule| {
             self.is_about_name(rule)
-                || rule
-                    .addresses(self.port)
-                    .is_some_and(|set| set.contains(address))
+                || rule.addresses(self.port).is_some_and(|set| set.contains(address))
         })
     }
 
     fn is_named(&self, address: IpAddr) -> bool {
-        self.rules(Action::Allow).any(|rule| {
-            rule.addresses(self.port)
-                .is_some_and(|set| set.names(address))
-        })
+        self.rules(Action::Allow)
+            .any(|rule| rule.addresses(self.port).is_some_and(|set| set.names(address)))
     }
 
     fn is_about_name(&self, rule: &Rule) -> bool {
-        self.name
-            .is_some_and(|name| rule.is_about_name(name, self.port))
+        self.name.is_some_and(|name| rule.is_about_name(name, self.port))
     }
 
     fn rules(&self, action: Action) -> impl Iterator<Item = &Rule> {
-        self.policy
-            .0
-            .iter()
-            .filter(move |rule| rule.action == action)
+        self.policy.0.iter().filter(move |rule| rule.action == action)
     }
 
     fn denied(&self, rule: &Rule) -> Refused {
         let (host, rule) = (self.host.to_owned(), rule.to_string());
-        Refused::Denied {
-            host,
-            port: self.port,
-            rule,
-        }
+        Refused::Denied { host, port: self.port, rule }
     }
 
     fn not_named(&self, address: IpAddr, inner: IpAddr) -> Refused {
         let (host, class) = (self.host.to_owned(), outer_class(inner));
-        Refused::Special {
-            host,
-            address,
-            inner,
-            port: self.port,
-            class,
-        }
+        Refused::Special { host, address, inner, port: self.port, class }
     }
 
     fn unlisted(&self) -> Refused {
-        Refused::Unlisted {
-            host: self.host.to_owned(),
-            port: self.port,
-        }
+        Refused::Unlisted { host: self.host.to_owned(), port: self.port }
     }
 }
 
@@ -230,14 +200,7 @@ mod tests {
     #[test]
     fn only_allowed_addresses_are_returned_in_order_without_doubles() {
         let rules = ["allow .example", "deny 9.9.9.0/24"];
-        let resolved = [
-            "10.0.0.1",
-            "8.8.8.8",
-            "9.9.9.9",
-            "::ffff:8.8.8.8",
-            "2606:4700::1",
-            "::1",
-        ];
+        let resolved = ["10.0.0.1", "8.8.8.8", "9.9.9.9", "::ffff:8.8.8.8", "2606:4700::1", "::1"];
         assert_eq!(
             check(&rules, "a.example", &resolved, 443).unwrap(),
             ["8.8.8.8:443", "[2606:4700::1]:443"]
@@ -246,10 +209,7 @@ mod tests {
 
     #[test]
     fn deny_wins_wherever_it_stands() {
-        for rules in [
-            ["allow all", "deny .evil.example"],
-            ["deny .evil.example", "allow all"],
-        ] {
+        for rules in [["allow all", "deny .evil.example"], ["deny .evil.example", "allow all"]] {
             assert_eq!(
                 check(&rules, "x.EVIL.example.", &["8.8.8.8"], 443).unwrap_err(),
                 "x.evil.example port 443 is denied by rule 'deny .evil.example': narrow that rule if it should be reachable"
@@ -281,18 +241,9 @@ mod tests {
              add rule 'allow 127.0.0.1 port 80' if it should be reachable"
         );
         let named = ["allow db.lan", "allow 10.0.0.5 port 5432"];
-        assert_eq!(
-            check(&named, "db.lan", &["10.0.0.5"], 5432).unwrap(),
-            ["10.0.0.5:5432"]
-        );
-        assert_eq!(
-            check(&named, "10.0.0.5", &[], 5432).unwrap(),
-            ["10.0.0.5:5432"]
-        );
-        assert!(
-            check(&named, "db.lan", &["10.0.0.5"], 22).is_err(),
-            "named for one port"
-        );
+        assert_eq!(check(&named, "db.lan", &["10.0.0.5"], 5432).unwrap(), ["10.0.0.5:5432"]);
+        assert_eq!(check(&named, "10.0.0.5", &[], 5432).unwrap(), ["10.0.0.5:5432"]);
+        assert!(check(&named, "db.lan", &["10.0.0.5"], 22).is_err(), "named for one port");
         assert!(check(&named, "db.lan", &["10.0.0.6"], 5432).is_err());
         // NAT64 is opened for the internet, not for what is behind it
         let nat64 = ["allow 64:ff9b::/96"];
@@ -306,10 +257,7 @@ mod tests {
     fn an_address_is_judged_as_it_stands() {
         // whatever the resolver is said to have answered
         assert!(check(&["allow all"], "127.0.0.1", &["8.8.8.8"], 80).is_err());
-        assert_eq!(
-            check(&["allow all"], "8.8.8.8", &["127.0.0.1"], 80).unwrap(),
-            ["8.8.8.8:80"]
-        );
+        assert_eq!(check(&["allow all"], "8.8.8.8", &["127.0.0.1"], 80).unwrap(), ["8.8.8.8:80"]);
     }
 
     #[test]
@@ -319,9 +267,7 @@ mod tests {
             "gone.example has no address: check the name and the resolver"
         );
         assert!(
-            check(&["allow all"], "x.example", &["8.8.8.8"], 0)
-                .unwrap_err()
-                .starts_with("port 0")
+            check(&["allow all"], "x.example", &["8.8.8.8"], 0).unwrap_err().starts_with("port 0")
         );
         let beyond = [vec!["10.0.0.1"; MAX_RESOLVED], vec!["8.8.8.8"]].concat();
         assert!(check(&["allow all"], "x.example", &beyond, 443).is_err());
@@ -337,11 +283,7 @@ mod tests {
         ];
         let ports = prop_oneof![Just("any"), Just("443"), Just("1-400")];
         let rule = (target, ports, 0..4u8).prop_map(|(target, ports, kind)| Rule {
-            action: if kind == 0 {
-                Action::Deny
-            } else {
-                Action::Allow
-            },
+            action: if kind == 0 { Action::Deny } else { Action::Allow },
             target,
             ports: ports.parse().unwrap(),
         });

@@ -35,19 +35,13 @@ impl PortSet {
     /// This port alone; no port at all for 0.
     #[must_use]
     pub fn one(port: u16) -> Self {
-        Self(if port == 0 {
-            Vec::new()
-        } else {
-            vec![(port, port)]
-        })
+        Self(if port == 0 { Vec::new() } else { vec![(port, port)] })
     }
 
     /// Whether `port` is in the set.
     #[must_use]
     pub fn contains(&self, port: u16) -> bool {
-        self.0
-            .iter()
-            .any(|&(first, last)| first <= port && port <= last)
+        self.0.iter().any(|&(first, last)| first <= port && port <= last)
     }
 
     /// Whether every port is in the set.
@@ -136,14 +130,11 @@ mod tests {
         assert!(set.contains(443) && set.contains(8021) && !set.contains(8022) && !set.contains(0));
         assert_eq!("1-65535".parse::<PortSet>().unwrap(), PortSet::any());
         assert!(!PortSet::one(0).contains(0));
-        for text in [
-            "", " ,", "0", "65536", "+80", "80-", "-80", "90-80", "1-2-3", "http", "0x50",
-        ] {
+        for text in ["", " ,", "0", "65536", "+80", "80-", "-80", "90-80", "1-2-3", "http", "0x50"]
+        {
             text.parse::<PortSet>().unwrap_err();
         }
-        let many = (0..=MAX_PORT_RANGES)
-            .map(|i| (i * 2 + 1).to_string())
-            .collect::<Vec<_>>();
+        let many = (0..=MAX_PORT_RANGES).map(|i| (i * 2 + 1).to_string()).collect::<Vec<_>>();
         assert_eq!(many.join(",").parse::<PortSet>(), Err(PortError::TooMany));
     }
 

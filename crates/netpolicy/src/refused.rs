@@ -64,13 +64,7 @@ impl fmt::Display for Refused {
                     "{host} port {port} is denied by rule '{rule}': narrow that rule if it should be reachable"
                 )
             }
-            Self::Special {
-                host,
-                address,
-                inner,
-                port,
-                class,
-            } => {
+            Self::Special { host, address, inner, port, class } => {
                 let source = row(*inner).map_or("outside allocated space", |range| range.source);
                 write!(f, "{host} ")?;
                 if host.parse() != Ok(*address) {

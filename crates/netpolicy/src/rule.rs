@@ -83,11 +83,7 @@ impl Target {
     /// One address alone.
     #[must_use]
     pub fn address(address: IpAddr) -> Self {
-        Self::Addresses(
-            [crate::Cidr::around(address, u8::MAX)]
-                .into_iter()
-                .collect(),
-        )
+        Self::Addresses([crate::Cidr::around(address, u8::MAX)].into_iter().collect())
     }
 }
 
@@ -106,11 +102,7 @@ impl FromStr for Rule {
             Some((target, ports)) => (target, ports.parse()?),
             None => (rest, PortSet::any()),
         };
-        Ok(Self {
-            action,
-            target: target.trim().parse()?,
-            ports,
-        })
+        Ok(Self { action, target: target.trim().parse()?, ports })
     }
 }
 
@@ -179,11 +171,7 @@ mod tests {
             ("allow ::1 port 1", "allow ::1 port 1"),
         ] {
             let rule = text.parse::<Rule>();
-            assert_eq!(
-                rule.map(|rule| rule.to_string()).unwrap_or_default(),
-                written,
-                "{text}"
-            );
+            assert_eq!(rule.map(|rule| rule.to_string()).unwrap_or_default(), written, "{text}");
         }
     }
 

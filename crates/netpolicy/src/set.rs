@@ -107,15 +107,9 @@ impl AddressSet {
     }
 
     fn of(entries: Vec<Span>) -> Self {
-        let named = entries
-            .iter()
-            .copied()
-            .filter(|span| special::within_one(span.first, span.last));
-        Self {
-            covered: merged(entries.clone()),
-            named: merged(named.collect()),
-            entries,
-        }
+        let named =
+            entries.iter().copied().filter(|span| special::within_one(span.first, span.last));
+        Self { covered: merged(entries.clone()), named: merged(named.collect()), entries }
     }
 }
 
@@ -182,16 +176,8 @@ mod tests {
         ("10.0.0.0 + 256", "10.0.0.0", "10.0.1.0"),
         ("::1", "::1", "::1"),
         ("::10.0.0.1", "::a00:1", "::a00:1"),
-        (
-            "2001:DB8::/32",
-            "2001:db8::",
-            "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff",
-        ),
-        (
-            "8000::/1",
-            "8000::",
-            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-        ),
+        ("2001:DB8::/32", "2001:db8::", "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff"),
+        ("8000::/1", "8000::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
         ("2001:db8::1-2001:db8::ff", "2001:db8::1", "2001:db8::ff"),
         ("::ffff:10.0.0.1", "10.0.0.1", "10.0.0.1"),
     ];
@@ -200,11 +186,7 @@ mod tests {
     fn reads_what_stock_reads() {
         for (text, first, last) in AS_STOCK {
             let set: AddressSet = text.parse().unwrap();
-            assert_eq!(
-                set.ranges().collect::<Vec<_>>(),
-                [(ip(first), ip(last))],
-                "{text}"
-            );
+            assert_eq!(set.ranges().collect::<Vec<_>>(), [(ip(first), ip(last))], "{text}");
         }
     }
 
@@ -248,10 +230,7 @@ mod tests {
     #[test]
     fn differs_from_stock_where_documented() {
         let ranges = |text: &str| text.parse::<AddressSet>().map(|set| set.to_string());
-        assert_eq!(
-            ranges(" 10.0.0.1  10.0.0.2 ,").unwrap(),
-            "10.0.0.1,10.0.0.2"
-        );
+        assert_eq!(ranges(" 10.0.0.1  10.0.0.2 ,").unwrap(), "10.0.0.1,10.0.0.2");
         ranges("10.0.0.0/255.0.0.0").unwrap_err();
         assert_eq!(ranges("::ffff:10.0.0.0/104").unwrap(), "10.0.0.0/8");
         assert_eq!(ranges("::ffff:a00:1").unwrap(), "10.0.0.1");
@@ -262,38 +241,17 @@ mod tests {
 
     #[test]
     fn list_of_everything() {
-        let set: AddressSet = "192.168.0.0/16, 10.0.0.5-10.0.0.9 , ::1,fd00::/8"
-            .parse()
-            .unwrap();
-        assert_eq!(
-            set.to_string(),
-            "192.168.0.0/16,10.0.0.5-10.0.0.9,::1,fd00::/8"
-        );
-        for inside in [
-            "192.168.3.4",
-            "::ffff:192.168.3.4",
-            "10.0.0.9",
-            "::1",
-            "fdff::",
-        ] {
+        let set: AddressSet = "192.168.0.0/16, 10.0.0.5-10.0.0.9 , ::1,fd00::/8".parse().unwrap();
+        assert_eq!(set.to_string(), "192.168.0.0/16,10.0.0.5-10.0.0.9,::1,fd00::/8");
+        for inside in ["192.168.3.4", "::ffff:192.168.3.4", "10.0.0.9", "::1", "fdff::"] {
             assert!(set.contains(ip(inside)), "{inside}");
         }
-        for outside in [
-            "192.169.0.0",
-            "10.0.0.4",
-            "10.0.0.10",
-            "::2",
-            "fc00::1",
-            "::",
-        ] {
+        for outside in ["192.169.0.0", "10.0.0.4", "10.0.0.10", "::2", "fc00::1", "::"] {
             assert!(!set.contains(ip(outside)), "{outside}");
         }
         assert_eq!("all".parse::<AddressSet>().unwrap(), AddressSet::all());
         assert_eq!(
-            "0.0.0.0/0,::/0 10.0.0.0/8"
-                .parse::<AddressSet>()
-                .unwrap()
-                .to_string(),
+            "0.0.0.0/0,::/0 10.0.0.0/8".parse::<AddressSet>().unwrap().to_string(),
             "all,10.0.0.0/8"
         );
         assert!("".parse::<AddressSet>().unwrap().is_empty());
@@ -313,10 +271,7 @@ mod tests {
             AddressSet::strict("all 10.0.0.0/8 0.0.0.0/1 192.168.0.0-192.169.0.0 8.8.8.8").unwrap();
         assert!(set.names(ip("10.1.2.3")));
         for address in ["127.0.0.1", "192.168.0.1", "8.8.8.8", "::1"] {
-            assert!(
-                set.contains(ip(address)) && !set.names(ip(address)),
-                "{address}"
-            );
+            assert!(set.contains(ip(address)) && !set.names(ip(address)), "{address}");
         }
     }
 
@@ -328,11 +283,7 @@ mod tests {
             "entry 2: '1.2.3.999' is not an IP address: write 192.0.2.1 or 2001:db8::1"
         );
         assert_eq!(error("::1,,::2"), "empty entry 2: remove the extra comma");
-        assert!(
-            error("10.0.0.1/8").contains("write 10.0.0.0/8"),
-            "{}",
-            error("10.0.0.1/8")
-        );
+        assert!(error("10.0.0.1/8").contains("write 10.0.0.0/8"), "{}", error("10.0.0.1/8"));
         assert!(error("::2-::1").starts_with("entry 1: '::2-::1' is not a range"));
     }
 
@@ -340,14 +291,8 @@ mod tests {
     fn limits() {
         let many = "::1 ".repeat(MAX_SET_ENTRIES);
         assert_eq!(many.parse::<AddressSet>().unwrap().ranges().count(), 1);
-        assert_eq!(
-            format!("{many}::1").parse::<AddressSet>(),
-            Err(SetError::TooLarge)
-        );
-        assert_eq!(
-            " ".repeat(MAX_SET_BYTES + 1).parse::<AddressSet>(),
-            Err(SetError::TooLarge)
-        );
+        assert_eq!(format!("{many}::1").parse::<AddressSet>(), Err(SetError::TooLarge));
+        assert_eq!(" ".repeat(MAX_SET_BYTES + 1).parse::<AddressSet>(), Err(SetError::TooLarge));
     }
 
     proptest! {

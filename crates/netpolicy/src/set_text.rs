@@ -63,10 +63,8 @@ fn items(part: &str) -> Vec<String> {
 
 fn span(item: &str, number: usize, dialect: Dialect) -> Result<Span, SetError> {
     let address = |text: &str| {
-        let read = text
-            .parse()
-            .ok()
-            .or_else(|| padded_v4(text).filter(|_| dialect == Dialect::NetIp));
+        let read =
+            text.parse().ok().or_else(|| padded_v4(text).filter(|_| dialect == Dialect::NetIp));
         read.ok_or_else(|| SetError::Address(number, quoted(text)))
     };
     let range = |first: IpAddr, last: Option<IpAddr>| {
@@ -78,9 +76,7 @@ fn span(item: &str, number: usize, dialect: Dialect) -> Result<Span, SetError> {
     if let Some((first, digits)) = item.split_once('/') {
         let first = address(first)?;
         let network = prefix(digits, dialect == Dialect::NetIp).and_then(|n| Cidr::new(first, n));
-        return network
-            .map(Span::from)
-            .map_err(|error| SetError::Network(number, error));
+        return network.map(Span::from).map_err(|error| SetError::Network(number, error));
     }
     if let Some((first, last)) = item.split_once('-') {
         return range(address(first)?, Some(address(last)?));

@@ -17,10 +17,7 @@ pub(crate) struct Span {
 impl Span {
     /// IPv4, then IPv6.
     pub(crate) const ALL: [Self; 2] = [
-        Self {
-            first: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            last: IpAddr::V4(Ipv4Addr::BROADCAST),
-        },
+        Self { first: IpAddr::V4(Ipv4Addr::UNSPECIFIED), last: IpAddr::V4(Ipv4Addr::BROADCAST) },
         Self {
             first: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             last: IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)),
@@ -41,10 +38,7 @@ impl Span {
 
 impl From<Cidr> for Span {
     fn from(network: Cidr) -> Self {
-        Self {
-            first: network.first(),
-            last: network.last(),
-        }
+        Self { first: network.first(), last: network.last() }
     }
 }
 

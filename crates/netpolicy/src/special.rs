@@ -77,13 +77,7 @@ const fn plain(
     name: &'static str,
     source: &'static str,
 ) -> SpecialRange {
-    SpecialRange {
-        network,
-        class,
-        name,
-        source,
-        inner_shift: None,
-    }
+    SpecialRange { network, class, name, source, inner_shift: None }
 }
 
 const fn carrier(
@@ -93,20 +87,12 @@ const fn carrier(
     source: &'static str,
     inner_shift: u32,
 ) -> SpecialRange {
-    SpecialRange {
-        network,
-        class,
-        name,
-        source,
-        inner_shift: Some(inner_shift),
-    }
+    SpecialRange { network, class, name, source, inner_shift: Some(inner_shift) }
 }
 
 /// The most specific range a canonical `address` lies in.
 pub(crate) fn row(address: IpAddr) -> Option<&'static SpecialRange> {
-    SPECIAL_RANGES
-        .iter()
-        .find(|range| range.network.holds(address))
+    SPECIAL_RANGES.iter().find(|range| range.network.holds(address))
 }
 
 /// Whether `first` to `last` lies wholly in one range that is not public.
@@ -125,11 +111,7 @@ mod tests {
     fn every_row_is_found() {
         for range in SPECIAL_RANGES {
             let network = range.network;
-            assert_eq!(
-                Cidr::new(network.first(), network.prefix()),
-                Ok(network),
-                "{network}"
-            );
+            assert_eq!(Cidr::new(network.first(), network.prefix()), Ok(network), "{network}");
             let found = [network.first(), network.last()]
                 .into_iter()
                 .filter_map(row)

@@ -53,10 +53,7 @@ impl CsrfSecret {
 
     /// From the finished secret in unpadded base64. Tokens of the legacy form are refused.
     pub fn from_text(secret: SecretString) -> Self {
-        Self {
-            current: secret,
-            legacy: None,
-        }
+        Self { current: secret, legacy: None }
     }
 
     /// Makes a token. Times beyond 32 bits are clamped; such a token does not verify for long.
@@ -81,9 +78,7 @@ impl CsrfSecret {
         if !bool::from(expected.expose().as_bytes().ct_eq(given.as_bytes())) {
             return Err(CsrfError::Mac);
         }
-        let age = i64::try_from(now)
-            .unwrap_or(i64::MAX)
-            .saturating_sub(i64::from(issued));
+        let age = i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(i64::from(issued));
         if age <= TICKET_AGE.start {
             return Err(CsrfError::Future(age));
         }
@@ -137,10 +132,7 @@ mod tests {
         let verify = |secret: CsrfSecret, user| secret.verify(token.expose(), user, NOW);
         assert_eq!(verify(secret(), "a@pve"), Ok(()));
         assert_eq!(verify(secret(), "b@pve"), Err(CsrfError::Mac));
-        assert_eq!(
-            verify(CsrfSecret::from_key_file(b"x"), "a@pve"),
-            Err(CsrfError::Mac)
-        );
+        assert_eq!(verify(CsrfSecret::from_key_file(b"x"), "a@pve"), Err(CsrfError::Mac));
     }
 
     #[test]
@@ -150,10 +142,7 @@ mod tests {
         let token = "6B00D053:2+ZsJQQEIKlanHOs2qW6TlyUufQ";
         assert_eq!(secret().verify(token, "a@pve", NOW), Ok(()));
         assert_eq!(secret().verify(token, "b@pve", NOW), Err(CsrfError::Mac));
-        let text_only = CsrfSecret {
-            legacy: None,
-            ..secret()
-        };
+        let text_only = CsrfSecret { legacy: None, ..secret() };
         assert_eq!(text_only.verify(token, "a@pve", NOW), Err(CsrfError::Mac));
     }
 

@@ -64,16 +64,12 @@ pub enum KeyError {
 impl SigningKey {
     /// A new key of 2048 bits, PVE's size. Takes tens of milliseconds or more.
     pub fn generate() -> Result<Self, KeyError> {
-        KeyPair::generate(KeySize::Rsa2048)
-            .map(Self)
-            .map_err(|_| KeyError::Generate)
+        KeyPair::generate(KeySize::Rsa2048).map(Self).map_err(|_| KeyError::Generate)
     }
 
     /// Reads PKCS#8 in DER form.
     pub fn from_pkcs8(der: &SecretBytes) -> Result<Self, KeyError> {
-        KeyPair::from_pkcs8(der.expose())
-            .map(Self)
-            .map_err(|_| KeyError::Private)
+        KeyPair::from_pkcs8(der.expose()).map(Self).map_err(|_| KeyError::Private)
     }
 
     /// Writes PKCS#8 in DER form.
@@ -92,12 +88,7 @@ impl SigningKey {
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let mut out = vec![0; self.0.public_modulus_len()];
         self.0
-            .sign(
-                &signature::RSA_PKCS1_SHA256,
-                &SystemRandom::new(),
-                message,
-                &mut out,
-            )
+            .sign(&signature::RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut out)
             .map_err(|_| KeyError::Use)?;
         Ok(out)
     }
@@ -110,10 +101,7 @@ impl VerifyKey {
             return Err(KeyError::Public);
         }
         let body = PEM_LABELS.iter().find_map(|label| pem_body(text, label));
-        let body: String = body
-            .ok_or(KeyError::Public)?
-            .split_ascii_whitespace()
-            .collect();
+        let body: String = body.ok_or(KeyError::Public)?.split_ascii_whitespace().collect();
         Self::from_der(&STANDARD.decode(body).map_err(|_| KeyError::Public)?)
     }
 
@@ -132,20 +120,13 @@ impl VerifyKey {
 
     /// Whether any accepted scheme verifies.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.schemes
-            .iter()
-            .any(|key| key.verify_sig(message, signature).is_ok())
+        self.schemes.iter().any(|key| key.verify_sig(message, signature).is_ok())
     }
 
     fn from_der(der: &[u8]) -> Result<Self, KeyError> {
-        let schemes: Result<_, _> = SCHEMES
-            .iter()
-            .map(|scheme| ParsedPublicKey::new(scheme, der))
-            .collect();
-        Ok(Self {
-            der: der.to_vec(),
-            schemes: schemes.map_err(|_| KeyError::Public)?,
-        })
+        let schemes: Result<_, _> =
+            SCHEMES.iter().map(|scheme| ParsedPublicKey::new(scheme, der)).collect();
+        Ok(Self { der: der.to_vec(), schemes: schemes.map_err(|_| KeyError::Public)? })
     }
 }
 
@@ -171,9 +152,7 @@ impl Keyring {
     }
 
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.verifying
-            .iter()
-            .any(|key| key.verifies(message, signature))
+        self.verifying.iter().any(|key| key.verifies(message, signature))
     }
 }
 
@@ -191,8 +170,7 @@ impl fmt::Debug for VerifyKey {
 
 fn pem_body<'t>(text: &'t str, label: &str) -> Option<&'t str> {
     let (_, rest) = text.split_once(&format!("-----BEGIN {label}-----"))?;
-    rest.split_once(&format!("-----END {label}-----"))
-        .map(|(body, _)| body)
+    rest.split_once(&format!("-----END {label}-----")).map(|(body, _)| body)
 }
 
 #[cfg(test)]
@@ -208,10 +186,7 @@ mod tests {
         let signature = copy.sign(b"text").unwrap();
         assert!(public.verifies(b"text", &signature));
         assert!(!public.verifies(b"texts", &signature));
-        assert_eq!(
-            format!("{key:?} {public:?}"),
-            "SigningKey(RSA-2048) VerifyKey(RSA)"
-        );
+        assert_eq!(format!("{key:?} {public:?}"), "SigningKey(RSA-2048) VerifyKey(RSA)");
     }
 
     #[test]
@@ -222,9 +197,7 @@ mod tests {
         let public = key.verify_key().unwrap();
         for scheme in [&signature::RSA_PSS_SHA256, &LONG] {
             let mut out = vec![0; key.0.public_modulus_len()];
-            key.0
-                .sign(scheme, &SystemRandom::new(), b"text", &mut out)
-                .unwrap();
+            key.0.sign(scheme, &SystemRandom::new(), b"text", &mut out).unwrap();
             assert!(public.verifies(b"text", &out));
         }
     }
@@ -233,10 +206,7 @@ mod tests {
     fn a_ring_has_a_limit() {
         let older = |n| vec![SigningKey::generate().unwrap().verify_key().unwrap(); n];
         let ring = |n| Keyring::new(SigningKey::generate().unwrap(), older(n));
-        assert_eq!(
-            ring(MAX_VERIFY_KEYS - 1).unwrap().verifying().len(),
-            MAX_VERIFY_KEYS
-        );
+        assert_eq!(ring(MAX_VERIFY_KEYS - 1).unwrap().verifying().len(), MAX_VERIFY_KEYS);
         assert_eq!(ring(MAX_VERIFY_KEYS).unwrap_err(), KeyError::TooMany);
     }
 

@@ -88,19 +88,14 @@ impl Privileges {
 
     /// The privileges in the order of their names.
     pub fn iter(self) -> impl Iterator<Item = Privilege> {
-        (0..64)
-            .map(Privilege)
-            .filter(move |privilege| self.contains(*privilege))
+        (0..64).map(Privilege).filter(move |privilege| self.contains(*privilege))
     }
 }
 
 impl Permissions {
     /// Everything in `privileges`, propagated.
     pub(crate) fn all(privileges: Privileges) -> Self {
-        Self {
-            held: privileges,
-            propagated: privileges,
-        }
+        Self { held: privileges, propagated: privileges }
     }
 
     pub(crate) fn add(&mut self, privileges: Privileges, propagate: bool) {
@@ -119,19 +114,13 @@ impl Permissions {
 
     /// The privileges with their propagate flags, in the order of their names.
     pub fn iter(self) -> impl Iterator<Item = (Privilege, bool)> {
-        self.held
-            .iter()
-            .map(move |privilege| (privilege, self.propagated.contains(privilege)))
+        self.held.iter().map(move |privilege| (privilege, self.propagated.contains(privilege)))
     }
 }
 
 impl FromIterator<Privilege> for Privileges {
     fn from_iter<I: IntoIterator<Item = Privilege>>(privileges: I) -> Self {
-        Self(
-            privileges
-                .into_iter()
-                .fold(0, |bits, privilege| bits | 1 << privilege.0),
-        )
+        Self(privileges.into_iter().fold(0, |bits, privilege| bits | 1 << privilege.0))
     }
 }
 
@@ -171,10 +160,7 @@ mod tests {
     fn a_privsep_token_loses_propagation_its_user_lacks() {
         let audit = Privileges::parse(["VM.Audit"]).unwrap();
         let token = Permissions::all(audit);
-        let user = Permissions {
-            held: audit,
-            propagated: Privileges::EMPTY,
-        };
+        let user = Permissions { held: audit, propagated: Privileges::EMPTY };
         assert_eq!(token.intersection(user), user);
     }
 }

@@ -16,10 +16,7 @@ pub const NO_ACCESS_ROLE: &str = "NoAccess";
 
 /// The predefined roles of the release with their privileges, sorted by name.
 pub fn predefined(release: Release) -> impl Iterator<Item = (&'static str, Privileges)> {
-    NAMES
-        .into_iter()
-        .enumerate()
-        .map(move |(bit, name)| (name, held(release, 1 << bit)))
+    NAMES.into_iter().enumerate().map(move |(bit, name)| (name, held(release, 1 << bit)))
 }
 
 /// Whether the role is predefined, in any release.
@@ -147,11 +144,7 @@ const ROWS: [Row; 48] = [
 ];
 
 const fn row(name: &'static str, releases: u8, roles: u32) -> Row {
-    Row {
-        name,
-        releases,
-        roles: roles | ADMINISTRATOR,
-    }
+    Row { name, releases, roles: roles | ADMINISTRATOR }
 }
 
 /// Position of a privilege.
@@ -168,10 +161,7 @@ pub(crate) fn name(number: u8) -> &'static str {
 fn held(release: Release, role: u32) -> Privileges {
     let bit = release_bit(release);
     let holds = |row: &Row| row.releases & bit != 0 && row.roles & role != 0;
-    let bits = ROWS
-        .iter()
-        .rev()
-        .fold(0, |bits, row| bits << 1 | u64::from(holds(row)));
+    let bits = ROWS.iter().rev().fold(0, |bits, row| bits << 1 | u64::from(holds(row)));
     Privileges::from_bits(bits)
 }
 
@@ -209,10 +199,7 @@ mod tests {
     fn every_role_but_no_access_holds_something() {
         for release in [Release::V8, Release::V9] {
             let empty = predefined(release).filter(|(_, privileges)| privileges.is_empty());
-            assert_eq!(
-                empty.map(|(name, _)| name).collect::<Vec<_>>(),
-                [NO_ACCESS_ROLE]
-            );
+            assert_eq!(empty.map(|(name, _)| name).collect::<Vec<_>>(), [NO_ACCESS_ROLE]);
         }
     }
 

@@ -21,10 +21,7 @@ pub struct NotASubject;
 impl Subject {
     /// `root@pam` itself, which has every right.
     pub fn root() -> Self {
-        Self {
-            text: "root@pam".to_owned(),
-            user: "root@pam".len(),
-        }
+        Self { text: "root@pam".to_owned(), user: "root@pam".len() }
     }
 
     /// The whole name.
@@ -64,10 +61,7 @@ impl TryFrom<&Principal> for Subject {
 impl From<&UserId> for Subject {
     fn from(user: &UserId) -> Self {
         let text = user.to_string();
-        Self {
-            user: text.len(),
-            text,
-        }
+        Self { user: text.len(), text }
     }
 }
 
@@ -75,10 +69,7 @@ impl From<&TokenId> for Subject {
     fn from(token: &TokenId) -> Self {
         let text = token.to_string();
         // Neither realm nor token name may hold `!`, so the last one separates them.
-        Self {
-            user: text.rfind('!').unwrap_or(text.len()),
-            text,
-        }
+        Self { user: text.rfind('!').unwrap_or(text.len()), text }
     }
 }
 
@@ -89,9 +80,7 @@ impl FromStr for Subject {
         if let Ok(user) = text.parse::<UserId>() {
             return Ok(Self::from(&user));
         }
-        text.parse::<TokenId>()
-            .map(|token| Self::from(&token))
-            .map_err(|_| NotASubject)
+        text.parse::<TokenId>().map(|token| Self::from(&token)).map_err(|_| NotASubject)
     }
 }
 

@@ -36,10 +36,7 @@ impl ApiToken {
         }
         let (id, secret) = value.rsplit_once('=').ok_or(TokenError::NoSecret)?;
         let id = id.parse().map_err(|_| TokenError::Name)?;
-        Ok(Self {
-            id,
-            secret: SecretString::new(secret.to_owned()),
-        })
+        Ok(Self { id, secret: SecretString::new(secret.to_owned()) })
     }
 
     /// The name it was presented under.
@@ -80,10 +77,7 @@ mod tests {
         assert_eq!(refused("a@pve!ci"), TokenError::NoSecret);
         assert_eq!(refused("a@pve=secret"), TokenError::Name);
         assert_eq!(refused("=secret"), TokenError::Name);
-        assert_eq!(
-            refused(&"x".repeat(MAX_TOKEN_BYTES + 1)),
-            TokenError::TooLong
-        );
+        assert_eq!(refused(&"x".repeat(MAX_TOKEN_BYTES + 1)), TokenError::TooLong);
     }
 
     proptest! {

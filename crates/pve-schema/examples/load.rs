@@ -12,10 +12,8 @@ fn main() -> Result<(), SchemaError> {
         let schema = Schema::from_facts(facts)?;
         let loaded = start.elapsed();
         let start = Instant::now();
-        let parameters: usize = schema
-            .methods()
-            .map(|method| method.parameters().properties.len())
-            .sum();
+        let parameters: usize =
+            schema.methods().map(|method| method.parameters().properties.len()).sum();
         let decoded = start.elapsed();
         let start = Instant::now();
         for _ in 0..LOOKUPS {

@@ -47,10 +47,7 @@ pub(crate) fn typed(property: &Property, value: Value) -> Value {
             parsed.map_or(Value::String(text), Value::from)
         }
         (Some(Kind::Array), Value::Array(elements)) => match &property.items {
-            Some(items) => elements
-                .into_iter()
-                .map(|element| typed(items, element))
-                .collect(),
+            Some(items) => elements.into_iter().map(|element| typed(items, element)).collect(),
             None => Value::Array(elements),
         },
         (_, value) => value,
@@ -59,10 +56,7 @@ pub(crate) fn typed(property: &Property, value: Value) -> Value {
 
 /// `HEAD` followed by one line for each wrong field, as PVE's exceptions print.
 pub(crate) fn join_errors(head: &str, errors: &Errors) -> String {
-    let lines: String = errors
-        .iter()
-        .map(|(path, text)| format!("{path}: {text}\n"))
-        .collect();
+    let lines: String = errors.iter().map(|(path, text)| format!("{path}: {text}\n")).collect();
     format!("{head}{lines}")
 }
 
@@ -71,13 +65,7 @@ pub(crate) fn check_object(schema: &Object, object: &impl Keys, path: &str, erro
         // Indexed keys are all optional; those given are checked below.
         if !key.ends_with(INDEXED) {
             let instance = instance_type(property, object);
-            check_property(
-                property,
-                object.value(key),
-                &below(path, key),
-                instance,
-                errors,
-            );
+            check_property(property, object.value(key), &below(path, key), instance, errors);
         }
     }
     for (key, value) in object.entries() {
@@ -170,10 +158,7 @@ fn check_property(
             }
         }
         Value::Object(object) => {
-            let Object {
-                properties,
-                additional,
-            } = &property.object;
+            let Object { properties, additional } = &property.object;
             if !properties.is_empty() || !matches!(additional, Additional::Unspecified) {
                 check_object(&property.object, object, path, errors);
             }
@@ -237,9 +222,7 @@ fn has_alternative(property: &Property, instance: Option<&Value>) -> bool {
 fn is_meant_for(alternative: &Property, instance: &Value) -> bool {
     let instance = scalar_text(instance);
     let types = alternative.instance_types.iter().flatten();
-    types
-        .into_iter()
-        .any(|name| Some(name.as_str()) == instance.as_deref())
+    types.into_iter().any(|name| Some(name.as_str()) == instance.as_deref())
 }
 
 fn instance_type<'o>(property: &Property, object: &'o impl Keys) -> Option<&'o Value> {
@@ -252,18 +235,10 @@ fn check_kind(kind: Option<Kind>, value: &Value) -> Result<(), String> {
         None | Some(Kind::Any) => return Ok(()),
         Some(Kind::Null) => return Err("type check ('null') failed - value is not null".to_owned()),
         Some(Kind::Array) => {
-            return if value.is_array() {
-                Ok(())
-            } else {
-                failed("array")
-            };
+            return if value.is_array() { Ok(()) } else { failed("array") };
         }
         Some(Kind::Object) => {
-            return if value.is_object() {
-                Ok(())
-            } else {
-                failed("object")
-            };
+            return if value.is_object() { Ok(()) } else { failed("object") };
         }
         Some(Kind::String) => "string",
         Some(Kind::Integer) => "integer",
@@ -285,34 +260,20 @@ fn check_kind(kind: Option<Kind>, value: &Value) -> Result<(), String> {
         Some(Kind::Boolean) => text == "1" || text == "0",
         _ => true,
     };
-    if fits {
-        Ok(())
-    } else {
-        Err(format!("type check ('{name}') failed - got '{text}'"))
-    }
+    if fits { Ok(()) } else { Err(format!("type check ('{name}') failed - got '{text}'")) }
 }
 
 fn check_scalar(property: &Property, text: &str, path: &str) -> Result<(), String> {
     if let Some(format) = &property.format {
         check_format(format, text, path).map_err(|cause| format!("invalid format - {cause}"))?;
     }
-    if property
-        .pattern
-        .as_ref()
-        .is_some_and(|pattern| !pattern.matches(text))
-    {
+    if property.pattern.as_ref().is_some_and(|pattern| !pattern.matches(text)) {
         return Err("value does not match the regex pattern".to_owned());
     }
-    if let Some(max) = property
-        .max_length
-        .filter(|max| text.chars().count() > *max)
-    {
+    if let Some(max) = property.max_length.filter(|max| text.chars().count() > *max) {
         return Err(format!("value may only be {max} characters long"));
     }
-    if let Some(min) = property
-        .min_length
-        .filter(|min| text.chars().count() < *min)
-    {
+    if let Some(min) = property.min_length.filter(|min| text.chars().count() < *min) {
         return Err(format!("value must be at least {min} characters long"));
     }
     if let Some(number) = number(text) {
@@ -358,11 +319,7 @@ fn defined(value: Option<&Value>) -> Option<&Value> {
 }
 
 fn below(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 fn add(errors: &mut Errors, path: &str, text: &str) {

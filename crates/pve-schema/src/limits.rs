@@ -17,10 +17,7 @@ pub const MAX_PATTERN_BYTES: usize = 10 << 20;
 /// numbers are those of qemu-server, pve-container, pve-cluster and pve-manager.
 #[must_use]
 pub fn index_limit(name: &str) -> u16 {
-    INDEX_LIMITS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map_or(DEFAULT_INDEX_LIMIT, |(_, n)| *n)
+    INDEX_LIMITS.iter().find(|(known, _)| *known == name).map_or(DEFAULT_INDEX_LIMIT, |(_, n)| *n)
 }
 
 /// For names that a newer release may bring.

@@ -54,30 +54,16 @@ impl Tree {
                 variables.push((variable, part));
             }
         }
-        Some(PathMatch {
-            template: &node.path,
-            variables,
-            tree: self,
-            methods,
-            node,
-        })
+        Some(PathMatch { template: &node.path, variables, tree: self, methods, node })
     }
 
     /// A literal child before the variable one; a variable takes anything without blanks.
     fn child(&self, node: &Node, part: &str) -> Option<&Node> {
-        let children = || {
-            node.children
-                .iter()
-                .filter_map(|index| self.nodes.get(*index))
-        };
-        children()
-            .find(|child| child.variable().is_none() && child.name == part)
-            .or_else(|| {
-                let fits = !part.contains(char::is_whitespace);
-                children()
-                    .find(|child| child.variable().is_some())
-                    .filter(|_| fits)
-            })
+        let children = || node.children.iter().filter_map(|index| self.nodes.get(*index));
+        children().find(|child| child.variable().is_none() && child.name == part).or_else(|| {
+            let fits = !part.contains(char::is_whitespace);
+            children().find(|child| child.variable().is_some()).filter(|_| fits)
+        })
     }
 }
 
@@ -97,28 +83,19 @@ impl<'s> PathMatch<'s> {
 
     /// The verbs of the path; none on nodes that only lead to others.
     pub fn verbs(&self) -> impl Iterator<Item = Verb> + '_ {
-        Verb::ALL
-            .into_iter()
-            .filter(|verb| self.method(*verb).is_some())
+        Verb::ALL.into_iter().filter(|verb| self.method(*verb).is_some())
     }
 
     /// Names of the children, variables in braces, in the order index answers list them.
     pub fn children(&self) -> impl Iterator<Item = &'s str> + use<'s> {
         let tree = self.tree;
-        let children = self
-            .node
-            .children
-            .iter()
-            .filter_map(|index| tree.nodes.get(*index));
+        let children = self.node.children.iter().filter_map(|index| tree.nodes.get(*index));
         children.map(|child| child.name.as_str())
     }
 
     /// The value of a variable.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&str> {
-        self.variables
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| value.as_str())
+        self.variables.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 }

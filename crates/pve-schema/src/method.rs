@@ -97,12 +97,7 @@ struct Facts {
 impl Method {
     /// `raw` is the JSON of the method; it is decoded on first use.
     pub(crate) fn new(verb: Verb, path: String, raw: Cow<'static, str>) -> Self {
-        Self {
-            verb,
-            path,
-            raw,
-            facts: OnceLock::new(),
-        }
+        Self { verb, path, raw, facts: OnceLock::new() }
     }
 
     /// The verb.
@@ -213,14 +208,8 @@ impl Facts {
         let permissions = method.get("permissions");
         Self {
             name: text("name").unwrap_or_default(),
-            parameters: method
-                .get("parameters")
-                .map(Object::from_value)
-                .unwrap_or_default(),
-            returns: method
-                .get("returns")
-                .map(Property::from_value)
-                .unwrap_or_default(),
+            parameters: method.get("parameters").map(Object::from_value).unwrap_or_default(),
+            returns: method.get("returns").map(Property::from_value).unwrap_or_default(),
             permission: Permission::from_rules(permissions),
             extra_rules: permissions.is_some_and(|rules| {
                 rules.get("described").is_some() || rules.get("description").is_some()

@@ -32,29 +32,20 @@ pub(crate) fn definition(format: &str) -> Option<Value> {
 
 fn prune_backups(fields: &Fields) -> Result<(), String> {
     let is_positive = |value: &Value| value.as_i64().is_some_and(|count| count > 0);
-    let keep_all = fields
-        .get("keep-all")
-        .is_some_and(|all| all.as_bool() == Some(true));
-    let counts = fields
-        .iter()
-        .filter(|(name, value)| *name != "keep-all" && is_positive(value));
+    let keep_all = fields.get("keep-all").is_some_and(|all| all.as_bool() == Some(true));
+    let counts = fields.iter().filter(|(name, value)| *name != "keep-all" && is_positive(value));
     if keep_all && counts.count() > 0 {
         return Err("keep-all cannot be set together with other options.\n".to_owned());
     }
     Ok(())
 }
 
-const DEFINITIONS: [(&str, &str); 1] = [(
-    "pve-sdn-dhcp-range",
-    r#"{"start-address": {"type": "ip"}, "end-address": {"type": "ip"}}"#,
-)];
+const DEFINITIONS: [(&str, &str); 1] =
+    [("pve-sdn-dhcp-range", r#"{"start-address": {"type": "ip"}, "end-address": {"type": "ip"}}"#)];
 
 const REFINEMENTS: [(&str, &str); 16] = [
     ("pve-qemu-tdx-fmt", "{}"),
-    (
-        "backup-fleecing",
-        r#"{"storage": {"format": "pve-storage-id"}}"#,
-    ),
+    ("backup-fleecing", r#"{"storage": {"format": "pve-storage-id"}}"#),
     (
         "backup-performance",
         r#"{"max-workers": {"minimum": 1, "maximum": 256}, "pbs-entries-max": {"minimum": 1}}"#,
@@ -68,10 +59,7 @@ const REFINEMENTS: [(&str, &str); 16] = [
         r#"{"keep-last": {"minimum": 0}, "keep-hourly": {"minimum": 0}, "keep-daily": {"minimum": 0},
             "keep-weekly": {"minimum": 0}, "keep-monthly": {"minimum": 0}, "keep-yearly": {"minimum": 0}}"#,
     ),
-    (
-        "pve-qemu-sev-fmt",
-        r#"{"type": {"pattern": "(?:std|es|snp)"}}"#,
-    ),
+    ("pve-qemu-sev-fmt", r#"{"type": {"pattern": "(?:std|es|snp)"}}"#),
     (
         "pve-qm-boot",
         r#"{"legacy": {"pattern": "[acdn]{1,4}"}, "order": {"format": "pve-qm-bootdev-list"}}"#,
@@ -119,10 +107,7 @@ const REFINEMENTS: [(&str, &str); 16] = [
         "realm-sync-options",
         r#"{"remove-vanished": {"pattern": "(?:(?:(?:acl|properties|entry);)*(?:acl|properties|entry))|none"}}"#,
     ),
-    (
-        "pve-qm-rng",
-        r#"{"max_bytes": {"type": "integer"}, "period": {"type": "integer"}}"#,
-    ),
+    ("pve-qm-rng", r#"{"max_bytes": {"type": "integer"}, "period": {"type": "integer"}}"#),
 ];
 
 #[cfg(test)]
@@ -133,13 +118,7 @@ mod tests {
     fn every_row_is_an_object_of_objects() {
         for (name, text) in REFINEMENTS.iter().chain(&DEFINITIONS) {
             let row: serde_json::Value = serde_json::from_str(text).unwrap();
-            assert!(
-                row.as_object()
-                    .unwrap()
-                    .values()
-                    .all(serde_json::Value::is_object),
-                "{name}"
-            );
+            assert!(row.as_object().unwrap().values().all(serde_json::Value::is_object), "{name}");
         }
     }
 }

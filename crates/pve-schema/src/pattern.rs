@@ -23,10 +23,7 @@ impl Pattern {
     /// Perl's text, without the anchors PVE puts around it.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            compiled: OnceLock::new(),
-        }
+        Self { text: text.into(), compiled: OnceLock::new() }
     }
 
     /// Perl's text.
@@ -82,11 +79,8 @@ const CONVERSIONS: [(&str, &str); 7] = [
 ];
 
 /// A large repetition of Unicode classes would compile to tens of megabytes: counted instead.
-const COUNTED: [(&str, &str, usize); 1] = [(
-    r"(?^i:[\(\)-_.\w\d\s]{0,256})",
-    r"(?^i:[\(\)-_.\w\d\s]*)",
-    256,
-)];
+const COUNTED: [(&str, &str, usize); 1] =
+    [(r"(?^i:[\(\)-_.\w\d\s]{0,256})", r"(?^i:[\(\)-_.\w\d\s]*)", 256)];
 
 fn shared(text: &str) -> Option<Arc<Compiled>> {
     static CACHE: LazyLock<Mutex<HashMap<String, Arc<Compiled>>>> = LazyLock::new(Mutex::default);
@@ -109,10 +103,8 @@ fn compile(text: &str) -> Option<Compiled> {
     for (perl, ours) in CONVERSIONS {
         converted = converted.replace(perl, ours);
     }
-    let regex = RegexBuilder::new(&format!("^{converted}$"))
-        .size_limit(MAX_PATTERN_BYTES)
-        .build()
-        .ok()?;
+    let regex =
+        RegexBuilder::new(&format!("^{converted}$")).size_limit(MAX_PATTERN_BYTES).build().ok()?;
     Some(Compiled { regex, max_chars })
 }
 

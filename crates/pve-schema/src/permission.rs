@@ -71,12 +71,7 @@ impl Permission {
         let [operator, operands @ ..] = check.as_array()?.as_slice() else {
             return None;
         };
-        let all = || {
-            operands
-                .iter()
-                .map(Self::from_check)
-                .collect::<Option<Vec<_>>>()
-        };
+        let all = || operands.iter().map(Self::from_check).collect::<Option<Vec<_>>>();
         match (operator.as_str()?, operands) {
             ("and", _) => all().map(Self::And),
             ("or", _) => all().map(Self::Or),
@@ -130,10 +125,7 @@ mod tests {
             Permission::from_rules(Some(&json!({"check": ["xor", 1]}))),
             Permission::RootOnly
         );
-        assert_eq!(
-            Permission::from_rules(Some(&json!({"check": []}))),
-            Permission::RootOnly
-        );
+        assert_eq!(Permission::from_rules(Some(&json!({"check": []}))), Permission::RootOnly);
         assert_eq!(
             Permission::from_rules(Some(&json!({"described": 1}))),
             Permission::HandlerDecides
@@ -145,13 +137,9 @@ mod tests {
         let rules = json!({"check": ["or", ["userid-param", "self"], ["and",
             ["perm", "/vms/{vmid}", ["VM.Audit", "VM.Console"], "any", 1],
             ["perm", "/pool/{pool}", ["Pool.Audit"], "require_param", "pool"]]]});
-        let Permission::Or(either) = Permission::from_rules(Some(&rules)) else {
-            panic!("or")
-        };
+        let Permission::Or(either) = Permission::from_rules(Some(&rules)) else { panic!("or") };
         assert_eq!(either[0], Permission::UserIdParam("self".to_owned()));
-        let Permission::And(both) = &either[1] else {
-            panic!("and")
-        };
+        let Permission::And(both) = &either[1] else { panic!("and") };
         assert!(
             matches!(&both[0], Permission::Perm { any: true, privileges, .. } if privileges.len() == 2)
         );

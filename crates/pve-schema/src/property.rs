@@ -115,10 +115,7 @@ impl Object {
     /// The schema of a key, indexed ones included (`net3` finds `net[n]`).
     #[must_use]
     pub fn property(&self, key: &str) -> Option<&Property> {
-        self.properties
-            .get(key)
-            .filter(|_| !key.ends_with(INDEXED))
-            .or_else(|| self.indexed(key))
+        self.properties.get(key).filter(|_| !key.ends_with(INDEXED)).or_else(|| self.indexed(key))
     }
 
     fn indexed(&self, key: &str) -> Option<&Property> {
@@ -128,9 +125,7 @@ impl Object {
             return None;
         }
         let index: u16 = digits.parse().ok()?;
-        self.properties
-            .get(&format!("{name}{INDEXED}"))
-            .filter(|_| index <= index_limit(name))
+        self.properties.get(&format!("{name}{INDEXED}")).filter(|_| index <= index_limit(name))
     }
 
     pub(crate) fn from_value(schema: &Value) -> Self {
@@ -144,10 +139,7 @@ impl Object {
             Some(flag) if is_set(flag) => Additional::Allowed,
             Some(_) => Additional::Refused,
         };
-        Self {
-            properties,
-            additional,
-        }
+        Self { properties, additional }
     }
 }
 
@@ -159,18 +151,13 @@ impl Property {
         Self {
             kind: schema.get("type").and_then(Value::as_str).map(kind),
             optional: schema.get("optional").is_some_and(is_set),
-            default: schema
-                .get("default")
-                .filter(|value| !value.is_null())
-                .cloned(),
+            default: schema.get("default").filter(|value| !value.is_null()).cloned(),
             minimum: schema.get("minimum").and_then(bound),
             maximum: schema.get("maximum").and_then(bound),
             min_length: schema.get("minLength").and_then(length),
             max_length: schema.get("maxLength").and_then(length),
             enumeration: schema.get("enum").and_then(words),
-            pattern: text("pattern")
-                .filter(|text| !text.is_empty())
-                .map(Pattern::new),
+            pattern: text("pattern").filter(|text| !text.is_empty()).map(Pattern::new),
             format: schema.get("format").and_then(|format| {
                 Format::from_value(format, schema.get("typetext").and_then(Value::as_str))
             }),
@@ -206,10 +193,7 @@ pub(crate) fn properties(fields: Option<&Value>) -> BTreeMap<String, Property> {
 fn resolve_cdrom(properties: &mut BTreeMap<String, Property>) {
     let ide = properties.get("ide[n]").and_then(|ide| ide.format.clone());
     if let (Some(ide), Some(cdrom)) = (ide, properties.get_mut("cdrom"))
-        && cdrom
-            .format
-            .as_ref()
-            .is_some_and(|format| format.name() == Some("pve-qm-ide"))
+        && cdrom.format.as_ref().is_some_and(|format| format.name() == Some("pve-qm-ide"))
     {
         cdrom.format = Some(ide);
     }
@@ -248,27 +232,16 @@ fn length(value: &Value) -> Option<usize> {
 
 fn words(value: &Value) -> Option<Vec<String>> {
     let words = value.as_array()?.iter();
-    Some(
-        words
-            .filter_map(crate::value::scalar_text)
-            .map(Into::into)
-            .collect(),
-    )
+    Some(words.filter_map(crate::value::scalar_text).map(Into::into).collect())
 }
 
 fn list<'v>(schema: &'v Value, key: &str) -> &'v [Value] {
-    schema
-        .get(key)
-        .and_then(Value::as_array)
-        .map_or(&[], Vec::as_slice)
+    schema.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 fn link(link: &Value) -> Option<Link> {
     let text = |key: &str| link.get(key).and_then(Value::as_str).map(str::to_owned);
-    Some(Link {
-        href: text("href")?,
-        rel: text("rel").unwrap_or_default(),
-    })
+    Some(Link { href: text("href")?, rel: text("rel").unwrap_or_default() })
 }
 
 #[cfg(test)]
@@ -297,9 +270,9 @@ mod tests {
         for known in ["net0", "net31", "ide3", "net"] {
             assert!(object.property(known).is_some(), "{known}");
         }
-        for unknown in [
-            "net32", "net00", "net01", "ide4", "net[n]", "net-1", "7", "net99999", "nét0",
-        ] {
+        for unknown in
+            ["net32", "net00", "net01", "ide4", "net[n]", "net-1", "7", "net99999", "nét0"]
+        {
             assert!(object.property(unknown).is_none(), "{unknown}");
         }
     }
@@ -308,14 +281,8 @@ mod tests {
     fn additional_has_four_forms() {
         let of = |value| Object::from_value(&value).additional;
         assert!(matches!(of(json!({})), Additional::Unspecified));
-        assert!(matches!(
-            of(json!({"additionalProperties": 0})),
-            Additional::Refused
-        ));
-        assert!(matches!(
-            of(json!({"additionalProperties": 1})),
-            Additional::Allowed
-        ));
+        assert!(matches!(of(json!({"additionalProperties": 0})), Additional::Refused));
+        assert!(matches!(of(json!({"additionalProperties": 1})), Additional::Allowed));
         assert!(matches!(
             of(json!({"additionalProperties": {"type": "string"}})),
             Additional::Fitting(_)
@@ -326,13 +293,6 @@ mod tests {
     fn cdrom_takes_the_format_of_ide() {
         let object = Object::from_value(&json!({"properties": {
             "cdrom": {"format": "pve-qm-ide"}, "ide[n]": {"format": {"file": {"default_key": 1}}}}}));
-        assert!(
-            object.properties["cdrom"]
-                .format
-                .as_ref()
-                .unwrap()
-                .property_string()
-                .is_some()
-        );
+        assert!(object.properties["cdrom"].format.as_ref().unwrap().property_string().is_some());
     }
 }

@@ -28,14 +28,9 @@ pub struct PropertyString {
 impl PropertyString {
     /// Fields of a format that the document spells out.
     pub(crate) fn from_fields(fields: &Value) -> Self {
-        let object = Object {
-            properties: properties(Some(fields)),
-            additional: Additional::Refused,
-        };
-        Self {
-            object,
-            cross_check: None,
-        }
+        let object =
+            Object { properties: properties(Some(fields)), additional: Additional::Refused };
+        Self { object, cross_check: None }
     }
 
     /// Fields of a named format: from the grammar, refined by what is known of it.
@@ -52,15 +47,10 @@ impl PropertyString {
                 schema.extend(patch);
             }
         }
-        let fields: Map<String, Value> = fields
-            .into_iter()
-            .map(|(name, schema)| (name, Value::Object(schema)))
-            .collect();
+        let fields: Map<String, Value> =
+            fields.into_iter().map(|(name, schema)| (name, Value::Object(schema))).collect();
         let cross_check = named_strings::cross_check(name);
-        Some(Self {
-            cross_check,
-            ..Self::from_fields(&Value::Object(fields))
-        })
+        Some(Self { cross_check, ..Self::from_fields(&Value::Object(fields)) })
     }
 
     /// The fields, aliases included.
@@ -112,14 +102,8 @@ impl PropertyString {
         let mut done = BTreeSet::new();
         let default = self.default_key();
         let is_required = |key: &str| self.object.properties.get(key).is_some_and(|f| !f.optional);
-        let required = fields
-            .keys()
-            .map(String::as_str)
-            .filter(|key| is_required(key));
-        let order = default
-            .into_iter()
-            .chain(required)
-            .chain(fields.keys().map(String::as_str));
+        let required = fields.keys().map(String::as_str).filter(|key| is_required(key));
+        let order = default.into_iter().chain(required).chain(fields.keys().map(String::as_str));
         for key in order {
             let Some(value) = fields.get(key) else {
                 continue;
@@ -136,21 +120,12 @@ impl PropertyString {
                 done.insert(partner);
                 continue;
             }
-            if self
-                .object
-                .properties
-                .get(key)
-                .is_none_or(|field| field.alias.is_some())
-            {
+            if self.object.properties.get(key).is_none_or(|field| field.alias.is_some()) {
                 return Err(format!("invalid key '{key}'\n"));
             }
             // A value that would be read as `key=value` or passed over needs its key.
             let bare = Some(key) == default && !value.contains('=') && !value.trim().is_empty();
-            parts.push(if bare {
-                value
-            } else {
-                format!("{key}={value}")
-            });
+            parts.push(if bare { value } else { format!("{key}={value}") });
         }
         Ok(parts.join(","))
     }
@@ -194,12 +169,7 @@ impl PropertyString {
         }
         let mut name = key;
         let mut field = self.object.properties.get(key);
-        if let Some(Property {
-            alias: Some(alias),
-            key_alias,
-            ..
-        }) = field
-        {
+        if let Some(Property { alias: Some(alias), key_alias, .. }) = field {
             if let Some(key_alias) = key_alias {
                 if fields.contains_key(key_alias) {
                     return Err(format!("key alias '{key_alias}' is already defined\n"));
@@ -213,9 +183,7 @@ impl PropertyString {
             field = self.object.properties.get(alias);
         }
         let Some(field) = field else {
-            return Err(format!(
-                "invalid key in comma-separated list property: {name}\n"
-            ));
+            return Err(format!("invalid key in comma-separated list property: {name}\n"));
         };
         let boolean = parse_boolean(value).filter(|_| field.kind == Some(Kind::Boolean));
         let value = boolean.map_or_else(|| value.to_owned(), |on| u8::from(on).to_string());
@@ -274,10 +242,7 @@ mod tests {
     #[test]
     fn key_aliases_and_booleans() {
         let fields = nic()
-            .parse(
-                "virtio=BC:24:11:00:00:01,bridge=vmbr0,firewall=on, ,mtu=1500",
-                "net0",
-            )
+            .parse("virtio=BC:24:11:00:00:01,bridge=vmbr0,firewall=on, ,mtu=1500", "net0")
             .unwrap();
         assert_eq!(
             json!(fields),
@@ -294,35 +259,14 @@ mod tests {
     #[test]
     fn messages_are_pves() {
         for (text, message) in [
-            (
-                "virtio,foo=1",
-                "invalid key in comma-separated list property: foo\n",
-            ),
-            (
-                "virtio,e1000",
-                "duplicate key in comma-separated list property: model\n",
-            ),
-            (
-                "virtio,mtu=1,mtu=2",
-                "duplicate key in comma-separated list property: mtu\n",
-            ),
-            (
-                "virtio,virtio=BC:24:11:00:00:01",
-                "key alias 'model' is already defined\n",
-            ),
-            (
-                "virtio,mtu=",
-                "missing key in comma-separated list property\n",
-            ),
+            ("virtio,foo=1", "invalid key in comma-separated list property: foo\n"),
+            ("virtio,e1000", "duplicate key in comma-separated list property: model\n"),
+            ("virtio,mtu=1,mtu=2", "duplicate key in comma-separated list property: mtu\n"),
+            ("virtio,virtio=BC:24:11:00:00:01", "key alias 'model' is already defined\n"),
+            ("virtio,mtu=", "missing key in comma-separated list property\n"),
             ("=x", "missing key in comma-separated list property\n"),
-            (
-                "virtio,mtu=0",
-                "format error\nnet0.mtu: value must have a minimum value of 1\n",
-            ),
-            (
-                "mtu=5",
-                "format error\nnet0.model: property is missing and it is not optional\n",
-            ),
+            ("virtio,mtu=0", "format error\nnet0.mtu: value must have a minimum value of 1\n"),
+            ("mtu=5", "format error\nnet0.model: property is missing and it is not optional\n"),
             (
                 "rtl,bridge=a b",
                 "format error\nnet0.bridge: invalid format - invalid bridge ID 'a b'\n\n\
@@ -349,20 +293,10 @@ mod tests {
     #[test]
     fn unwritable_values_are_refused() {
         let fields = |value| [("bridge".to_owned(), value)].into_iter().collect();
-        for bad in [
-            json!("a,b"),
-            json!(""),
-            json!("a\nb"),
-            json!(null),
-            json!([]),
-        ] {
+        for bad in [json!("a,b"), json!(""), json!("a\nb"), json!(null), json!([])] {
             assert!(nic().print(&fields(bad)).is_err());
         }
-        assert!(
-            nic()
-                .print(&[("nope".to_owned(), json!(1))].into_iter().collect())
-                .is_err()
-        );
+        assert!(nic().print(&[("nope".to_owned(), json!(1))].into_iter().collect()).is_err());
     }
 
     #[test]

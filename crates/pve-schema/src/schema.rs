@@ -68,29 +68,19 @@ impl Schema {
         let mut lines = text.lines();
         let header = lines.next().and_then(|line| line.strip_prefix("# PVE "));
         let release = header.and_then(|rest| rest.split(' ').next());
-        let release = release
-            .ok_or(SchemaError::Line {
-                line: 1,
-                reason: "no release",
-            })?
-            .to_owned();
+        let release =
+            release.ok_or(SchemaError::Line { line: 1, reason: "no release" })?.to_owned();
         for (index, line) in lines.enumerate() {
-            let refused = |reason| SchemaError::Line {
-                line: index + 2,
-                reason,
-            };
+            let refused = |reason| SchemaError::Line { line: index + 2, reason };
             let mut fields = line.splitn(3, '\t');
             let (Some(verb), Some(path), Some(rest)) =
                 (fields.next(), fields.next(), fields.next())
             else {
                 return Err(refused("not three fields"));
             };
-            let node = builder
-                .node(path)
-                .ok_or(refused("a path no line before it leads to"))?;
+            let node = builder.node(path).ok_or(refused("a path no line before it leads to"))?;
             if verb == "-" {
-                rest.split(' ')
-                    .try_for_each(|name| builder.child(node, name).map(drop))?;
+                rest.split(' ').try_for_each(|name| builder.child(node, name).map(drop))?;
                 continue;
             }
             let verb = Verb::from_http(verb).ok_or(refused("an unknown verb"))?;
@@ -106,10 +96,7 @@ impl Schema {
     /// Not an API tree, or above [`MAX_DOCUMENT_BYTES`] or [`MAX_NODES`].
     pub fn from_apidoc(text: &str) -> Result<Self, SchemaError> {
         if text.len() > MAX_DOCUMENT_BYTES {
-            return Err(SchemaError::TooLarge {
-                limit: MAX_DOCUMENT_BYTES,
-                what: "bytes",
-            });
+            return Err(SchemaError::TooLarge { limit: MAX_DOCUMENT_BYTES, what: "bytes" });
         }
         let mut builder = Builder::default();
         crate::apidoc::read(text, &mut builder)?;
@@ -136,11 +123,7 @@ impl Schema {
 
     /// All path templates, those without methods included.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.tree
-            .nodes
-            .iter()
-            .skip(1)
-            .map(|node| node.path.as_str())
+        self.tree.nodes.iter().skip(1).map(|node| node.path.as_str())
     }
 
     fn shipped(facts: &'static str) -> Self {
@@ -161,16 +144,9 @@ pub(crate) struct Builder {
 
 impl Default for Builder {
     fn default() -> Self {
-        let root = Node {
-            path: "/".to_owned(),
-            ..Node::default()
-        };
+        let root = Node { path: "/".to_owned(), ..Node::default() };
         let by_path = HashMap::from([("/".to_owned(), 0)]);
-        Self {
-            tree: Tree { nodes: vec![root] },
-            methods: Vec::new(),
-            by_path,
-        }
+        Self { tree: Tree { nodes: vec![root] }, methods: Vec::new(), by_path }
     }
 }
 
@@ -192,21 +168,14 @@ impl Builder {
             return Ok(known);
         }
         if self.tree.nodes.len() > MAX_NODES {
-            return Err(SchemaError::TooLarge {
-                limit: MAX_NODES,
-                what: "nodes",
-            });
+            return Err(SchemaError::TooLarge { limit: MAX_NODES, what: "nodes" });
         }
         let index = self.tree.nodes.len();
         if let Some(parent) = self.tree.nodes.get_mut(parent) {
             parent.children.push(index);
         }
         self.by_path.insert(path.clone(), index);
-        self.tree.nodes.push(Node {
-            path,
-            name: name.to_owned(),
-            ..Node::default()
-        });
+        self.tree.nodes.push(Node { path, name: name.to_owned(), ..Node::default() });
         Ok(index)
     }
 
@@ -221,11 +190,7 @@ impl Builder {
     }
 
     fn finish(self, release: String) -> Schema {
-        Schema {
-            release,
-            tree: self.tree,
-            methods: self.methods,
-        }
+        Schema { release, tree: self.tree, methods: self.methods }
     }
 }
 
@@ -255,15 +220,9 @@ mod tests {
         let schema =
             Schema::from_facts("# PVE 9 x\n-\t/\ta b\nGET\t/a\t{\"name\":\"n\"}\n").unwrap();
         assert_eq!(schema.release(), "9");
-        assert_eq!(
-            schema.find("/a").unwrap().method(Verb::Get).unwrap().name(),
-            "n"
-        );
+        assert_eq!(schema.find("/a").unwrap().method(Verb::Get).unwrap().name(), "n");
         assert!(schema.find("a/").unwrap().method(Verb::Put).is_none());
-        assert_eq!(
-            schema.find("/").unwrap().children().collect::<Vec<_>>(),
-            ["a", "b"]
-        );
+        assert_eq!(schema.find("/").unwrap().children().collect::<Vec<_>>(), ["a", "b"]);
         assert!(schema.find("/c").is_none() && schema.find("/a/b").is_none());
     }
 }

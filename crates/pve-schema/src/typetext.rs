@@ -17,10 +17,7 @@ fn items(grammar: &str) -> Vec<&str> {
     let mut items = Vec::new();
     let mut rest = grammar.trim();
     while !rest.is_empty() {
-        let end = [" [,", " ,"]
-            .iter()
-            .filter_map(|separator| rest.find(separator))
-            .min();
+        let end = [" [,", " ,"].iter().filter_map(|separator| rest.find(separator)).min();
         let (item, tail) = rest.split_at(end.unwrap_or(rest.len()));
         items.push(item.trim());
         rest = tail.trim_start();
@@ -35,10 +32,7 @@ fn field(item: &str) -> Option<(String, Map<String, Value>)> {
     } else if let Some((key, value)) = required_default(item) {
         (false, true, key, value)
     } else if let Some(inner) = item.strip_prefix('[') {
-        let (key, value) = inner
-            .strip_suffix(']')?
-            .trim_start_matches(',')
-            .split_once('=')?;
+        let (key, value) = inner.strip_suffix(']')?.trim_start_matches(',').split_once('=')?;
         (true, false, key, value)
     } else {
         let (key, value) = item.trim_start_matches(',').split_once('=')?;
@@ -57,16 +51,12 @@ fn field(item: &str) -> Option<(String, Map<String, Value>)> {
 /// `[type=]<sev-type>`
 fn required_default(item: &str) -> Option<(&str, &str)> {
     let (key, value) = item.strip_prefix('[')?.split_once("=]")?;
-    let is_key = key
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    let is_key = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     is_key.then_some((key, value))
 }
 
 fn shape(value: &str) -> Map<String, Value> {
-    let inner = value
-        .strip_prefix('<')
-        .and_then(|value| value.strip_suffix('>'));
+    let inner = value.strip_prefix('<').and_then(|value| value.strip_suffix('>'));
     let schema = match inner {
         Some("1|0") => json!({"type": "boolean"}),
         Some("integer" | "N") => json!({"type": "integer"}),
@@ -85,10 +75,7 @@ fn shape(value: &str) -> Map<String, Value> {
 
 fn is_enumeration(words: &str) -> bool {
     let word = |word: &str| {
-        !word.is_empty()
-            && word
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+        !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
     };
     words.contains('|') && words.split('|').all(word)
 }
@@ -109,14 +96,8 @@ mod tests {
             json!({"type": "string", "optional": 1, "default_key": 1})
         );
         assert_eq!(json!(fields["attestation"]), json!({"type": "boolean"}));
-        assert_eq!(
-            json!(fields["order"]),
-            json!({"type": "string", "optional": 1})
-        );
-        assert_eq!(
-            json!(fields["size"]),
-            json!({"type": "string", "optional": 1})
-        );
+        assert_eq!(json!(fields["order"]), json!({"type": "string", "optional": 1}));
+        assert_eq!(json!(fields["size"]), json!({"type": "string", "optional": 1}));
         assert_eq!(fields.len(), 4);
     }
 

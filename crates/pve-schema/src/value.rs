@@ -63,19 +63,11 @@ fn number_text(number: &serde_json::Number) -> String {
         return trim_zeros(&format!("{float:.decimals$}")).to_owned();
     }
     let sign = if exponent < 0 { '-' } else { '+' };
-    format!(
-        "{}e{sign}{:02}",
-        trim_zeros(digits),
-        exponent.unsigned_abs()
-    )
+    format!("{}e{sign}{:02}", trim_zeros(digits), exponent.unsigned_abs())
 }
 
 fn trim_zeros(digits: &str) -> &str {
-    if digits.contains('.') {
-        digits.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        digits
-    }
+    if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits }
 }
 
 /// The text without the one final newline that Perl's `$` overlooks.
@@ -95,9 +87,7 @@ pub(crate) fn number(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     // Rust's parser takes more (inf, nan): the alphabet keeps it to PVE's grammar.
     let first = unsigned.bytes().next()?;
-    let lawful = unsigned
-        .bytes()
-        .all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+    let lawful = unsigned.bytes().all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
     if !lawful || !(first.is_ascii_digit() || first == b'.') {
         return None;
     }
@@ -140,9 +130,7 @@ mod tests {
         for yes in ["1", "+1", "-1.5", ".5", "5.", "1e3", "1.5E-3", "7\n"] {
             assert!(number(yes).is_some(), "{yes:?}");
         }
-        for no in [
-            "", "+", "abc", "1 ", "inf", "nan", "0x10", "1e", "--1", ".", "1\n\n",
-        ] {
+        for no in ["", "+", "abc", "1 ", "inf", "nan", "0x10", "1e", "--1", ".", "1\n\n"] {
             assert!(number(no).is_none(), "{no:?}");
         }
         assert!(is_integer("-012") && is_integer("5\n"));

@@ -21,12 +21,7 @@ pub(crate) struct De<'a> {
 
 impl<'a> De<'a> {
     pub(crate) fn new(node: &'a Node) -> Self {
-        Self {
-            value: &node.value,
-            node,
-            known: &[],
-            key: "",
-        }
+        Self { value: &node.value, node, known: &[], key: "" }
     }
 
     /// The text, where text is asked for: that of a variable or a flag unless it is a TOML string.
@@ -47,11 +42,9 @@ impl<'a> De<'a> {
         known: &'static [&'static str],
     ) -> Result<V::Value, Fault> {
         match self.value {
-            Value::Table(table) => visitor.visit_map(Members {
-                left: table.iter(),
-                next: None,
-                known,
-            }),
+            Value::Table(table) => {
+                visitor.visit_map(Members { left: table.iter(), next: None, known })
+            }
             // A derived struct would take an array as its fields in order.
             value if value.is_array() => Err(Fault::invalid_type(Unexpected::Seq, &visitor)),
             _ => self.deserialize_any(visitor),
@@ -61,10 +54,7 @@ impl<'a> De<'a> {
     fn visit_list<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.value {
             Value::Untyped { .. } if !self.value.is_array() => {
-                let mut elements = Elements {
-                    left: std::slice::from_ref(self.node).iter(),
-                    at: 0,
-                };
+                let mut elements = Elements { left: std::slice::from_ref(self.node).iter(), at: 0 };
                 visitor.visit_seq(&mut elements)
             }
             _ => self.deserialize_any(visitor),
@@ -82,16 +72,11 @@ impl<'a> Deserializer<'a> for De<'a> {
             Value::Float(number) => visitor.visit_f64(*number),
             Value::Boolean(truth) => visitor.visit_bool(*truth),
             Value::Table(_) => self.visit_table(visitor, &[]),
-            Value::Untyped { parsed, .. } => Self {
-                value: parsed,
-                ..self
+            Value::Untyped { parsed, .. } => {
+                Self { value: parsed, ..self }.deserialize_any(visitor)
             }
-            .deserialize_any(visitor),
             Value::Array(items) => {
-                let mut elements = Elements {
-                    left: items.iter(),
-                    at: 0,
-                };
+                let mut elements = Elements { left: items.iter(), at: 0 };
                 let list = visitor.visit_seq(&mut elements)?;
                 match elements.left.len() {
                     0 => Ok(list),
@@ -210,23 +195,15 @@ impl<'a> MapAccess<'a> for Members<'a> {
             return Ok(None);
         };
         let name = de::value::BorrowedStrDeserializer::new(key);
-        seed.deserialize(name)
-            .map(Some)
-            .map_err(|fault: Fault| fault.under(key, &node.origin))
+        seed.deserialize(name).map(Some).map_err(|fault: Fault| fault.under(key, &node.origin))
     }
 
     fn next_value_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Fault> {
         let Some((key, node)) = self.next.take() else {
             return Err(Fault::custom("a value was asked for before its key"));
         };
-        let value = De {
-            value: &node.value,
-            node,
-            known: self.known,
-            key,
-        };
-        seed.deserialize(value)
-            .map_err(|fault| fault.under(key, &node.origin))
+        let value = De { value: &node.value, node, known: self.known, key };
+        seed.deserialize(value).map_err(|fault| fault.under(key, &node.origin))
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -251,9 +228,7 @@ impl<'a> SeqAccess<'a> for Elements<'a> {
         };
         let at = self.at;
         self.at += 1;
-        seed.deserialize(De::new(node))
-            .map(Some)
-            .map_err(|fault| fault.at(at, &node.origin))
+        seed.deserialize(De::new(node)).map(Some).map_err(|fault| fault.at(at, &node.origin))
     }
 
     fn size_hint(&self) -> Option<usize> {

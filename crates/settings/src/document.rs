@@ -39,10 +39,7 @@ impl Document {
     /// # Errors
     /// [`SettingsError`], with the place of the value at fault.
     pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, SettingsError> {
-        let empty = Node {
-            origin: Origin::Default,
-            value: Value::Table(Table::new()),
-        };
+        let empty = Node { origin: Origin::Default, value: Value::Table(Table::new()) };
         let node = self.root.get(name).unwrap_or(&empty);
         let read = match self.sections.contains(&name) {
             true => T::deserialize(De::new(node)),
@@ -79,11 +76,7 @@ fn collect(table: &Table, path: &mut Vec<String>, into: &mut Vec<Entry>) {
                 let (_, tables) = path.split_last().unwrap_or((key, &[]));
                 let hidden = tables.iter().find_map(|table| masked(table));
                 let value = hidden.unwrap_or_else(|| shown(key, value)).to_string();
-                into.push(Entry {
-                    key: join_key(path),
-                    value,
-                    origin: node.origin.clone(),
-                });
+                into.push(Entry { key: join_key(path), value, origin: node.origin.clone() });
             }
         }
         path.pop();
@@ -120,10 +113,7 @@ fn shown(key: &str, value: &Value) -> toml::Value {
         }
         Value::Table(table) => {
             let member = |(name, node): (&String, &Node)| {
-                (
-                    name.clone(),
-                    masked(key).unwrap_or_else(|| shown(name, &node.value)),
-                )
+                (name.clone(), masked(key).unwrap_or_else(|| shown(name, &node.value)))
             };
             toml::Value::Table(table.iter().map(member).collect())
         }

@@ -19,10 +19,7 @@ pub(crate) fn merge(
     sections: &[&str],
 ) -> Result<(), SettingsError> {
     let prefixed = |name: &OsStr| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
-    let mut variables: Vec<_> = variables
-        .into_iter()
-        .filter(|(name, _)| prefixed(name))
-        .collect();
+    let mut variables: Vec<_> = variables.into_iter().filter(|(name, _)| prefixed(name)).collect();
     // The order of an environment says nothing; errors shall not depend on it.
     variables.sort();
     for (name, value) in variables {
@@ -30,9 +27,7 @@ pub(crate) fn merge(
         if ignored.contains(&name) {
             continue;
         }
-        let origin = Origin::Environment {
-            name: name.as_str().into(),
-        };
+        let origin = Origin::Environment { name: name.as_str().into() };
         let path = path(&name, sections).ok_or_else(|| unknown(&origin, sections))?;
         let refused = |kind, what: &str, remedy: &str| {
             SettingsError::new(kind, origin.clone(), path.join("."), what, remedy)
@@ -55,49 +50,29 @@ pub(crate) fn merge(
 /// `snake_case` can not be set this way.
 fn path(name: &str, sections: &[&str]) -> Option<Vec<String>> {
     let rest = name.strip_prefix(PREFIX)?;
-    if !rest
-        .bytes()
-        .all(|b| matches!(b, b'A'..=b'Z' | b'0'..=b'9' | b'_'))
-    {
+    if !rest.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'0'..=b'9' | b'_')) {
         return None;
     }
     let rest = rest.to_ascii_lowercase();
-    let split = |section: &&str| {
-        Some((
-            rest.strip_prefix(*section)?.strip_prefix('_')?,
-            section.len(),
-        ))
-    };
+    let split =
+        |section: &&str| Some((rest.strip_prefix(*section)?.strip_prefix('_')?, section.len()));
     // The longest, so that a section `cell` does not take the variables of `cell_pool`.
-    let (key, length) = sections
-        .iter()
-        .filter_map(split)
-        .max_by_key(|(_, length)| *length)?;
+    let (key, length) = sections.iter().filter_map(split).max_by_key(|(_, length)| *length)?;
     let section = rest.get(..length)?.to_owned();
-    let path: Vec<String> = std::iter::once(section)
-        .chain(key.split("__").map(str::to_owned))
-        .collect();
+    let path: Vec<String> =
+        std::iter::once(section).chain(key.split("__").map(str::to_owned)).collect();
     // A third underscore would belong to either side; an empty part to none.
     let plain = |part: &String| !part.is_empty() && !part.starts_with('_') && !part.ends_with('_');
     (path.len() <= DEPTH && path.iter().all(plain)).then_some(path)
 }
 
 fn unknown(origin: &Origin, sections: &[&str]) -> SettingsError {
-    let names: Vec<String> = sections
-        .iter()
-        .map(|section| section.to_ascii_uppercase())
-        .collect();
+    let names: Vec<String> = sections.iter().map(|section| section.to_ascii_uppercase()).collect();
     let remedy = format!(
         "unset it, or name it {PREFIX}SECTION_KEY with a section of {} and __ between nested keys",
         names.join(", ")
     );
-    SettingsError::new(
-        ErrorKind::UnknownKey,
-        origin.clone(),
-        "",
-        "stands for no key",
-        remedy,
-    )
+    SettingsError::new(ErrorKind::UnknownKey, origin.clone(), "", "stands for no key", remedy)
 }
 
 #[cfg(test)]
@@ -113,10 +88,7 @@ mod tests {
         for (name, expected) in [
             ("PROXWARD_GATE_LISTEN", Some("gate.listen")),
             ("PROXWARD_GATE_MAX_BODY_BYTES", Some("gate.max_body_bytes")),
-            (
-                "PROXWARD_GATE_TLS__MIN_VERSION",
-                Some("gate.tls.min_version"),
-            ),
+            ("PROXWARD_GATE_TLS__MIN_VERSION", Some("gate.tls.min_version")),
             ("PROXWARD_CELL_POOL_SIZE", Some("cell_pool.size")),
             ("PROXWARD_CELL_WEB2__MEMORY", Some("cell.web2.memory")),
             ("PROXWARD_GATE", None),

@@ -51,13 +51,7 @@ impl SettingsError {
         remedy: impl Into<String>,
     ) -> Self {
         let (key, what, remedy) = (key.into(), what.into(), remedy.into());
-        Self(Box::new(Inner {
-            kind,
-            origin,
-            key,
-            what,
-            remedy,
-        }))
+        Self(Box::new(Inner { kind, origin, key, what, remedy }))
     }
 
     /// The sort of error.
@@ -81,13 +75,7 @@ impl SettingsError {
 
 impl fmt::Display for SettingsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner {
-            origin,
-            key,
-            what,
-            remedy,
-            ..
-        } = &*self.0;
+        let Inner { origin, key, what, remedy, .. } = &*self.0;
         let mut line = match origin {
             Origin::Default => String::new(),
             Origin::File { path, line: 0 } => format!("{}: ", path.display()),

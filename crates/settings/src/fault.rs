@@ -31,14 +31,7 @@ pub(crate) struct Fault {
 
 impl Fault {
     fn new(kind: ErrorKind, what: String) -> Self {
-        Self {
-            kind,
-            key: Vec::new(),
-            origin: None,
-            what,
-            remedy: None,
-            foreign: false,
-        }
+        Self { kind, key: Vec::new(), origin: None, what, remedy: None, foreign: false }
     }
 
     pub(crate) fn unknown_key(known: &[&str], key: &str) -> Self {
@@ -48,10 +41,7 @@ impl Fault {
             None => format!("remove it, or use one of: {}", listed(known)),
         };
         let fault = Self::new(ErrorKind::UnknownKey, "unknown key".to_owned());
-        Self {
-            remedy: Some(remedy),
-            ..fault
-        }
+        Self { remedy: Some(remedy), ..fault }
     }
 
     /// Notes that it happened in the value of `key`.
@@ -86,10 +76,7 @@ impl Fault {
 
 impl de::Error for Fault {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self {
-            foreign: true,
-            ..Self::new(ErrorKind::Value, message.to_string())
-        }
+        Self { foreign: true, ..Self::new(ErrorKind::Value, message.to_string()) }
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -97,10 +84,7 @@ impl de::Error for Fault {
         let what = format!("expected {expected}, found {}", sort(&found));
         let remedy = TYPE_REMEDIES.iter().find(|(word, _)| *word == expected);
         let remedy = remedy.map(|(_, remedy)| (*remedy).to_owned());
-        Self {
-            remedy,
-            ..Self::new(ErrorKind::Type, what)
-        }
+        Self { remedy, ..Self::new(ErrorKind::Type, what) }
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -111,10 +95,7 @@ impl de::Error for Fault {
             // The text itself may be a secret put under the wrong key.
             other => sort(&other).to_owned(),
         };
-        Self::new(
-            ErrorKind::Value,
-            format!("expected {}, found {found}", words(expected)),
-        )
+        Self::new(ErrorKind::Value, format!("expected {}, found {found}", words(expected)))
     }
 
     fn invalid_length(found: usize, expected: &dyn Expected) -> Self {
@@ -133,21 +114,12 @@ impl de::Error for Fault {
 
     fn missing_field(key: &'static str) -> Self {
         let fault = Self::new(ErrorKind::Missing, "required and not set".to_owned());
-        Self {
-            key: vec![key.to_owned()],
-            ..fault
-        }
+        Self { key: vec![key.to_owned()], ..fault }
     }
 
     fn duplicate_field(key: &'static str) -> Self {
-        let fault = Self::new(
-            ErrorKind::Conflict,
-            format!("given under two names as {key}"),
-        );
-        Self {
-            remedy: Some("remove one of them".to_owned()),
-            ..fault
-        }
+        let fault = Self::new(ErrorKind::Conflict, format!("given under two names as {key}"));
+        Self { remedy: Some("remove one of them".to_owned()), ..fault }
     }
 }
 

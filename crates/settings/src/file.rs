@@ -31,35 +31,16 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, SettingsError> {
     trusted(path, &meta)?;
     let mut bytes = Vec::new();
     let limit = FILE_BYTES as u64 + 1;
-    file.take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(|error| unreadable(path, &error))?;
+    file.take(limit).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
     if bytes.len() > FILE_BYTES {
         let what = format!("larger than {FILE_BYTES} bytes");
-        return Err(refused(
-            ErrorKind::Limit,
-            path,
-            &what,
-            "split it into conf.d/*.toml",
-        ));
+        return Err(refused(ErrorKind::Limit, path, &what, "split it into conf.d/*.toml"));
     }
     String::from_utf8(bytes).map(Some).map_err(|error| {
-        let before = error
-            .as_bytes()
-            .iter()
-            .take(error.utf8_error().valid_up_to());
+        let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
         let line = before.filter(|byte| **byte == b'\n').count() + 1;
-        let origin = Origin::File {
-            path: path.into(),
-            line,
-        };
-        SettingsError::new(
-            ErrorKind::Syntax,
-            origin,
-            "",
-            "not UTF-8",
-            "save the file as UTF-8",
-        )
+        let origin = Origin::File { path: path.into(), line };
+        SettingsError::new(ErrorKind::Syntax, origin, "", "not UTF-8", "save the file as UTF-8")
     })
 }
 
@@ -75,21 +56,14 @@ pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>, SettingsError> {
     trusted(directory, &meta)?;
     let mut files = Vec::new();
     for entry in entries {
-        let name = entry
-            .map_err(|error| unreadable(directory, &error))?
-            .file_name();
+        let name = entry.map_err(|error| unreadable(directory, &error))?.file_name();
         let bytes = name.as_bytes();
         if !bytes.ends_with(b".toml") || bytes.starts_with(b".") {
             continue;
         }
         if files.len() == DIRECTORY_FILES {
             let what = format!("more than {DIRECTORY_FILES} files");
-            return Err(refused(
-                ErrorKind::Limit,
-                directory,
-                &what,
-                "merge some of them",
-            ));
+            return Err(refused(ErrorKind::Limit, directory, &what, "merge some of them"));
         }
         files.push(directory.join(name));
     }
@@ -98,12 +72,7 @@ pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>, SettingsError> {
 }
 
 pub(crate) fn missing(path: &Path) -> SettingsError {
-    refused(
-        ErrorKind::Unreadable,
-        path,
-        "no such file",
-        "create it or name another",
-    )
+    refused(ErrorKind::Unreadable, path, "no such file", "create it or name another")
 }
 
 /// Refuses what somebody other than root and this user could change.
@@ -111,44 +80,20 @@ fn trusted(path: &Path, meta: &Metadata) -> Result<(), SettingsError> {
     let shown = path.display();
     if meta.mode() & 0o022 != 0 {
         let remedy = format!("chmod go-w {shown}");
-        return Err(refused(
-            ErrorKind::Permissions,
-            path,
-            "others may write to it",
-            &remedy,
-        ));
+        return Err(refused(ErrorKind::Permissions, path, "others may write to it", &remedy));
     }
     if meta.uid() != 0 && meta.uid() != geteuid().as_raw() {
         let remedy = format!("chown root {shown}");
-        return Err(refused(
-            ErrorKind::Permissions,
-            path,
-            "it belongs to another user",
-            &remedy,
-        ));
+        return Err(refused(ErrorKind::Permissions, path, "it belongs to another user", &remedy));
     }
     Ok(())
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> SettingsError {
     let what = format!("can not be read: {error}");
-    refused(
-        ErrorKind::Unreadable,
-        path,
-        &what,
-        "check the path and its permissions",
-    )
+    refused(ErrorKind::Unreadable, path, &what, "check the path and its permissions")
 }
 
 fn refused(kind: ErrorKind, path: &Path, what: &str, remedy: &str) -> SettingsError {
-    SettingsError::new(
-        kind,
-        Origin::File {
-            path: path.into(),
-            line: 0,
-        },
-        "",
-        what,
-        remedy,
-    )
+    SettingsError::new(kind, Origin::File { path: path.into(), line: 0 }, "", what, remedy)
 }

@@ -55,13 +55,7 @@ impl Layers {
     #[must_use]
     pub fn new(sections: &'static [&'static str]) -> Self {
         let (files, variables, ignored, flags) = Default::default();
-        Self {
-            sections,
-            files,
-            variables,
-            ignored,
-            flags,
-        }
+        Self { sections, files, variables, ignored, flags }
     }
 
     /// A TOML file. It must belong to root or this user, and nobody else may write to it.
@@ -99,8 +93,7 @@ impl Layers {
         ignored: &[&str],
     ) -> Self {
         self.variables.extend(variables);
-        self.ignored
-            .extend(ignored.iter().map(|name| (*name).to_owned()));
+        self.ignored.extend(ignored.iter().map(|name| (*name).to_owned()));
         self
     }
 
@@ -140,13 +133,8 @@ impl Layers {
                 (None, _) => continue,
                 (Some(only), 0) => only?,
                 (Some(first), _) => {
-                    let node = |value| Node {
-                        origin: origin.clone(),
-                        value,
-                    };
-                    let all = std::iter::once(first)
-                        .chain(values)
-                        .map(|value| value.map(node));
+                    let node = |value| Node { origin: origin.clone(), value };
+                    let all = std::iter::once(first).chain(values).map(|value| value.map(node));
                     Value::Array(all.collect::<Result<_, _>>()?)
                 }
             };
@@ -180,13 +168,7 @@ fn read(source: Source) -> Result<Vec<(PathBuf, String)>, SettingsError> {
 fn check_sections(root: &Table, sections: &[&str]) -> Result<(), SettingsError> {
     for (name, node) in root {
         let refused = |kind, what: String, remedy: String| {
-            Err(SettingsError::new(
-                kind,
-                node.origin.clone(),
-                name,
-                what,
-                remedy,
-            ))
+            Err(SettingsError::new(kind, node.origin.clone(), name, what, remedy))
         };
         let is_table = matches!(node.value, Value::Table(_));
         if !sections.contains(&name.as_str()) {
@@ -203,11 +185,7 @@ fn check_sections(root: &Table, sections: &[&str]) -> Result<(), SettingsError> 
         }
         if !is_table {
             let what = format!("expected a table, found {}", node.value.describe());
-            return refused(
-                ErrorKind::Type,
-                what,
-                format!("write [{name}] and its keys below"),
-            );
+            return refused(ErrorKind::Type, what, format!("write [{name}] and its keys below"));
         }
     }
     Ok(())
@@ -221,13 +199,7 @@ pub(crate) fn merge_at(root: &mut Table, path: &[String], node: Node) -> Result<
     let origin = node.origin.clone();
     let innermost = Table::from([(last.clone(), node)]);
     let outermost = tables.iter().rev().fold(innermost, |inner, name| {
-        Table::from([(
-            name.clone(),
-            Node {
-                origin: origin.clone(),
-                value: Value::Table(inner),
-            },
-        )])
+        Table::from([(name.clone(), Node { origin: origin.clone(), value: Value::Table(inner) })])
     });
     merge(root, outermost, &mut Vec::new())
 }
@@ -242,27 +214,16 @@ fn merge(base: &mut Table, over: Table, path: &mut Vec<String>) -> Result<(), Se
         match (&mut have.value, node.value) {
             (Value::Table(have), Value::Table(more)) => merge(have, more, path)?,
             (Value::Table(_), other) => {
-                let what = format!(
-                    "expected the table of {}, found {}",
-                    have.origin,
-                    other.describe()
-                );
+                let what =
+                    format!("expected the table of {}, found {}", have.origin, other.describe());
                 return Err(conflict(path, node.origin, &what));
             }
             (other, Value::Table(_)) => {
-                let what = format!(
-                    "found a table, expected {} as in {}",
-                    other.describe(),
-                    have.origin
-                );
+                let what =
+                    format!("found a table, expected {} as in {}", other.describe(), have.origin);
                 return Err(conflict(path, node.origin, &what));
             }
-            (_, value) => {
-                *have = Node {
-                    origin: node.origin,
-                    value,
-                }
-            }
+            (_, value) => *have = Node { origin: node.origin, value },
         }
         path.pop();
     }

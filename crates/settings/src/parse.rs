@@ -25,10 +25,7 @@ pub(crate) fn untyped(raw: &str, origin: &Origin) -> Result<Value, SettingsError
     };
     Ok(match parsed {
         Value::Table(table) => Value::Table(table),
-        parsed => Value::Untyped {
-            raw: raw.to_owned(),
-            parsed: Box::new(parsed),
-        },
+        parsed => Value::Untyped { raw: raw.to_owned(), parsed: Box::new(parsed) },
     })
 }
 
@@ -42,13 +39,7 @@ fn table(
         // The line of the key: a table's own span is that of its header or its braces.
         let place = origin(key.span().start);
         let value = value(node, depth, origin)?;
-        nodes.insert(
-            key.get_ref().to_string(),
-            Node {
-                origin: place,
-                value,
-            },
-        );
+        nodes.insert(key.get_ref().to_string(), Node { origin: place, value });
     }
     Ok(nodes)
 }
@@ -59,13 +50,7 @@ fn value(
     origin: &dyn Fn(usize) -> Origin,
 ) -> Result<Value, SettingsError> {
     let refused = |kind, what: String, remedy| {
-        Err(SettingsError::new(
-            kind,
-            origin(value.span().start),
-            "",
-            what,
-            remedy,
-        ))
+        Err(SettingsError::new(kind, origin(value.span().start), "", what, remedy))
     };
     Ok(match value.get_ref() {
         DeValue::String(text) => Value::Text(text.to_string()),
@@ -74,11 +59,7 @@ fn value(
         DeValue::Float(number) => match number.as_str().parse::<f64>() {
             Ok(number) => Value::Float(number),
             Err(_) => {
-                return refused(
-                    ErrorKind::Value,
-                    format!("{number} is no number"),
-                    "write one",
-                );
+                return refused(ErrorKind::Value, format!("{number} is no number"), "write one");
             }
         },
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
@@ -95,17 +76,9 @@ fn value(
         DeValue::Array(items) => {
             let item = |item: &Spanned<DeValue<'_>>| {
                 let place = origin(item.span().start);
-                Ok(Node {
-                    origin: place,
-                    value: self::value(item, depth - 1, origin)?,
-                })
+                Ok(Node { origin: place, value: self::value(item, depth - 1, origin)? })
             };
-            Value::Array(
-                items
-                    .iter()
-                    .map(item)
-                    .collect::<Result<_, SettingsError>>()?,
-            )
+            Value::Array(items.iter().map(item).collect::<Result<_, SettingsError>>()?)
         }
         DeValue::Table(inner) => Value::Table(table(inner, depth - 1, origin)?),
     })
@@ -120,18 +93,12 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn new(path: &'a Arc<Path>, text: &str) -> Self {
-        Self {
-            path,
-            ends: text.match_indices('\n').map(|(at, _)| at).collect(),
-        }
+        Self { path, ends: text.match_indices('\n').map(|(at, _)| at).collect() }
     }
 
     fn origin(&self, offset: usize) -> Origin {
         let line = self.ends.partition_point(|end| *end < offset) + 1;
-        Origin::File {
-            path: Arc::clone(self.path),
-            line,
-        }
+        Origin::File { path: Arc::clone(self.path), line }
     }
 
     fn syntax(&self, error: &Error) -> SettingsError {

@@ -36,10 +36,7 @@ pub(crate) fn words(expected: &dyn Expected) -> String {
     if let Some(size) = text.strip_prefix("a tuple of size ") {
         return format!("an array of {size} elements");
     }
-    WORDS
-        .iter()
-        .find(|(theirs, _)| *theirs == text)
-        .map_or(text, |(_, ours)| (*ours).to_owned())
+    WORDS.iter().find(|(theirs, _)| *theirs == text).map_or(text, |(_, ours)| (*ours).to_owned())
 }
 
 /// What was found, without its value.
@@ -60,12 +57,7 @@ pub(crate) fn sort<'a>(found: &Unexpected<'a>) -> &'a str {
 /// The keys there are, as many as fit a line.
 pub(crate) fn listed(known: &[&str]) -> String {
     let more = known.len().saturating_sub(LISTED_KEYS);
-    let mut list = known
-        .iter()
-        .take(LISTED_KEYS)
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
+    let mut list = known.iter().take(LISTED_KEYS).copied().collect::<Vec<_>>().join(", ");
     if more > 0 {
         list.push_str(&format!(" and {more} more"));
     }
@@ -75,10 +67,7 @@ pub(crate) fn listed(known: &[&str]) -> String {
 /// The known key that differs least, when it differs by no more than [`CLOSE`] edits.
 pub(crate) fn closest<'a>(known: &[&'a str], key: &str) -> Option<&'a str> {
     let ranked = known.iter().map(|known| (edits(known, key), *known));
-    ranked
-        .filter(|(edits, known)| *edits <= CLOSE && *edits < known.len())
-        .min()
-        .map(|(_, k)| k)
+    ranked.filter(|(edits, known)| *edits <= CLOSE && *edits < known.len()).min().map(|(_, k)| k)
 }
 
 /// Levenshtein distance, one row at a time.
@@ -88,9 +77,7 @@ fn edits(a: &str, b: &str) -> usize {
         let mut diagonal = i;
         let mut left = i + 1;
         for (cell, cb) in row.iter_mut().skip(1).zip(b.chars()) {
-            let best = (diagonal + usize::from(ca != cb))
-                .min(left + 1)
-                .min(*cell + 1);
+            let best = (diagonal + usize::from(ca != cb)).min(left + 1).min(*cell + 1);
             diagonal = std::mem::replace(cell, best);
             left = best;
         }
@@ -108,12 +95,9 @@ mod tests {
 
     #[test]
     fn known_distances() {
-        for (a, b, distance) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("kitten", "sitting", 3),
-            ("listen", "lisetn", 2),
-        ] {
+        for (a, b, distance) in
+            [("", "", 0), ("", "abc", 3), ("kitten", "sitting", 3), ("listen", "lisetn", 2)]
+        {
             assert_eq!(edits(a, b), distance, "{a} {b}");
         }
     }

@@ -37,19 +37,15 @@ impl Clock {
     /// The machine's clock.
     #[must_use]
     pub fn system() -> Self {
-        Self(Source::System {
-            started: Instant::now(),
-        })
+        Self(Source::System { started: Instant::now() })
     }
 
     /// A clock that stands still at `start` (since the Unix epoch) until its
     /// [`ManualClock`] moves it. Its monotonic time starts at zero.
     #[must_use]
     pub fn manual(start: Duration) -> (Self, ManualClock) {
-        let hands = Arc::new(Hands {
-            unix: AtomicU64::new(nanos(start)),
-            monotonic: AtomicU64::new(0),
-        });
+        let hands =
+            Arc::new(Hands { unix: AtomicU64::new(nanos(start)), monotonic: AtomicU64::new(0) });
         (Self(Source::Manual(Arc::clone(&hands))), ManualClock(hands))
     }
 
@@ -96,14 +92,9 @@ impl ManualClock {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the clock everything else is told to use"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is the clock everything else is told to use")]
 fn system_unix() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn nanos(duration: Duration) -> u64 {

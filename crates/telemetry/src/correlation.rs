@@ -58,10 +58,7 @@ impl FromStr for CorrelationId {
         if !CORRELATION_ID.contains(&text.len()) {
             return Err(CorrelationIdError::Length { found: text.len() });
         }
-        if !text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
-        {
+        if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')) {
             return Err(CorrelationIdError::Character);
         }
         Ok(Self(text.into()))
@@ -95,11 +92,7 @@ mod tests {
         assert_eq!(ids.len(), 1000);
         for id in ids {
             assert_eq!(id.as_str().len(), 16);
-            assert!(
-                id.as_str()
-                    .bytes()
-                    .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-            );
+            assert!(id.as_str().bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')));
             assert_eq!(id.as_str().parse(), Ok(id.clone()));
         }
     }

@@ -44,10 +44,7 @@ pub(crate) fn json(text: String) -> String {
 
 /// The longest beginning of at most `limit` bytes that ends between characters.
 pub(crate) fn prefix(text: &str, limit: usize) -> &str {
-    (0..=limit.min(text.len()))
-        .rev()
-        .find_map(|end| text.get(..end))
-        .unwrap_or_default()
+    (0..=limit.min(text.len())).rev().find_map(|end| text.get(..end)).unwrap_or_default()
 }
 
 /// One character as it will be written.

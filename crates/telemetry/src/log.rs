@@ -68,9 +68,7 @@ pub enum InitError {
 /// # Errors
 /// [`InitError`], for an invalid filter or a second call.
 pub fn init(options: &Options) -> Result<(), InitError> {
-    let filter = EnvFilter::builder()
-        .with_regex(false)
-        .parse(&options.filter)?;
+    let filter = EnvFilter::builder().with_regex(false).parse(&options.filter)?;
     let lines = layer::Lines::new(options.format, options.clock.clone(), |line: &str| {
         let _ = std::io::stderr().lock().write_all(line.as_bytes());
     });

@@ -63,14 +63,8 @@ impl Registry {
             "Uses of a label set that were counted under other, because the family is full",
             overflow.clone(),
         );
-        let inner = Inner {
-            registry,
-            names: BTreeSet::from(["metric_overflow"]),
-        };
-        Self {
-            inner: Arc::new(Mutex::new(inner)),
-            overflow,
-        }
+        let inner = Inner { registry, names: BTreeSet::from(["metric_overflow"]) };
+        Self { inner: Arc::new(Mutex::new(inner)), overflow }
     }
 
     /// A number that only grows. `name` without prefix and without `_total`, which are added;
@@ -156,12 +150,8 @@ impl Default for Registry {
 
 fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .bytes()
-            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
-        && !["_total", "_sum", "_count", "_bucket"]
-            .iter()
-            .any(|suffix| name.ends_with(suffix))
+        && name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+        && !["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix))
 }
 
 #[cfg(test)]
@@ -172,20 +162,12 @@ mod tests {
     #[test]
     fn the_exposition_is_sorted_and_ends_as_it_must() {
         let registry = Registry::new();
-        let requests = registry
-            .counter("requests", "Requests", ["method", "code"])
-            .unwrap();
+        let requests = registry.counter("requests", "Requests", ["method", "code"]).unwrap();
         requests.with(["POST", "200"]).inc_by(2);
         requests.with(["GET", "200"]).inc();
         requests.with(["GET", "200"]).inc();
-        registry
-            .gauge("sessions", "Sessions", [])
-            .unwrap()
-            .with([])
-            .set(-3);
-        let times = registry
-            .histogram("seconds", "Time", ["path"], &[0.1, 1.0])
-            .unwrap();
+        registry.gauge("sessions", "Sessions", []).unwrap().with([]).set(-3);
+        let times = registry.histogram("seconds", "Time", ["path"], &[0.1, 1.0]).unwrap();
         times.with(["/"]).observe(0.5);
         let expected = r#"# HELP proxward_requests Requests.
 # TYPE proxward_requests counter
@@ -211,20 +193,13 @@ proxward_seconds_bucket{le="+Inf",path="/"} 1
     #[test]
     fn a_full_family_counts_the_rest_as_other() {
         let registry = Registry::new();
-        let peers = registry
-            .counter("peers", "Peers", ["peer", "verb"])
-            .unwrap();
+        let peers = registry.counter("peers", "Peers", ["peer", "verb"]).unwrap();
         for i in 0..METRIC_SERIES + 10 {
             peers.with([&format!("p{i}"), "get"]).inc();
         }
         peers.with(["p0", "get"]).inc();
         let encoded = registry.encode();
-        let lines = |start: &str| {
-            encoded
-                .lines()
-                .filter(|line| line.starts_with(start))
-                .count()
-        };
+        let lines = |start: &str| encoded.lines().filter(|line| line.starts_with(start)).count();
         assert_eq!(lines("proxward_peers_total"), METRIC_SERIES + 1);
         assert!(encoded.contains("proxward_peers_total{peer=\"other\",verb=\"other\"} 10\n"));
         assert!(encoded.contains("proxward_peers_total{peer=\"p0\",verb=\"get\"} 2\n"));
@@ -250,23 +225,11 @@ proxward_seconds_bucket{le="+Inf",path="/"} 1
     fn what_is_refused() {
         let registry = Registry::new();
         registry.counter("a", "A", []).unwrap();
-        assert_eq!(
-            registry.gauge("a", "A", []).unwrap_err(),
-            MetricError::Duplicate("a")
-        );
+        assert_eq!(registry.gauge("a", "A", []).unwrap_err(), MetricError::Duplicate("a"));
         for name in ["", "1a", "A", "a-b", "a\nb", "a_total", "_a"] {
-            assert_eq!(
-                registry.counter(name, "", []).unwrap_err(),
-                MetricError::Name(name)
-            );
-            assert_eq!(
-                registry.counter("b", "", [name]).unwrap_err(),
-                MetricError::Name(name)
-            );
+            assert_eq!(registry.counter(name, "", []).unwrap_err(), MetricError::Name(name));
+            assert_eq!(registry.counter("b", "", [name]).unwrap_err(), MetricError::Name(name));
         }
-        assert!(
-            registry.counter("b", "B", ["c"]).is_ok(),
-            "a refused name is not taken"
-        );
+        assert!(registry.counter("b", "B", ["c"]).is_ok(), "a refused name is not taken");
     }
 }

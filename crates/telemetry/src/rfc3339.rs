@@ -26,10 +26,7 @@ impl fmt::Display for Rfc3339 {
         let (year, month, day) = civil(seconds / 86_400);
         let of_day = seconds % 86_400;
         let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"
-        )
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
     }
 }
 
@@ -43,11 +40,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * of_year + 2) / 153;
     let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
@@ -62,27 +55,8 @@ mod tests {
         let leap =
             |y: u64| y.is_multiple_of(4) && (!y.is_multiple_of(100) || y.is_multiple_of(400));
         let years: u64 = (1970..year).map(|y| 365 + u64::from(leap(y))).sum();
-        let lengths = [
-            31,
-            28 + u64::from(leap(year)),
-            31,
-            30,
-            31,
-            30,
-            31,
-            31,
-            30,
-            31,
-            30,
-            31,
-        ];
-        years
-            + lengths
-                .iter()
-                .take(usize::try_from(month).unwrap() - 1)
-                .sum::<u64>()
-            + day
-            - 1
+        let lengths = [31, 28 + u64::from(leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+        years + lengths.iter().take(usize::try_from(month).unwrap() - 1).sum::<u64>() + day - 1
     }
 
     #[test]

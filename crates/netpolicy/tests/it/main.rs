@@ -10,19 +10,13 @@ use std::net::IpAddr;
 use netpolicy::{Policy, Refused, Rule};
 
 fn policy(rules: &[&str]) -> Policy {
-    let rules = rules
-        .iter()
-        .map(|rule| rule.parse::<Rule>().unwrap())
-        .collect();
+    let rules = rules.iter().map(|rule| rule.parse::<Rule>().unwrap()).collect();
     Policy::new(rules).unwrap()
 }
 
 /// A downloader that may fetch from the vendor, over HTTPS.
 fn downloader() -> Policy {
-    policy(&[
-        "allow .vendor.example port 443",
-        "allow vendor.example port 443",
-    ])
+    policy(&["allow .vendor.example port 443", "allow vendor.example port 443"])
 }
 
 /// The most generous policy that can be written in one rule.
@@ -76,23 +70,13 @@ fn no_special_address_as_literal_or_by_name() {
     for (address, word) in NOT_THE_INTERNET {
         let resolved = [address.parse().unwrap()];
         let bracketed = format!("[{address}]");
-        let literal = if address.contains(':') {
-            &bracketed
-        } else {
-            *address
-        };
-        for (host, resolved) in [
-            (*address, &[][..]),
-            (literal, &[]),
-            ("rebind.example", &resolved),
-        ] {
+        let literal = if address.contains(':') { &bracketed } else { *address };
+        for (host, resolved) in [(*address, &[][..]), (literal, &[]), ("rebind.example", &resolved)]
+        {
             let refused = generous().check(host, resolved, 443).unwrap_err();
             let line = refused.to_string();
             assert!(matches!(refused, Refused::Special { .. }), "{host}: {line}");
-            assert!(
-                line.contains(word) && line.contains("add rule 'allow "),
-                "{line}"
-            );
+            assert!(line.contains(word) && line.contains("add rule 'allow "), "{line}");
             assert!(!line.contains('\n'));
         }
     }
@@ -102,26 +86,17 @@ fn no_special_address_as_literal_or_by_name() {
 fn allowed_name_does_not_open_what_it_resolves_to() {
     for (address, _) in NOT_THE_INTERNET {
         let resolved = [address.parse().unwrap()];
-        downloader()
-            .check("get.vendor.example", &resolved, 443)
-            .unwrap_err();
+        downloader().check("get.vendor.example", &resolved, 443).unwrap_err();
         // one good answer among bad ones does not let the bad ones through
         let mixed = [resolved[0], PUBLIC];
-        let to = downloader()
-            .check("get.vendor.example", &mixed, 443)
-            .unwrap();
+        let to = downloader().check("get.vendor.example", &mixed, 443).unwrap();
         assert_eq!(to, [(PUBLIC, 443).into()]);
     }
 }
 
 #[test]
 fn a_literal_does_not_skip_the_list_of_names() {
-    for literal in [
-        "8.8.8.8",
-        "93.184.215.14",
-        "[2606:4700::1111]",
-        "64:ff9b::808:808",
-    ] {
+    for literal in ["8.8.8.8", "93.184.215.14", "[2606:4700::1111]", "64:ff9b::808:808"] {
         let refused = downloader().check(literal, &[], 443).unwrap_err();
         assert!(matches!(refused, Refused::Unlisted { .. }), "{refused}");
     }
@@ -129,16 +104,10 @@ fn a_literal_does_not_skip_the_list_of_names() {
 
 #[test]
 fn names_and_ports_outside_the_list() {
-    let allowed = [
-        ("vendor.example", 443),
-        ("get.vendor.example", 443),
-        ("A.B.VENDOR.example.", 443),
-    ];
+    let allowed =
+        [("vendor.example", 443), ("get.vendor.example", 443), ("A.B.VENDOR.example.", 443)];
     for (host, port) in allowed {
-        assert_eq!(
-            downloader().check(host, &[PUBLIC], port).unwrap(),
-            [(PUBLIC, 443).into()]
-        );
+        assert_eq!(downloader().check(host, &[PUBLIC], port).unwrap(), [(PUBLIC, 443).into()]);
     }
     for (host, port) in [
         ("vendor.example", 22),
@@ -151,27 +120,15 @@ fn names_and_ports_outside_the_list() {
         ("attacker.example", 443),
     ] {
         let refused = downloader().check(host, &[PUBLIC], port).unwrap_err();
-        assert!(
-            matches!(refused, Refused::Unlisted { .. }),
-            "{host}: {refused}"
-        );
+        assert!(matches!(refused, Refused::Unlisted { .. }), "{host}: {refused}");
     }
 }
 
 #[test]
 fn the_own_host_by_any_name() {
-    for host in [
-        "localhost",
-        "LocalHost",
-        "localhost.",
-        "x.localhost",
-        "ip6-loopback",
-        "lvh.me",
-    ] {
+    for host in ["localhost", "LocalHost", "localhost.", "x.localhost", "ip6-loopback", "lvh.me"] {
         for address in ["127.0.0.1", "::1", "127.1.1.1", "0.0.0.0", "::"] {
-            generous()
-                .check(host, &[address.parse().unwrap()], 8006)
-                .unwrap_err();
+            generous().check(host, &[address.parse().unwrap()], 8006).unwrap_err();
         }
     }
 }
@@ -203,10 +160,7 @@ fn what_is_no_host_is_not_asked_for() {
         for policy in [downloader(), generous()] {
             let refused = policy.check(host, &[PUBLIC], 443).unwrap_err();
             assert!(matches!(refused, Refused::Host(_)), "{host:?}: {refused}");
-            assert!(
-                refused.to_string().chars().all(|c| !c.is_control()),
-                "{refused:?}"
-            );
+            assert!(refused.to_string().chars().all(|c| !c.is_control()), "{refused:?}");
         }
     }
 }
@@ -219,10 +173,6 @@ fn every_hop_is_judged() {
         ("internal.lan", "10.0.0.9".parse().unwrap(), false),
     ];
     for (host, address, reachable) in hops {
-        assert_eq!(
-            downloader().check(host, &[address], 443).is_ok(),
-            reachable,
-            "{host}"
-        );
+        assert_eq!(downloader().check(host, &[address], 443).is_ok(), reachable, "{host}");
     }
 }

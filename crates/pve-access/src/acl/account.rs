@@ -29,11 +29,7 @@ impl Access {
     /// To be asked on every request, as PVE does: a ticket does not know that its user was
     /// disabled since. `now` is in seconds since 1970.
     pub fn check_account(&self, subject: &Subject, now: u64) -> Result<(), AccountError> {
-        let user = self
-            .config
-            .users
-            .get(subject.user())
-            .ok_or(AccountError::UserMissing)?;
+        let user = self.config.users.get(subject.user()).ok_or(AccountError::UserMissing)?;
         if !user.enable {
             return Err(AccountError::UserDisabled);
         }

@@ -9,15 +9,8 @@ use crate::{Privilege, Privileges, Subject};
 pub type Capabilities = BTreeMap<&'static str, Privileges>;
 
 /// Paths that are always looked at, besides those of the list.
-const LOOKED_AT: [&str; 7] = [
-    "/",
-    "/nodes",
-    "/access/groups",
-    "/vms",
-    "/storage",
-    "/sdn",
-    "/mapping",
-];
+const LOOKED_AT: [&str; 7] =
+    ["/", "/nodes", "/access/groups", "/vms", "/storage", "/sdn", "/mapping"];
 
 const MODIFY: &str = "Permissions.Modify";
 
@@ -33,10 +26,8 @@ const CATEGORIES: [(&str, &[&str]); 7] = [
 ];
 
 /// Pools have no category; what is held there counts for their members.
-const POOL: [(&str, &[&str]); 2] = [
-    ("storage", &["Datastore.", MODIFY]),
-    ("vms", &["VM.", MODIFY]),
-];
+const POOL: [(&str, &[&str]); 2] =
+    [("storage", &["Datastore.", MODIFY]), ("vms", &["VM.", MODIFY])];
 
 impl Access {
     /// The capabilities of the subject (`compute_api_permission` of `PVE::RPCEnvironment`).
@@ -76,9 +67,7 @@ fn top_level(path: &str) -> &str {
 }
 
 fn begins(privilege: Privilege, prefixes: &[&str]) -> bool {
-    prefixes
-        .iter()
-        .any(|prefix| privilege.name().starts_with(prefix))
+    prefixes.iter().any(|prefix| privilege.name().starts_with(prefix))
 }
 
 #[cfg(test)]

@@ -48,10 +48,7 @@ impl Index {
         let mut index = Self {
             roles: all_roles(release, config),
             no_access: usize::MAX,
-            nodes: vec![Node {
-                path: "/".into(),
-                ..Node::default()
-            }],
+            nodes: vec![Node { path: "/".into(), ..Node::default() }],
             groups: HashMap::new(),
             pools: HashMap::new(),
         };
@@ -60,26 +57,15 @@ impl Index {
         for (at, (name, group)) in config.groups.iter().enumerate() {
             group_positions.insert(name.as_str(), at);
             for user in &group.users {
-                index
-                    .groups
-                    .entry(user.as_str().into())
-                    .or_default()
-                    .push(at);
+                index.groups.entry(user.as_str().into()).or_default().push(at);
             }
         }
         for (name, pool) in &config.pools {
             let path: Box<str> = format!("/pool/{name}").into();
             let vms = pool.vms.iter().map(|vmid| format!("/vms/{vmid}"));
-            let storages = pool
-                .storage
-                .iter()
-                .map(|storage| format!("/storage/{storage}"));
+            let storages = pool.storage.iter().map(|storage| format!("/storage/{storage}"));
             for member in vms.chain(storages) {
-                index
-                    .pools
-                    .entry(member.into())
-                    .or_default()
-                    .push(path.clone());
+                index.pools.entry(member.into()).or_default().push(path.clone());
             }
         }
         for (path, acl) in &config.acl {
@@ -89,10 +75,7 @@ impl Index {
     }
 
     pub(super) fn who<'n>(&self, name: &'n str) -> Who<'n> {
-        Who {
-            name,
-            groups: self.groups.get(name).cloned().unwrap_or_default(),
-        }
+        Who { name, groups: self.groups.get(name).cloned().unwrap_or_default() }
     }
 
     /// The roles in force at a path, from the list alone.
@@ -121,12 +104,7 @@ impl Index {
     pub(super) fn pool_grants(&self, who: &Who<'_>, path: &str) -> Vec<Grant> {
         let pools = self.pools.get(path).into_iter().flatten();
         let grants = pools.flat_map(|pool| self.grants(who, pool));
-        grants
-            .map(|grant| Grant {
-                propagate: false,
-                ..grant
-            })
-            .collect()
+        grants.map(|grant| Grant { propagate: false, ..grant }).collect()
     }
 
     pub(super) fn is_no_access(&self, grant: Grant) -> bool {
@@ -134,10 +112,7 @@ impl Index {
     }
 
     pub(super) fn privileges(&self, grant: Grant) -> Privileges {
-        self.roles
-            .get(grant.role)
-            .map(|(_, privileges)| *privileges)
-            .unwrap_or_default()
+        self.roles.get(grant.role).map(|(_, privileges)| *privileges).unwrap_or_default()
     }
 
     pub(super) fn role_name(&self, grant: Grant) -> &str {
@@ -145,15 +120,11 @@ impl Index {
     }
 
     pub(super) fn role(&self, name: &str) -> Option<Privileges> {
-        self.roles
-            .get(self.position(name)?)
-            .map(|(_, privileges)| *privileges)
+        self.roles.get(self.position(name)?).map(|(_, privileges)| *privileges)
     }
 
     pub(super) fn roles(&self) -> impl Iterator<Item = (&str, Privileges)> {
-        self.roles
-            .iter()
-            .map(|(name, privileges)| (&**name, *privileges))
+        self.roles.iter().map(|(name, privileges)| (&**name, *privileges))
     }
 
     /// Paths of all nodes, those between the entries included.
@@ -162,9 +133,7 @@ impl Index {
     }
 
     fn position(&self, role: &str) -> Option<usize> {
-        self.roles
-            .binary_search_by(|(name, _)| (**name).cmp(role))
-            .ok()
+        self.roles.binary_search_by(|(name, _)| (**name).cmp(role)).ok()
     }
 
     fn insert<'p>(
@@ -178,27 +147,21 @@ impl Index {
             at = self.child(at, part);
         }
         let by_name = |table: &BTreeMap<String, Grants>, index: &Self| {
-            let grants = table
-                .iter()
-                .map(|(name, grants)| (name.clone(), index.resolve(grants)));
+            let grants = table.iter().map(|(name, grants)| (name.clone(), index.resolve(grants)));
             grants.collect::<Vec<_>>()
         };
         let (users, tokens) = (by_name(&acl.users, self), by_name(&acl.tokens, self));
         // A group that does not exist has no members, so its entries do nothing.
-        let groups = by_name(&acl.groups, self)
-            .into_iter()
-            .filter_map(|(name, grants)| {
-                let position = group_positions.get(name.as_str())?;
-                Some((*position, grants))
-            });
+        let groups = by_name(&acl.groups, self).into_iter().filter_map(|(name, grants)| {
+            let position = group_positions.get(name.as_str())?;
+            Some((*position, grants))
+        });
         let Some(node) = self.nodes.get_mut(at) else {
             return;
         };
         node.groups = groups.collect();
         let subjects = users.into_iter().chain(tokens);
-        node.subjects = subjects
-            .map(|(name, grants)| (name.into(), grants))
-            .collect();
+        node.subjects = subjects.map(|(name, grants)| (name.into(), grants)).collect();
     }
 
     fn child(&mut self, parent: usize, part: &str) -> usize {
@@ -211,20 +174,14 @@ impl Index {
         }
         node.children.insert(part.into(), next);
         let path = format!("{}/{part}", node.path.trim_end_matches('/')).into();
-        self.nodes.push(Node {
-            path,
-            ..Node::default()
-        });
+        self.nodes.push(Node { path, ..Node::default() });
         next
     }
 
     /// Roles that do not exist are left out; the parser does not let them in.
     fn resolve(&self, grants: &Grants) -> Vec<Grant> {
         let resolve = |(role, propagate): (&String, &bool)| {
-            Some(Grant {
-                role: self.position(role)?,
-                propagate: *propagate,
-            })
+            Some(Grant { role: self.position(role)?, propagate: *propagate })
         };
         grants.iter().filter_map(resolve).collect()
     }
@@ -240,10 +197,7 @@ impl Node {
             return Some(own);
         }
         let mut merged: Vec<Grant> = Vec::new();
-        let listed = self
-            .groups
-            .iter()
-            .filter(|(group, _)| who.groups.contains(group));
+        let listed = self.groups.iter().filter(|(group, _)| who.groups.contains(group));
         for grant in listed.flat_map(|(_, grants)| grants).filter(applies) {
             // Two groups may give a role with different flags. PVE keeps the one its random
             // hash order visits last; propagating in doubt makes the answer the same each time.
@@ -259,15 +213,9 @@ impl Node {
 fn all_roles(release: Release, config: &UserConfig) -> Vec<(Box<str>, Privileges)> {
     let mut roles: BTreeMap<&str, Privileges> = roles::predefined(release).collect();
     for (name, listed) in &config.roles {
-        let listed = listed
-            .iter()
-            .filter_map(|name| Privilege::parse(name))
-            .collect();
+        let listed = listed.iter().filter_map(|name| Privilege::parse(name)).collect();
         let role = roles.entry(name).or_default();
         *role = role.union(listed);
     }
-    roles
-        .into_iter()
-        .map(|(name, privileges)| (name.into(), privileges))
-        .collect()
+    roles.into_iter().map(|(name, privileges)| (name.into(), privileges)).collect()
 }

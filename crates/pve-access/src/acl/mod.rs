@@ -27,16 +27,8 @@ use crate::{Permissions, Privileges, Release, Subject};
 use index::{Grant, Index, Who};
 
 /// Paths that every list of effective permissions covers.
-const TOP_LEVEL: [&str; 8] = [
-    "/",
-    "/access",
-    "/access/groups",
-    "/nodes",
-    "/pool",
-    "/sdn",
-    "/storage",
-    "/vms",
-];
+const TOP_LEVEL: [&str; 8] =
+    ["/", "/access", "/access/groups", "/nodes", "/pool", "/sdn", "/storage", "/vms"];
 
 /// A `user.cfg`, indexed for questions about rights.
 ///
@@ -53,11 +45,7 @@ impl Access {
     /// Indexes a configuration under the predefined roles of the release.
     pub fn new(release: Release, config: UserConfig) -> Self {
         let index = Index::new(release, &config);
-        Self {
-            release,
-            config,
-            index,
-        }
+        Self { release, config, index }
     }
 
     /// Parses the text of a `user.cfg` of the release and indexes it, with what was skipped.
@@ -110,10 +98,7 @@ impl Access {
             return BTreeMap::from([(ADMINISTRATOR_ROLE, true)]);
         }
         let grants = self.index.grants(&self.who(owner), path);
-        grants
-            .iter()
-            .map(|grant| (self.index.role_name(*grant), grant.propagate))
-            .collect()
+        grants.iter().map(|grant| (self.index.role_name(*grant), grant.propagate)).collect()
     }
 
     /// What the subject may do at the path.
@@ -133,18 +118,13 @@ impl Access {
             return owned;
         }
         // For a token of root@pam this leaves its own rights, as the owner has everything.
-        self.own_permissions(subject.as_str(), path)
-            .intersection(owned)
+        self.own_permissions(subject.as_str(), path).intersection(owned)
     }
 
     /// Whether the subject has all of the privileges at the path, or any of them.
     pub fn check(&self, subject: &Subject, path: &str, wanted: Privileges, any: bool) -> bool {
         let held = self.permissions(subject, path).held;
-        if any {
-            held.contains_any(wanted)
-        } else {
-            held.contains_all(wanted)
-        }
+        if any { held.contains_any(wanted) } else { held.contains_all(wanted) }
     }
 
     /// What the subject may do, at every path where it may do something: the top level, all
@@ -153,11 +133,7 @@ impl Access {
         let pools = self.config.pools.values();
         let members = pools.flat_map(|pool| {
             let vms = pool.vms.iter().map(|vmid| format!("/vms/{vmid}"));
-            vms.chain(
-                pool.storage
-                    .iter()
-                    .map(|storage| format!("/storage/{storage}")),
-            )
+            vms.chain(pool.storage.iter().map(|storage| format!("/storage/{storage}")))
         });
         let top_level = TOP_LEVEL.into_iter().map(str::to_owned);
         let listed = self.index.paths().map(str::to_owned);
@@ -203,11 +179,7 @@ impl Access {
             return Some(subject.user());
         }
         let token = self.config.token(subject.as_str())?;
-        Some(if token.privsep {
-            subject.as_str()
-        } else {
-            subject.user()
-        })
+        Some(if token.privsep { subject.as_str() } else { subject.user() })
     }
 
     fn who<'n>(&self, name: &'n str) -> Who<'n> {
@@ -237,12 +209,7 @@ mod tests {
     }
 
     fn names(access: &Access, who: &str, path: &str) -> Vec<&'static str> {
-        access
-            .permissions(&subject(who), path)
-            .held
-            .iter()
-            .map(crate::Privilege::name)
-            .collect()
+        access.permissions(&subject(who), path).held.iter().map(crate::Privilege::name).collect()
     }
 
     const USERS: &str = "user:a@pve:1:\ntoken:a@pve!sep::1:\ntoken:a@pve!full::0:\n\
@@ -257,10 +224,7 @@ mod tests {
         assert_eq!(names(&access, "root@pam!sep", "/vms/1"), ["VM.Audit"]);
         assert!(names(&access, "root@pam!sep", "/").is_empty());
         assert!(names(&access, "root@pam!gone", "/").is_empty());
-        assert_eq!(
-            access.roles(&Subject::root(), "/"),
-            [("Administrator", true)].into()
-        );
+        assert_eq!(access.roles(&Subject::root(), "/"), [("Administrator", true)].into());
     }
 
     #[test]
@@ -282,9 +246,7 @@ mod tests {
 
     #[test]
     fn an_entry_without_propagation_ends_at_its_path() {
-        let access = access(&format!(
-            "{USERS}acl:1:/:a@pve:look:\nacl:0:/vms:a@pve:use:\n"
-        ));
+        let access = access(&format!("{USERS}acl:1:/:a@pve:look:\nacl:0:/vms:a@pve:use:\n"));
         assert_eq!(names(&access, "a@pve", "/vms"), ["VM.Console"]);
         assert_eq!(names(&access, "a@pve", "/vms/1"), ["VM.Audit"]);
         let at = access.permissions(&subject("a@pve"), "/vms");
@@ -298,11 +260,7 @@ mod tests {
         let open = access_of("acl:1:/vms:a@pve:use:\n");
         assert_eq!(names(&open, "a@pve", "/vms/1"), ["VM.Audit", "VM.Console"]);
         assert_eq!(names(&open, "a@pve", "/storage/local"), ["VM.Audit"]);
-        assert!(
-            open.permissions(&subject("a@pve"), "/storage/local")
-                .propagated
-                .is_empty()
-        );
+        assert!(open.permissions(&subject("a@pve"), "/storage/local").propagated.is_empty());
         let listed = access_of("acl:1:/vms/1:a@pve:NoAccess:\n");
         assert!(names(&listed, "a@pve", "/vms/1").is_empty());
         let pooled = access_of("acl:1:/vms:a@pve:use:\nacl:1:/pool/p:a@pve:NoAccess:\n");
@@ -316,17 +274,12 @@ mod tests {
         let access = access(text);
         assert!(names(&access, "a@pve", "/").contains(&"Sys.Modify"));
         assert!(!access.write().unwrap().contains("Sys.Modify"));
-        assert_eq!(
-            access.role("PVEAuditor").map(|role| role.iter().count()),
-            Some(8)
-        );
+        assert_eq!(access.role("PVEAuditor").map(|role| role.iter().count()), Some(8));
     }
 
     #[test]
     fn odd_paths_give_nothing() {
-        let access = access(&format!(
-            "{USERS}acl:1:/:a@pve:look:\nacl:1:/vms/0:a@pve:use:\n"
-        ));
+        let access = access(&format!("{USERS}acl:1:/:a@pve:look:\nacl:1:/vms/0:a@pve:use:\n"));
         for path in ["", "//", "vms"] {
             assert!(names(&access, "a@pve", path).is_empty(), "{path}");
         }
@@ -342,12 +295,7 @@ mod tests {
         let acl = access.edit(|config| config.acl.entry(root.clone()).or_default().clone());
         assert!(acl.is_empty());
         access.edit(|config| {
-            let grants = config
-                .acl
-                .entry(root)
-                .or_default()
-                .users
-                .entry("a@pve".to_owned());
+            let grants = config.acl.entry(root).or_default().users.entry("a@pve".to_owned());
             grants.or_default().insert("look".to_owned(), true);
         });
         let wanted = Privileges::parse(["VM.Audit", "VM.Console"]).unwrap();

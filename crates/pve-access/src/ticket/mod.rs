@@ -112,12 +112,7 @@ pub fn issue_challenge(
     challenge: &str,
     now: u64,
 ) -> Result<SecretString, TicketError> {
-    issue(
-        key,
-        &format!("{CHALLENGE}{challenge}"),
-        Some(&user.to_string()),
-        now,
-    )
+    issue(key, &format!("{CHALLENGE}{challenge}"), Some(&user.to_string()), now)
 }
 
 /// Verifies the ticket with which `user` answers, and returns the challenge (JSON text).
@@ -131,10 +126,7 @@ pub fn verify_challenge(
     now: u64,
 ) -> Result<String, TicketError> {
     let verified = verify(keys, text, Some(&user.to_string()), now)?;
-    let challenge = verified
-        .payload
-        .strip_prefix(CHALLENGE)
-        .ok_or(TicketError::Purpose)?;
+    let challenge = verified.payload.strip_prefix(CHALLENGE).ok_or(TicketError::Purpose)?;
     Ok(challenge.to_owned())
 }
 
@@ -151,10 +143,7 @@ mod tests {
         LazyLock::new(|| Keyring::new(SigningKey::generate().unwrap(), Vec::new()).unwrap());
 
     fn issued(payload: &str, aad: Option<&str>, now: u64) -> String {
-        issue(RING.signing(), payload, aad, now)
-            .unwrap()
-            .expose()
-            .clone()
+        issue(RING.signing(), payload, aad, now).unwrap().expose().clone()
     }
 
     fn user(text: &str) -> UserId {
@@ -174,19 +163,10 @@ mod tests {
     fn additional_data_must_match() {
         let bound = issued("a@pve", Some("x"), NOW);
         assert!(verify(&RING, &bound, Some("x"), NOW).is_ok());
-        assert_eq!(
-            verify(&RING, &bound, None, NOW),
-            Err(TicketError::Signature)
-        );
-        assert_eq!(
-            verify(&RING, &bound, Some("y"), NOW),
-            Err(TicketError::Signature)
-        );
+        assert_eq!(verify(&RING, &bound, None, NOW), Err(TicketError::Signature));
+        assert_eq!(verify(&RING, &bound, Some("y"), NOW), Err(TicketError::Signature));
         let unbound = issued("a@pve", None, NOW);
-        assert_eq!(
-            verify(&RING, &unbound, Some(""), NOW),
-            Err(TicketError::Signature)
-        );
+        assert_eq!(verify(&RING, &unbound, Some(""), NOW), Err(TicketError::Signature));
     }
 
     #[test]
@@ -195,10 +175,7 @@ mod tests {
         let ticket = issue_challenge(RING.signing(), &user("a@pve"), json, NOW).unwrap();
         let ticket = ticket.expose();
         assert!(ticket.starts_with(r#"PVE:!tfa!{"totp"%3Atrue}:6B00D053::"#));
-        assert_eq!(
-            verify_challenge(&RING, ticket, &user("a@pve"), NOW).unwrap(),
-            json
-        );
+        assert_eq!(verify_challenge(&RING, ticket, &user("a@pve"), NOW).unwrap(), json);
         let other = verify_challenge(&RING, ticket, &user("b@pve"), NOW);
         assert_eq!(other, Err(TicketError::Signature));
         assert_eq!(verify_user(&RING, ticket, NOW), Err(TicketError::Signature));
@@ -209,10 +186,7 @@ mod tests {
         let open_challenge = issued("!tfa!x@pve", None, NOW);
         let no_factor = verify_user(&RING, &open_challenge, NOW);
         assert_eq!(no_factor, Err(TicketError::SecondFactorMissing));
-        assert_eq!(
-            verify_user(&RING, &issued("a", None, NOW), NOW),
-            Err(TicketError::Purpose)
-        );
+        assert_eq!(verify_user(&RING, &issued("a", None, NOW), NOW), Err(TicketError::Purpose));
         let login = issued("a@pve", Some("a@pve"), NOW);
         let challenge = verify_challenge(&RING, &login, &user("a@pve"), NOW);
         assert_eq!(challenge, Err(TicketError::Purpose));
@@ -221,10 +195,7 @@ mod tests {
     #[test]
     fn percent_signs_in_a_user_name_stay_what_they_are() {
         let ticket = issued("ro%6ft@pam", None, NOW);
-        assert_eq!(
-            verify_user(&RING, &ticket, NOW).unwrap().0,
-            user("ro%6ft@pam")
-        );
+        assert_eq!(verify_user(&RING, &ticket, NOW).unwrap().0, user("ro%6ft@pam"));
     }
 
     #[test]
@@ -237,25 +208,12 @@ mod tests {
 
     #[test]
     fn malformed_texts_are_told_apart_from_forged_ones() {
-        let malformed = [
-            "",
-            "PVE",
-            "PVE:a@pve:6B00D053:AA",
-            "PVE:a b:6B00D053::AA",
-            "PVE:x::A:A",
-        ];
+        let malformed = ["", "PVE", "PVE:a@pve:6B00D053:AA", "PVE:a b:6B00D053::AA", "PVE:x::A:A"];
         for text in malformed {
-            assert_eq!(
-                verify(&RING, text, None, NOW),
-                Err(TicketError::Malformed),
-                "{text}"
-            );
+            assert_eq!(verify(&RING, text, None, NOW), Err(TicketError::Malformed), "{text}");
         }
         let forged = "PVE:a@pve:6B00D053::AAAA";
-        assert_eq!(
-            verify(&RING, forged, None, NOW),
-            Err(TicketError::Signature)
-        );
+        assert_eq!(verify(&RING, forged, None, NOW), Err(TicketError::Signature));
         let long = "A".repeat(crate::limits::MAX_TICKET_BYTES + 1);
         assert_eq!(verify(&RING, &long, None, NOW), Err(TicketError::TooLong));
     }

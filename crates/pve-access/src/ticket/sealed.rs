@@ -28,10 +28,7 @@ pub(super) fn seal(
         None => format!("{prefix}:{time:08X}"),
     };
     let signature = key.sign(signed(&plain, aad).as_bytes())?;
-    Ok(SecretString::new(format!(
-        "{plain}::{}",
-        STANDARD.encode(signature)
-    )))
+    Ok(SecretString::new(format!("{plain}::{}", STANDARD.encode(signature))))
 }
 
 /// Verifies form, signature and age, in this order.
@@ -47,27 +44,18 @@ pub(super) fn open(
         return Err(TicketError::TooLong);
     }
     let (plain, signature) = split(text, prefix).ok_or(TicketError::Malformed)?;
-    if !keys.verifies(
-        signed(plain, aad).as_bytes(),
-        &lenient_base64::decode(signature),
-    ) {
+    if !keys.verifies(signed(plain, aad).as_bytes(), &lenient_base64::decode(signature)) {
         return Err(TicketError::Signature);
     }
     let (payload, issued) = content(plain, prefix).ok_or(TicketError::Malformed)?;
-    let age = i64::try_from(now)
-        .unwrap_or(i64::MAX)
-        .saturating_sub(i64::from(issued));
+    let age = i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(i64::from(issued));
     if age <= accepted_age.start {
         return Err(TicketError::Future(age));
     }
     if age >= accepted_age.end {
         return Err(TicketError::Expired(age));
     }
-    Ok(Verified {
-        payload,
-        issued: u64::from(issued),
-        age,
-    })
+    Ok(Verified { payload, issued: u64::from(issued), age })
 }
 
 /// `^(PREFIX:\S+)::([^:\s]+)$`
@@ -92,9 +80,7 @@ fn content(plain: &str, prefix: &str) -> Option<(String, u32)> {
 pub(crate) fn hex_time(text: &str) -> Option<u32> {
     let digit = |b: u8| matches!(b, b'0'..=b'9' | b'A'..=b'F');
     let well_formed = text.len() == 8 && text.bytes().all(digit);
-    well_formed
-        .then(|| u32::from_str_radix(text, 16).ok())
-        .flatten()
+    well_formed.then(|| u32::from_str_radix(text, 16).ok()).flatten()
 }
 
 fn signed(plain: &str, aad: Option<&str>) -> String {
@@ -113,9 +99,7 @@ fn unescaped(payload: &str) -> Option<String> {
     let mut parts = payload.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();
     for part in parts {
-        let byte = part
-            .get(..2)
-            .filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
+        let byte = part.get(..2).filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
         match byte.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
             Some(byte) => {
                 bytes.push(byte);

@@ -39,20 +39,9 @@ pub fn verify_vnc(
     now: u64,
 ) -> Result<i64, TicketError> {
     let aad = additional_data(user, path, port).ok_or(TicketError::Purpose)?;
-    let verified = open(
-        keys,
-        PREFIX,
-        without_password(text),
-        Some(&aad),
-        &VNC_TICKET_AGE,
-        now,
-    )?;
+    let verified = open(keys, PREFIX, without_password(text), Some(&aad), &VNC_TICKET_AGE, now)?;
     // No console ticket has a payload; one that had would have been made for something else.
-    if verified.payload.is_empty() {
-        Ok(verified.age)
-    } else {
-        Err(TicketError::Purpose)
-    }
+    if verified.payload.is_empty() { Ok(verified.age) } else { Err(TicketError::Purpose) }
 }
 
 fn additional_data(user: &str, path: &str, port: Option<u16>) -> Option<String> {
@@ -86,10 +75,7 @@ mod tests {
         LazyLock::new(|| Keyring::new(SigningKey::generate().unwrap(), Vec::new()).unwrap());
 
     fn ticket(path: &str, port: Option<u16>) -> String {
-        issue_vnc(RING.signing(), "a@pve", path, port, NOW)
-            .unwrap()
-            .expose()
-            .clone()
+        issue_vnc(RING.signing(), "a@pve", path, port, NOW).unwrap().expose().clone()
     }
 
     #[test]
@@ -109,10 +95,7 @@ mod tests {
     fn a_password_may_precede_the_ticket() {
         let text = ticket("/vms/100", None);
         let verify = |text: &str| verify_vnc(&RING, text, "a@pve", "/vms/100", None, NOW);
-        assert_eq!(
-            verify(&format!("s3:ré+7:{text}")),
-            Err(TicketError::Malformed)
-        );
+        assert_eq!(verify(&format!("s3:ré+7:{text}")), Err(TicketError::Malformed));
         assert_eq!(verify(&format!("s3:ré+78:{text}")), Ok(0));
         assert_eq!(verify(&text), Ok(0));
     }

@@ -11,20 +11,13 @@ fn access(text: &str) -> Access {
 
 fn roles(access: &Access, case: &Value) -> Vec<String> {
     let subject: Subject = string(case, "subject").parse().unwrap();
-    access
-        .roles(&subject, string(case, "path"))
-        .into_keys()
-        .map(str::to_owned)
-        .collect()
+    access.roles(&subject, string(case, "path")).into_keys().map(str::to_owned).collect()
 }
 
 fn permissions(access: &Access, case: &Value) -> BTreeMap<&'static str, u8> {
     let subject: Subject = string(case, "subject").parse().unwrap();
     let permissions = access.permissions(&subject, string(case, "path"));
-    permissions
-        .iter()
-        .map(|(privilege, flag)| (privilege.name(), u8::from(flag)))
-        .collect()
+    permissions.iter().map(|(privilege, flag)| (privilege.name(), u8::from(flag))).collect()
 }
 
 #[test]
@@ -58,18 +51,10 @@ fn generated_cases() {
     for scenario in array(&fixture, "scenarios") {
         let text = string(scenario, "user_cfg");
         let access = access(text);
-        assert_eq!(
-            access.write().unwrap(),
-            string(scenario, "rewritten"),
-            "{text}"
-        );
+        assert_eq!(access.write().unwrap(), string(scenario, "rewritten"), "{text}");
         for case in array(scenario, "cases") {
             assert_eq!(json!(roles(&access, case)), case["roles"], "{case}\n{text}");
-            assert_eq!(
-                json!(permissions(&access, case)),
-                case["permissions"],
-                "{case}\n{text}"
-            );
+            assert_eq!(json!(permissions(&access, case)), case["permissions"], "{case}\n{text}");
             checked += 1;
         }
     }

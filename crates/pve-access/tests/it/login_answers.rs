@@ -29,15 +29,9 @@ fn capabilities_are_those_of_the_recorded_server() {
             return;
         };
         let subject: Subject = user.parse().unwrap();
-        let capabilities = access
-            .capabilities(&subject)
-            .into_iter()
-            .map(|(category, held)| {
-                (
-                    category,
-                    held.iter().map(|privilege| (privilege.name(), 1)).collect(),
-                )
-            });
+        let capabilities = access.capabilities(&subject).into_iter().map(|(category, held)| {
+            (category, held.iter().map(|privilege| (privilege.name(), 1)).collect())
+        });
         let capabilities: BTreeMap<_, BTreeMap<_, _>> = capabilities.collect();
         assert_eq!(json!(capabilities), answer["data"]["cap"], "{record}");
     }
@@ -52,9 +46,5 @@ fn a_separated_token_without_entries_has_no_permissions() {
     let token: Subject = "ops@pve!sep".parse().unwrap();
     assert_eq!(answer["data"], json!({}));
     assert!(access.effective(&token).is_empty());
-    assert!(
-        !access
-            .effective(&"ops@pve!full".parse().unwrap())
-            .is_empty()
-    );
+    assert!(!access.effective(&"ops@pve!full".parse().unwrap()).is_empty());
 }

@@ -30,19 +30,9 @@ fn release_8_has_the_roles_of_the_recorded_server() {
         return;
     };
     let privileges = |role: &Value| {
-        let listed = string(role, "privs")
-            .split(',')
-            .filter(|name| !name.is_empty());
-        (
-            string(role, "roleid").to_owned(),
-            listed.map(str::to_owned).collect(),
-        )
+        let listed = string(role, "privs").split(',').filter(|name| !name.is_empty());
+        (string(role, "roleid").to_owned(), listed.map(str::to_owned).collect())
     };
-    let expected: Roles = answer["data"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(privileges)
-        .collect();
+    let expected: Roles = answer["data"].as_array().unwrap().iter().map(privileges).collect();
     assert_eq!(ours(Release::V8), expected);
 }

@@ -9,10 +9,7 @@ pub(crate) fn text(file: &str) -> Option<String> {
     let root = std::env::var_os("PROXWARD_SHARED").map_or_else(|| workspace.into(), PathBuf::from);
     let path = root.join(file);
     if !path.exists() {
-        eprintln!(
-            "skipped: {} is absent (set PROXWARD_SHARED)",
-            path.display()
-        );
+        eprintln!("skipped: {} is absent (set PROXWARD_SHARED)", path.display());
         return None;
     }
     Some(fs::read_to_string(&path).unwrap())
@@ -26,9 +23,7 @@ pub(crate) fn json(file: &str) -> Option<Value> {
 /// The recorded answer with this name, as JSON.
 pub(crate) fn golden_answer(id: &str) -> Option<Value> {
     let text = text("golden/pve-transcripts.jsonl")?;
-    let mut records = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let record = records.find(|record| record["id"] == id);
     let record = record.unwrap_or_else(|| panic!("no record {id}"));
     let response = &record["response"];
@@ -37,13 +32,9 @@ pub(crate) fn golden_answer(id: &str) -> Option<Value> {
 }
 
 pub(crate) fn array<'v>(value: &'v Value, key: &str) -> &'v [Value] {
-    value[key]
-        .as_array()
-        .unwrap_or_else(|| panic!("no list {key}"))
+    value[key].as_array().unwrap_or_else(|| panic!("no list {key}"))
 }
 
 pub(crate) fn string<'v>(value: &'v Value, key: &str) -> &'v str {
-    value[key]
-        .as_str()
-        .unwrap_or_else(|| panic!("no text {key}"))
+    value[key].as_str().unwrap_or_else(|| panic!("no text {key}"))
 }

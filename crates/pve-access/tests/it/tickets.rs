@@ -15,10 +15,7 @@ fn tickets_of_the_recorded_server() {
     let Some(fixture) = json("golden/ticket-vectors.json") else {
         return;
     };
-    let (ring, now) = (
-        ring(&fixture),
-        fixture["generated_at_epoch"].as_u64().unwrap(),
-    );
+    let (ring, now) = (ring(&fixture), fixture["generated_at_epoch"].as_u64().unwrap());
     // Whether the account may be used is not the ticket's matter.
     let expected = [
         ("ok", Ok(("alice@pve", 0))),
@@ -33,11 +30,7 @@ fn tickets_of_the_recorded_server() {
     for (name, expected) in expected {
         let text = string(&fixture["vectors"], name);
         let got = verify_user(&ring, text, now).map(|(user, age)| (user.to_string(), age));
-        assert_eq!(
-            got,
-            expected.map(|(user, age)| (user.to_owned(), age)),
-            "{name}"
-        );
+        assert_eq!(got, expected.map(|(user, age)| (user.to_owned(), age)), "{name}");
     }
 }
 
@@ -46,23 +39,12 @@ fn console_tickets_of_the_recorded_server() {
     let Some(fixture) = json("golden/ticket-vectors.json") else {
         return;
     };
-    let (ring, now) = (
-        ring(&fixture),
-        fixture["generated_at_epoch"].as_u64().unwrap(),
-    );
+    let (ring, now) = (ring(&fixture), fixture["generated_at_epoch"].as_u64().unwrap());
     for (name, user, path, port) in CONSOLES {
         let text = string(&fixture["vectors"], name);
-        assert_eq!(
-            verify_vnc(&ring, text, user, path, port, now),
-            Ok(0),
-            "{name}"
-        );
+        assert_eq!(verify_vnc(&ring, text, user, path, port, now), Ok(0), "{name}");
         let with_password = format!("12345678:{text}");
-        assert_eq!(
-            verify_vnc(&ring, &with_password, user, path, port, now),
-            Ok(0),
-            "{name}"
-        );
+        assert_eq!(verify_vnc(&ring, &with_password, user, path, port, now), Ok(0), "{name}");
         let elsewhere = verify_vnc(&ring, text, user, "/vms/100", port, now);
         assert_eq!(elsewhere, Err(TicketError::Signature), "{name}");
     }
@@ -87,11 +69,7 @@ fn csrf_tokens_of_the_recorded_server() {
         ("csrf_ops", "alice@pve", Err(CsrfError::Mac)),
         ("csrf_other", "ops@pve", Err(CsrfError::Mac)),
         ("csrf_expired", "ops@pve", Err(CsrfError::Expired(7300))),
-        (
-            "csrf_expired_day",
-            "ops@pve",
-            Err(CsrfError::Expired(86_500)),
-        ),
+        ("csrf_expired_day", "ops@pve", Err(CsrfError::Expired(86_500))),
     ];
     for (name, user, expected) in cases {
         let token = string(&fixture["vectors"], name);
@@ -111,9 +89,6 @@ fn a_recorded_challenge_is_good_for_the_login_only() {
     // 6B00CF36, its time.
     let (now, user) = (1_795_215_158, "tina@pve".parse().unwrap());
     let challenge = verify_challenge(&ring, text, &user, now).unwrap();
-    assert_eq!(
-        challenge,
-        r#"{"totp":true,"recovery":[0,1,2,3,4,5,6,7,8,9]}"#
-    );
+    assert_eq!(challenge, r#"{"totp":true,"recovery":[0,1,2,3,4,5,6,7,8,9]}"#);
     assert_eq!(verify_user(&ring, text, now), Err(TicketError::Signature));
 }

@@ -74,10 +74,8 @@ fn as_upstream(config: &UserConfig) -> Value {
         .pools
         .iter()
         .flat_map(|(name, pool)| pool.vms.iter().map(move |vmid| (vmid.to_string(), name)));
-    let roles = config
-        .roles
-        .iter()
-        .map(|(name, privileges)| (name, set(&mut privileges.iter().cloned())));
+    let roles =
+        config.roles.iter().map(|(name, privileges)| (name, set(&mut privileges.iter().cloned())));
     json!({
         "users": users,
         "groups": groups.collect::<BTreeMap<_, _>>(),
@@ -95,11 +93,7 @@ fn acl_tree(config: &UserConfig) -> Value {
         for part in path.components() {
             node = &mut node["children"][part];
         }
-        let Acl {
-            users,
-            groups,
-            tokens,
-        } = acl;
+        let Acl { users, groups, tokens } = acl;
         for (key, table) in [("users", users), ("groups", groups), ("tokens", tokens)] {
             for (name, grants) in table {
                 for (role, propagate) in grants {
@@ -116,9 +110,7 @@ fn acl_tree(config: &UserConfig) -> Value {
 fn without_blanks(value: &Value) -> Value {
     match value {
         Value::Object(members) => {
-            let members = members
-                .iter()
-                .map(|(key, value)| (key.clone(), without_blanks(value)));
+            let members = members.iter().map(|(key, value)| (key.clone(), without_blanks(value)));
             let blank = |value: &Value| {
                 value.is_null() || *value == json!("") || *value == json!(0) || *value == json!({})
             };

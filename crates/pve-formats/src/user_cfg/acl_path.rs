@@ -76,9 +76,7 @@ impl AclPath {
     /// for `/vms/0` applies to `/vms`.
     pub fn new(text: &str) -> Option<Self> {
         let path = normalize_path(text)?;
-        let parts = path
-            .split('/')
-            .filter(|part| !part.is_empty() && *part != "0");
+        let parts = path.split('/').filter(|part| !part.is_empty() && *part != "0");
         Some(Self(joined(parts)))
     }
 
@@ -176,30 +174,15 @@ mod tests {
     fn order_is_that_of_the_tree() {
         let mut paths = ["/vms-x", "/vms/100", "/", "/vms"].map(|p| AclPath::new(p).unwrap());
         paths.sort();
-        assert_eq!(
-            paths.map(|p| p.to_string()),
-            ["/", "/vms", "/vms/100", "/vms-x"]
-        );
+        assert_eq!(paths.map(|p| p.to_string()), ["/", "/vms", "/vms/100", "/vms-x"]);
     }
 
     #[test]
     fn only_known_shapes_are_assignable() {
-        for path in [
-            "/",
-            "/vms/100",
-            "/pool/a/b/c",
-            "/sdn/zones/z/v/1",
-            "/storage/local",
-        ] {
+        for path in ["/", "/vms/100", "/pool/a/b/c", "/sdn/zones/z/v/1", "/storage/local"] {
             assert!(is_assignable(path), "{path}");
         }
-        let refused = [
-            "/vms/99",
-            "/vms/0100",
-            "/users",
-            "/pool/a/b/c/d",
-            "/sdn/zones/z/v/12345",
-        ];
+        let refused = ["/vms/99", "/vms/0100", "/users", "/pool/a/b/c/d", "/sdn/zones/z/v/12345"];
         for path in refused {
             assert!(!is_assignable(path), "{path}");
         }

@@ -112,10 +112,7 @@ impl UserConfig {
     /// Names of the groups that list the user.
     pub fn groups_of<'c>(&'c self, user: &'c str) -> impl Iterator<Item = &'c str> {
         let listed = move |(_, group): &(&String, &Group)| group.users.contains(user);
-        self.groups
-            .iter()
-            .filter(listed)
-            .map(|(name, _)| name.as_str())
+        self.groups.iter().filter(listed).map(|(name, _)| name.as_str())
     }
 
     /// Names of the pools one level below the pool.

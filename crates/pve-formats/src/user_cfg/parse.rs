@@ -46,25 +46,13 @@ impl UserConfig {
         for (at, line) in text.split('\n').enumerate() {
             parser.line(at + 1, trim(line))?;
         }
-        let Parser {
-            mut config,
-            warnings,
-            further_warnings,
-            ..
-        } = parser;
+        let Parser { mut config, warnings, further_warnings, .. } = parser;
         config.ensure_root();
-        Ok(Parsed {
-            config,
-            warnings,
-            further_warnings,
-        })
+        Ok(Parsed { config, warnings, further_warnings })
     }
 
     fn ensure_root(&mut self) {
-        let root = || User {
-            enable: true,
-            ..User::default()
-        };
+        let root = || User { enable: true, ..User::default() };
         self.users.entry("root@pam".to_owned()).or_insert_with(root);
     }
 }
@@ -121,16 +109,7 @@ impl<'v> Parser<'v> {
     }
 
     fn user(&mut self, fields: &[&str]) -> Result<(), TooLarge> {
-        let [
-            id,
-            enable,
-            expire,
-            firstname,
-            lastname,
-            email,
-            comment,
-            keys,
-        ] = row(fields);
+        let [id, enable, expire, firstname, lastname, email, comment, keys] = row(fields);
         if !is_user(id) {
             return self.warn(Problem::UserName, id);
         }
@@ -296,10 +275,7 @@ impl<'v> Parser<'v> {
             None if is_user(subject) => (&mut acl.users, subject),
             None => (&mut acl.tokens, subject),
         };
-        table
-            .entry(name.to_owned())
-            .or_default()
-            .insert(role.to_owned(), propagate);
+        table.entry(name.to_owned()).or_default().insert(role.to_owned(), propagate);
         Ok(())
     }
 
@@ -356,11 +332,7 @@ mod tests {
     }
 
     fn problems(text: &str) -> Vec<Problem> {
-        parsed(text)
-            .warnings
-            .iter()
-            .map(|warning| warning.problem)
-            .collect()
+        parsed(text).warnings.iter().map(|warning| warning.problem).collect()
     }
 
     #[test]
@@ -407,10 +379,7 @@ mod tests {
             Problem::TokenUserMissing,
         ];
         assert_eq!(problems(early), expected);
-        assert_eq!(
-            problems("acl:1:/:a@pve:own\nrole:own:"),
-            [Problem::AclRoleMissing]
-        );
+        assert_eq!(problems("acl:1:/:a@pve:own\nrole:own:"), [Problem::AclRoleMissing]);
     }
 
     #[test]
@@ -442,10 +411,7 @@ mod tests {
     #[test]
     fn parents_of_a_pool_come_into_being() {
         let config = parsed("pool:a/b/c::100,200:local:").config;
-        assert_eq!(
-            config.pools.keys().collect::<Vec<_>>(),
-            ["a", "a/b", "a/b/c"]
-        );
+        assert_eq!(config.pools.keys().collect::<Vec<_>>(), ["a", "a/b", "a/b/c"]);
         assert_eq!(config.subpools("a").collect::<Vec<_>>(), ["a/b"]);
         assert_eq!(config.pool_of(200), Some("a/b/c"));
         assert_eq!(config.pool_of(300), None);
@@ -454,10 +420,7 @@ mod tests {
     #[test]
     fn warnings_say_where_and_what() {
         let warning = &parsed("\n\nuser:joe:1").warnings[0];
-        assert_eq!(
-            warning.to_string(),
-            "user.cfg line 3: invalid user name: \"joe\" (ignored)"
-        );
+        assert_eq!(warning.to_string(), "user.cfg line 3: invalid user name: \"joe\" (ignored)");
     }
 
     #[test]
@@ -469,18 +432,12 @@ mod tests {
         let subjects = "a@bc,".repeat(MAX_GRANTS / 2 + 1);
         let wide = format!("role:r:\nacl:1:/:{subjects}:r,PVEAuditor\n");
         if wide.len() <= MAX_USER_CFG_BYTES {
-            assert_eq!(
-                UserConfig::parse(&wide, &VOCABULARY),
-                Err(TooLarge::Grants(2))
-            );
+            assert_eq!(UserConfig::parse(&wide, &VOCABULARY), Err(TooLarge::Grants(2)));
         } else {
             panic!("test data outgrew the byte limit");
         }
 
         let many = parsed(&"x\n".repeat(MAX_WARNINGS + 5));
-        assert_eq!(
-            (many.warnings.len(), many.further_warnings),
-            (MAX_WARNINGS, 5)
-        );
+        assert_eq!((many.warnings.len(), many.further_warnings), (MAX_WARNINGS, 5));
     }
 }

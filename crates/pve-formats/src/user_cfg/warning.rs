@@ -67,21 +67,14 @@ pub enum Problem {
 impl Warning {
     pub(super) fn new(line: usize, problem: Problem, value: &str) -> Self {
         let value = value.chars().take(MAX_WARNING_VALUE).collect();
-        Self {
-            line,
-            problem,
-            value,
-        }
+        Self { line, problem, value }
     }
 }
 
 impl Problem {
     /// Whether the value stays in force in spite of the warning.
     pub fn is_kept(self) -> bool {
-        matches!(
-            self,
-            Self::GroupMemberMissing | Self::AclGroupMissing | Self::AclUserMissing
-        )
+        matches!(self, Self::GroupMemberMissing | Self::AclGroupMissing | Self::AclUserMissing)
     }
 
     fn text(self) -> &'static str {
@@ -114,20 +107,8 @@ impl Problem {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fate = if self.problem.is_kept() {
-            "kept"
-        } else {
-            "ignored"
-        };
-        let Self {
-            line,
-            problem,
-            value,
-        } = self;
-        write!(
-            f,
-            "user.cfg line {line}: {}: {value:?} ({fate})",
-            problem.text()
-        )
+        let fate = if self.problem.is_kept() { "kept" } else { "ignored" };
+        let Self { line, problem, value } = self;
+        write!(f, "user.cfg line {line}: {}: {value:?} ({fate})", problem.text())
     }
 }

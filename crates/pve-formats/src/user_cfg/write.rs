@@ -67,10 +67,7 @@ impl UserConfig {
                 let full = format!("{id}!{}", field("token", name)?);
                 let expire = token.expire.to_string();
                 let comment = encoded(&token.comment);
-                line(
-                    out,
-                    &["token", &full, &expire, flag(token.privsep), &comment],
-                );
+                line(out, &["token", &full, &expire, flag(token.privsep), &comment]);
             }
         }
         Ok(())
@@ -82,10 +79,7 @@ impl UserConfig {
             let vms: BTreeSet<String> = pool.vms.iter().map(u64::to_string).collect();
             let (vms, storage) = (list("guest", &vms)?, list("storage", &pool.storage)?);
             let comment = encoded(&pool.comment);
-            line(
-                out,
-                &["pool", field("pool", name)?, &comment, &vms, &storage],
-            );
+            line(out, &["pool", field("pool", name)?, &comment, &vms, &storage]);
         }
         Ok(())
     }
@@ -108,16 +102,7 @@ fn write_acl(out: &mut String, path: &str, acl: &Acl) -> Result<(), WriteError> 
     }
     for (propagate, by_roles) in ["0", "1"].into_iter().zip(&merged) {
         for (roles, subjects) in by_roles {
-            line(
-                out,
-                &[
-                    "acl",
-                    propagate,
-                    path,
-                    &list("ACL subject", subjects)?,
-                    roles,
-                ],
-            );
+            line(out, &["acl", propagate, path, &list("ACL subject", subjects)?, roles]);
         }
     }
     Ok(())
@@ -129,10 +114,7 @@ fn merge(merged: &mut Merged, subject: &str, grants: &Grants) -> Result<(), Writ
         let roles = grants.iter().filter(|(_, propagate)| **propagate == flag);
         let roles = list("ACL role", roles.map(|(role, _)| role))?;
         if !roles.is_empty() {
-            by_roles
-                .entry(roles)
-                .or_default()
-                .insert(subject.to_owned());
+            by_roles.entry(roles).or_default().insert(subject.to_owned());
         }
     }
     Ok(())
@@ -151,10 +133,7 @@ fn flag(value: bool) -> &'static str {
 }
 
 fn encoded(text: &Option<String>) -> String {
-    text.as_deref()
-        .and_then(optional)
-        .map(encode_text)
-        .unwrap_or_default()
+    text.as_deref().and_then(optional).map(encode_text).unwrap_or_default()
 }
 
 fn truthy_or_blank(text: Option<&str>) -> &str {
@@ -164,20 +143,14 @@ fn truthy_or_blank(text: Option<&str>) -> &str {
 /// A field that is written as it is.
 fn field<'t>(what: &'static str, text: &'t str) -> Result<&'t str, WriteError> {
     match text.contains([':', '\n']) {
-        true => Err(WriteError {
-            what,
-            value: text.to_owned(),
-        }),
+        true => Err(WriteError { what, value: text.to_owned() }),
         false => Ok(text),
     }
 }
 
 /// The same for a field whose value must not show in the error.
 fn secret_field<'t>(what: &'static str, text: &'t str) -> Result<&'t str, WriteError> {
-    field(what, text).map_err(|_| WriteError {
-        what,
-        value: "(hidden)".to_owned(),
-    })
+    field(what, text).map_err(|_| WriteError { what, value: "(hidden)".to_owned() })
 }
 
 fn list<'t>(
@@ -187,10 +160,7 @@ fn list<'t>(
     let mut out = String::new();
     for item in items {
         if item.contains(|c| c == '\0' || is_list_separator(c)) {
-            return Err(WriteError {
-                what,
-                value: item.clone(),
-            });
+            return Err(WriteError { what, value: item.clone() });
         }
         let comma = if out.is_empty() { "" } else { "," };
         // Writing to a String can not fail.
@@ -212,11 +182,7 @@ mod tests {
     };
 
     fn rewritten(text: &str) -> String {
-        UserConfig::parse(text, &VOCABULARY)
-            .unwrap()
-            .config
-            .write(&VOCABULARY)
-            .unwrap()
+        UserConfig::parse(text, &VOCABULARY).unwrap().config.write(&VOCABULARY).unwrap()
     }
 
     #[test]
@@ -240,21 +206,13 @@ mod tests {
 
     #[test]
     fn a_value_can_not_smuggle_a_line() {
-        let user = User {
-            email: Some("a\nuser:x@pve:1".to_owned()),
-            ..User::default()
-        };
+        let user = User { email: Some("a\nuser:x@pve:1".to_owned()), ..User::default() };
         let mut config = UserConfig::default();
         config.users.insert("a@pve".to_owned(), user);
         assert_eq!(config.write(&VOCABULARY).unwrap_err().what, "e-mail");
 
         let mut config = UserConfig::default();
-        config
-            .groups
-            .entry("g".to_owned())
-            .or_default()
-            .users
-            .insert("a,b@pve".to_owned());
+        config.groups.entry("g".to_owned()).or_default().users.insert("a,b@pve".to_owned());
         assert_eq!(config.write(&VOCABULARY).unwrap_err().what, "group member");
     }
 
@@ -278,13 +236,9 @@ mod tests {
 
     /// The configuration without what is not meant to survive a rewrite.
     fn lasting(mut config: UserConfig) -> UserConfig {
-        config
-            .roles
-            .retain(|name, _| !(VOCABULARY.is_predefined_role)(name));
+        config.roles.retain(|name, _| !(VOCABULARY.is_predefined_role)(name));
         let tokens = config.users.iter().flat_map(|(user, data)| {
-            data.tokens
-                .keys()
-                .map(move |token| format!("{user}!{token}"))
+            data.tokens.keys().map(move |token| format!("{user}!{token}"))
         });
         let tokens: BTreeSet<String> = tokens.collect();
         for acl in config.acl.values_mut() {

@@ -6,10 +6,7 @@ use super::{Row, require};
 pub(super) static FORMATS: [Row; 2] = [
     Row::code("pve-calendar-event", calendar_event),
     Row::code("pve-day-of-week", |day| {
-        require(
-            DAYS.iter().any(|(short, _)| *short == day),
-            &format!("invalid day '{day}'"),
-        )
+        require(DAYS.iter().any(|(short, _)| *short == day), &format!("invalid day '{day}'"))
     }),
 ];
 
@@ -51,10 +48,7 @@ fn calendar_event(text: &str) -> Result<(), String> {
 /// `[DAYS] [DATE] [TIME]`, one of them at least.
 fn is_event(event: &str) -> bool {
     let mut parts = event.split_ascii_whitespace().peekable();
-    if parts
-        .peek()
-        .is_some_and(|part| part.starts_with(|c: char| c.is_ascii_alphabetic()))
-    {
+    if parts.peek().is_some_and(|part| part.starts_with(|c: char| c.is_ascii_alphabetic())) {
         // Blanks may follow the commas of the days.
         let mut days = String::new();
         while let Some(part) =
@@ -82,8 +76,7 @@ fn is_event(event: &str) -> bool {
 fn is_day_or_range(part: &str) -> bool {
     let day = |name: &str| {
         let name = name.to_ascii_lowercase();
-        DAYS.iter()
-            .any(|(short, long)| *short == name || *long == name)
+        DAYS.iter().any(|(short, long)| *short == name || *long == name)
     };
     match part.split_once("..") {
         Some((first, last)) => day(first) && day(last),
@@ -121,9 +114,7 @@ fn is_list(list: &str, low: u32, high: u32) -> bool {
     };
     let within = |text: &str| number(text).filter(|n| (low..=high).contains(n));
     list.split(',').all(|item| {
-        let (range, step) = item
-            .split_once('/')
-            .map_or((item, None), |(r, s)| (r, Some(s)));
+        let (range, step) = item.split_once('/').map_or((item, None), |(r, s)| (r, Some(s)));
         let step_fits = step.is_none_or(|step| number(step).is_some_and(|n| n > 0 && n <= high));
         let range_fits = match range.split_once("..") {
             Some((first, last)) => {
@@ -164,9 +155,9 @@ mod tests {
 
     #[test]
     fn others_are_refused() {
-        for event in [
-            "", "mon..", "25:00", "8:60", "foo", "1:2:3:4", "*/0", "mon tue", "5..5", "1-40",
-        ] {
+        for event in
+            ["", "mon..", "25:00", "8:60", "foo", "1:2:3:4", "*/0", "mon tue", "5..5", "1-40"]
+        {
             let message = check("pve-calendar-event", event).unwrap_err();
             assert!(
                 message.starts_with(&format!("invalid calendar event '{event}' - ")),
@@ -174,9 +165,6 @@ mod tests {
             );
         }
         assert_eq!(check("pve-day-of-week", "mon"), Ok(()));
-        assert_eq!(
-            check("pve-day-of-week", "Mon").unwrap_err(),
-            "invalid day 'Mon'\n"
-        );
+        assert_eq!(check("pve-day-of-week", "Mon").unwrap_err(), "invalid day 'Mon'\n");
     }
 }

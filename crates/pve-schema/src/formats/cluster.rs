@@ -19,19 +19,13 @@ pub(super) static FORMATS: [Row; 11] = [
         NODE_PRIORITY,
         "value does not look like a valid ha group node",
     ),
-    Row::pattern(
-        "pve-ha-node",
-        NODE_PRIORITY,
-        "value does not look like a valid ha node",
-    ),
+    Row::pattern("pve-ha-node", NODE_PRIORITY, "value does not look like a valid ha node"),
     Row::code("pve-replication-job-id", replication_job),
     Row::code("pve-sdn-zone-id", |id| object_id(id, "zone", 8)),
     Row::code("pve-sdn-vnet-id", |id| object_id(id, "vnet", 8)),
     Row::code("pve-sdn-dns-id", |id| object_id(id, "dns", usize::MAX)),
     Row::code("pve-sdn-ipam-id", |id| object_id(id, "ipam", usize::MAX)),
-    Row::code("pve-sdn-controller-id", |id| {
-        object_id(id, "controller", 64)
-    }),
+    Row::code("pve-sdn-controller-id", |id| object_id(id, "controller", 64)),
     Row::pattern(
         "pve-sdn-fabric-id",
         "[a-zA-Z0-9][a-zA-Z0-9-]{0,6}[a-zA-Z0-9]",
@@ -47,9 +41,7 @@ fn replication_job(id: &str) -> Result<(), String> {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         digits.then(|| text.parse::<u64>().unwrap_or(u64::MAX))
     };
-    let guest = chomp(id)
-        .split_once('-')
-        .and_then(|(guest, job)| number(job).and(number(guest)));
+    let guest = chomp(id).split_once('-').and_then(|(guest, job)| number(job).and(number(guest)));
     let Some(guest) = guest else {
         return Err(format!("invalid replication job id '{id}'\n"));
     };
@@ -62,15 +54,8 @@ fn replication_job(id: &str) -> Result<(), String> {
 fn object_id(id: &str, what: &str, most: usize) -> Result<(), String> {
     static PLAIN: Row = Row::pattern("", "(?i:[a-z][a-z0-9]*[a-z0-9])", "");
     static DASHED: Row = Row::pattern("", "(?i:[a-z][a-z0-9_-]*[a-z0-9])", "");
-    let shape = if what == "controller" {
-        &DASHED
-    } else {
-        &PLAIN
-    };
-    require(
-        shape.check(id).is_ok(),
-        &format!("{what} ID '{id}' contains illegal characters"),
-    )?;
+    let shape = if what == "controller" { &DASHED } else { &PLAIN };
+    require(shape.check(id).is_ok(), &format!("{what} ID '{id}' contains illegal characters"))?;
     require(
         id.chars().count() <= most,
         &format!("{what} ID '{id}' can't be more length than {most} characters"),
@@ -98,26 +83,14 @@ mod tests {
     #[test]
     fn messages_are_pves() {
         for (format, value, message) in [
-            (
-                "pve-ha-resource-id",
-                "100",
-                "value does not look like a valid ha resource id\n",
-            ),
-            (
-                "pve-replication-job-id",
-                "1x",
-                "invalid replication job id '1x'\n",
-            ),
+            ("pve-ha-resource-id", "100", "value does not look like a valid ha resource id\n"),
+            ("pve-replication-job-id", "1x", "invalid replication job id '1x'\n"),
             (
                 "pve-replication-job-id",
                 "99-0",
                 "invalid replication job id '99-0' (guest IDs < 100 are reseved)\n",
             ),
-            (
-                "pve-sdn-vnet-id",
-                "1a",
-                "vnet ID '1a' contains illegal characters\n",
-            ),
+            ("pve-sdn-vnet-id", "1a", "vnet ID '1a' contains illegal characters\n"),
             (
                 "pve-sdn-zone-id",
                 "zone12345",

@@ -14,18 +14,11 @@ pub(super) static FORMATS: [Row; 6] = [
         require(known, &format!("unknown protocol '{name}'"))
     }),
     Row::code("pve-fw-icmp-type-spec", |name| {
-        require(
-            name.is_empty() || is_icmp(name),
-            &format!("invalid icmp-type value '{name}'"),
-        )
+        require(name.is_empty() || is_icmp(name), &format!("invalid icmp-type value '{name}'"))
     }),
     Row::code("pve-fw-conntrack-helper", |list| {
-        let unknown = list
-            .split(',')
-            .find(|name| !name.is_empty() && !HELPERS.contains(name));
-        unknown.map_or(Ok(()), |name| {
-            Err(format!("unknown conntrack helper '{name}'\n"))
-        })
+        let unknown = list.split(',').find(|name| !name.is_empty() && !HELPERS.contains(name));
+        unknown.map_or(Ok(()), |name| Err(format!("unknown conntrack helper '{name}'\n")))
     }),
 ];
 
@@ -34,17 +27,8 @@ const MAX_NAME: usize = 64;
 /// Most numbers of a port list; a range counts as two.
 const MAX_PORTS: usize = 15;
 
-const HELPERS: [&str; 9] = [
-    "amanda",
-    "ftp",
-    "irc",
-    "netbios-ns",
-    "pptp",
-    "sane",
-    "sip",
-    "snmp",
-    "tftp",
-];
+const HELPERS: [&str; 9] =
+    ["amanda", "ftp", "irc", "netbios-ns", "pptp", "sane", "sip", "snmp", "tftp"];
 
 fn address_list(list: &str) -> Result<(), String> {
     static SET: Row = Row::pattern("", r"\+\S+", "");
@@ -61,9 +45,7 @@ fn address_list(list: &str) -> Result<(), String> {
     for element in &elements {
         let address = address_or_range(element)?;
         if version.is_some_and(|version| version != address.is_ipv6()) {
-            return Err(format!(
-                "detected mixed ipv4/ipv6 addresses in address list '{list}'\n"
-            ));
+            return Err(format!("detected mixed ipv4/ipv6 addresses in address list '{list}'\n"));
         }
         version = Some(address.is_ipv6());
     }
@@ -90,10 +72,7 @@ fn address_or_range(element: &str) -> Result<IpAddr, String> {
     if let Some((first, last)) = element.split_once('-') {
         let (first, last) = (parse(first)?, parse(last)?);
         let ordered = first.is_ipv6() == last.is_ipv6() && first <= last;
-        require(
-            ordered,
-            "invalid IP address: Begin address is greater than End address",
-        )?;
+        require(ordered, "invalid IP address: Begin address is greater than End address")?;
         return Ok(first);
     }
     let Some((address, prefix)) = element.split_once('/') else {
@@ -109,9 +88,8 @@ fn port_list(list: &str, destination: bool) -> Result<(), String> {
     let mut icmp = false;
     for item in elements(list)? {
         let item_chomped = chomp(item);
-        if let Some((first, last)) = item_chomped
-            .split_once(':')
-            .filter(|(a, b)| is_number(a) && is_number(b))
+        if let Some((first, last)) =
+            item_chomped.split_once(':').filter(|(a, b)| is_number(a) && is_number(b))
         {
             count += 2;
             let (low, high) = (port(first)?, port(last)?);
@@ -131,10 +109,7 @@ fn port_list(list: &str, destination: bool) -> Result<(), String> {
         }
     }
     require(!(icmp && count > 0), "ICMP ports not allowed in port range")?;
-    require(
-        count <= MAX_PORTS,
-        "too many entries in port list (> 15 numbers)",
-    )
+    require(count <= MAX_PORTS, "too many entries in port list (> 15 numbers)")
 }
 
 fn is_number(text: &str) -> bool {
@@ -149,9 +124,7 @@ fn port(text: &str) -> Result<u16, String> {
 /// underscores and dots Debian's file has).
 fn is_service(name: &str) -> bool {
     name.bytes().any(|b| b.is_ascii_alphabetic())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_.+".contains(&b))
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.+".contains(&b))
 }
 
 fn is_icmp(name: &str) -> bool {
@@ -159,9 +132,7 @@ fn is_icmp(name: &str) -> bool {
 }
 
 fn is_protocol(name: &str) -> bool {
-    let number = name
-        .parse::<u8>()
-        .is_ok_and(|number| number.to_string() == name);
+    let number = name.parse::<u8>().is_ok_and(|number| number.to_string() == name);
     number || PROTOCOLS.contains(&name)
 }
 
@@ -319,16 +290,8 @@ mod tests {
     fn messages_are_pves() {
         let many = vec!["1"; 16].join(",");
         for (format, value, message) in [
-            (
-                "pve-fw-addr-spec",
-                "10.0.0.1,",
-                "extraneous commas in list\n",
-            ),
-            (
-                "pve-fw-addr-spec",
-                "10.0.0.1,10.0.0.2-10.0.0.3",
-                "you can't use a range in a list\n",
-            ),
+            ("pve-fw-addr-spec", "10.0.0.1,", "extraneous commas in list\n"),
+            ("pve-fw-addr-spec", "10.0.0.1,10.0.0.2-10.0.0.3", "you can't use a range in a list\n"),
             (
                 "pve-fw-addr-spec",
                 "10.0.0.1,::1",
@@ -340,29 +303,13 @@ mod tests {
                 "9:1",
                 "backwards range '9:1' not allowed, did you mean '1:9'?\n",
             ),
-            (
-                "pve-fw-dport-spec",
-                "echo-request,80",
-                "ICMP ports not allowed in port range\n",
-            ),
+            ("pve-fw-dport-spec", "echo-request,80", "ICMP ports not allowed in port range\n"),
             ("pve-fw-sport-spec", "a b", "invalid port 'a b'\n"),
-            (
-                "pve-fw-sport-spec",
-                &many,
-                "too many entries in port list (> 15 numbers)\n",
-            ),
+            ("pve-fw-sport-spec", &many, "too many entries in port list (> 15 numbers)\n"),
             ("pve-fw-protocol-spec", "foo", "unknown protocol 'foo'\n"),
-            (
-                "pve-fw-icmp-type-spec",
-                "foo",
-                "invalid icmp-type value 'foo'\n",
-            ),
+            ("pve-fw-icmp-type-spec", "foo", "invalid icmp-type value 'foo'\n"),
         ] {
-            assert_eq!(
-                check(format, value).unwrap_err(),
-                message,
-                "{format} {value}"
-            );
+            assert_eq!(check(format, value).unwrap_err(), message, "{format} {value}");
         }
     }
 }

@@ -9,63 +9,35 @@ pub(super) static FORMATS: [Row; 10] = [
         require(is_drive(value), &format!("invalid boot disk '{value}'"))
     }),
     Row::code("pve-qm-bootdev", |value| {
-        let device = ["net", "usb", "hostpci"]
-            .iter()
-            .any(|name| is_indexed(value, name));
-        require(
-            device || is_drive(value),
-            &format!("invalid boot device '{value}'"),
-        )
+        let device = ["net", "usb", "hostpci"].iter().any(|name| is_indexed(value, name));
+        require(device || is_drive(value), &format!("invalid boot device '{value}'"))
     }),
     Row::code("pve-hotplug-features", |value| {
-        let features = if value == "0" || value == "1" {
-            Vec::new()
-        } else {
-            split_list(value)
-        };
-        match features
-            .into_iter()
-            .find(|feature| !HOTPLUG.contains(feature))
-        {
+        let features = if value == "0" || value == "1" { Vec::new() } else { split_list(value) };
+        match features.into_iter().find(|feature| !HOTPLUG.contains(feature)) {
             Some(feature) => Err(format!("invalid hotplug feature '{feature}'\n")),
             None => Ok(()),
         }
     }),
-    Row::code("pve-cpuset", |value| {
-        require(is_cpuset(value), "unable to parse cpuset option")
-    }),
+    Row::code("pve-cpuset", |value| require(is_cpuset(value), "unable to parse cpuset option")),
     Row::code("pve-phys-bits", |value| {
         let value = chomp(value);
         let bits = value.len() <= 2 && value.bytes().all(|b| b.is_ascii_digit());
-        let bits = value
-            .parse::<u8>()
-            .is_ok_and(|n| bits && (8..=64).contains(&n));
-        require(
-            bits || value == "host",
-            "value must be an integer between 8 and 64 or 'host'",
-        )
+        let bits = value.parse::<u8>().is_ok_and(|n| bits && (8..=64).contains(&n));
+        require(bits || value == "host", "value must be an integer between 8 and 64 or 'host'")
     }),
     Row::code("pve-startup-order", |value| {
         require(is_startup_order(value), "unable to parse startup options")
     }),
     Row::code("pve-lxc-mp-string", |path| {
         let illegal = has_dot_component(path) || path.starts_with("../");
-        require(
-            !illegal,
-            &format!("{path} contains illegal character sequences"),
-        )
+        require(!illegal, &format!("{path} contains illegal character sequences"))
     }),
     Row::code("pve-lxc-dev-string", |path| {
         let lawful = path.starts_with("/dev/") && !has_dot_component(path);
         require(lawful, &format!("{path} is not a valid device path"))
     }),
-    Row::code("pve-ct-timezone", |zone| {
-        if zone == "host" {
-            Ok(())
-        } else {
-            time_zone(zone)
-        }
-    }),
+    Row::code("pve-ct-timezone", |zone| if zone == "host" { Ok(()) } else { time_zone(zone) }),
     Row::code("timezone", time_zone),
 ];
 
@@ -90,16 +62,14 @@ fn is_cpuset(value: &str) -> bool {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         text.parse::<u64>().ok().filter(|_| digits)
     };
-    value
-        .trim_end_matches(',')
-        .split(',')
-        .filter(|_| !value.is_empty())
-        .all(|part| match part.trim().split_once('-') {
+    value.trim_end_matches(',').split(',').filter(|_| !value.is_empty()).all(|part| {
+        match part.trim().split_once('-') {
             Some((from, to)) => {
                 matches!((number(from), number(to)), (Some(from), Some(to)) if from <= to)
             }
             None => number(part.trim()).is_some(),
-        })
+        }
+    })
 }
 
 /// `[[order=]N][,up=N][,down=N]`
@@ -107,24 +77,15 @@ fn is_startup_order(value: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let is_part = |part: &str| {
         let part = chomp(part);
-        let number = ["order=", "up=", "down="]
-            .iter()
-            .find_map(|key| part.strip_prefix(key));
+        let number = ["order=", "up=", "down="].iter().find_map(|key| part.strip_prefix(key));
         is_number(number.unwrap_or(part))
     };
-    !matches!(value, "" | "0")
-        && value
-            .split(',')
-            .filter(|p| !p.trim().is_empty())
-            .all(is_part)
+    !matches!(value, "" | "0") && value.split(',').filter(|p| !p.trim().is_empty()).all(is_part)
 }
 
 /// `/./`, `/../`, and both at the end.
 fn has_dot_component(path: &str) -> bool {
-    chomp(path)
-        .split('/')
-        .skip(1)
-        .any(|name| name == "." || name == "..")
+    chomp(path).split('/').skip(1).any(|name| name == "." || name == "..")
 }
 
 /// PVE looks the zone up in zone.tab; here its shape decides.
@@ -165,32 +126,12 @@ mod tests {
             ("pve-qm-bootdisk", "scsi31", "invalid boot disk 'scsi31'\n"),
             ("pve-qm-bootdisk", "scsi01", "invalid boot disk 'scsi01'\n"),
             ("pve-qm-bootdev", "foo0", "invalid boot device 'foo0'\n"),
-            (
-                "pve-hotplug-features",
-                "disk,foo",
-                "invalid hotplug feature 'foo'\n",
-            ),
+            ("pve-hotplug-features", "disk,foo", "invalid hotplug feature 'foo'\n"),
             ("pve-cpuset", "3-1", "unable to parse cpuset option\n"),
-            (
-                "pve-phys-bits",
-                "7",
-                "value must be an integer between 8 and 64 or 'host'\n",
-            ),
-            (
-                "pve-startup-order",
-                "up=x",
-                "unable to parse startup options\n",
-            ),
-            (
-                "pve-lxc-mp-string",
-                "/a/../b",
-                "/a/../b contains illegal character sequences\n",
-            ),
-            (
-                "pve-lxc-dev-string",
-                "/etc",
-                "/etc is not a valid device path\n",
-            ),
+            ("pve-phys-bits", "7", "value must be an integer between 8 and 64 or 'host'\n"),
+            ("pve-startup-order", "up=x", "unable to parse startup options\n"),
+            ("pve-lxc-mp-string", "/a/../b", "/a/../b contains illegal character sequences\n"),
+            ("pve-lxc-dev-string", "/etc", "/etc is not a valid device path\n"),
             ("timezone", "Mars", "invalid time zone 'Mars'\n"),
         ] {
             assert_eq!(check(format, value).unwrap_err(), message);

@@ -7,11 +7,7 @@ use serde_json::Value;
 use super::{Row, check_named, require};
 
 pub(super) static FORMATS: [Row; 26] = [
-    Row::pattern(
-        "pve-configid",
-        "(?i:[a-z][a-z0-9_-]+)",
-        "invalid configuration ID '{}'",
-    ),
+    Row::pattern("pve-configid", "(?i:[a-z][a-z0-9_-]+)", "invalid configuration ID '{}'"),
     Row::pattern(
         "pve-storage-id",
         r"(?i:[a-z][a-z0-9\-_.]*[a-z0-9])",
@@ -23,36 +19,20 @@ pub(super) static FORMATS: [Row; 26] = [
         "ACME plugin ID '{}' contains illegal characters",
     ),
     Row::pattern("pve-bridge-id", r"[-_.\w\d]+", "invalid bridge ID '{}'"),
-    Row::pattern(
-        "pve-vmid",
-        "[1-9][0-9]{2,8}",
-        "value does not look like a valid VM ID",
-    ),
+    Row::pattern("pve-vmid", "[1-9][0-9]{2,8}", "value does not look like a valid VM ID"),
     Row::pattern(
         "pve-node",
         r"[a-zA-Z0-9](?:[a-zA-Z0-9\-]*[a-zA-Z0-9])?",
         "value does not look like a valid node name",
     ),
-    Row::pattern(
-        "urlencoded",
-        r"[-%a-zA-Z0-9_.!~*'()]*",
-        "invalid urlencoded string: {}",
-    ),
-    Row::pattern(
-        "pve-tag",
-        r"(?i:[a-z0-9_][a-z0-9_\-+.]*)",
-        "invalid characters in tag",
-    ),
+    Row::pattern("urlencoded", r"[-%a-zA-Z0-9_.!~*'()]*", "invalid urlencoded string: {}"),
+    Row::pattern("pve-tag", r"(?i:[a-z0-9_][a-z0-9_\-+.]*)", "invalid characters in tag"),
     Row::pattern(
         "pve-tfa-secret",
         "(?:v2-0x[0-9a-fA-F]{16,128}|v2-[A-Z2-7=]{16,128}|[A-Z2-7=]{16}|[A-Fa-f0-9]{40})",
         "unable to decode TFA secret",
     ),
-    Row::pattern(
-        "pve-task-status-type",
-        "(?i:ok|error|warning|unknown)",
-        "invalid status '{}'",
-    ),
+    Row::pattern("pve-task-status-type", "(?i:ok|error|warning|unknown)", "invalid status '{}'"),
     Row::code("storage-pair", |value| pair(value, "pve-storage-id")),
     Row::code("bridge-pair", |value| pair(value, "pve-bridge-id")),
     Row::pattern(
@@ -67,16 +47,8 @@ pub(super) static FORMATS: [Row; 26] = [
         r"[^\s:/]+@[A-Za-z][A-Za-z0-9.\-_]+![A-Za-z][A-Za-z0-9.\-_]+",
         "value '{}' does not look like a valid token ID",
     ),
-    Row::pattern(
-        "pve-groupid",
-        NAME,
-        "group name '{}' contains invalid characters",
-    ),
-    Row::pattern(
-        "pve-roleid",
-        NAME,
-        "role name '{}' contains invalid characters",
-    ),
+    Row::pattern("pve-groupid", NAME, "group name '{}' contains invalid characters"),
+    Row::pattern("pve-roleid", NAME, "role name '{}' contains invalid characters"),
     // Nested pools, up to three levels.
     Row::pattern(
         "pve-poolid",
@@ -84,10 +56,7 @@ pub(super) static FORMATS: [Row; 26] = [
         "pool name '{}' contains invalid characters",
     ),
     Row::code("pve-priv", |name| {
-        require(
-            PRIVILEGES.contains(&name),
-            &format!("invalid privilege '{name}'"),
-        )
+        require(PRIVILEGES.contains(&name), &format!("invalid privilege '{name}'"))
     }),
     Row::pattern(
         "pve-acme-domain",
@@ -99,11 +68,7 @@ pub(super) static FORMATS: [Row; 26] = [
         "(?i:[a-z0-9_][a-z0-9_-]*)(?:\\.(?i:[a-z0-9_][a-z0-9_-]*))+",
         "value '{}' does not look like a valid alias name!",
     ),
-    Row::pattern(
-        "email",
-        EMAIL,
-        "value does not look like a valid email address",
-    ),
+    Row::pattern("email", EMAIL, "value does not look like a valid email address"),
     Row::pattern(
         "email-or-username",
         r"[\w+\-~]+(?:\.[\w+\-~]+)*(?:@[a-zA-Z0-9\-]+(?:\.[a-zA-Z0-9\-]+)*)?",
@@ -182,19 +147,13 @@ fn user_id(name: &str) -> Result<(), String> {
     let name = if name == "0" { "" } else { name };
     let length = name.chars().count();
     require(length >= 3, &format!("user name '{name}' is too short"))?;
-    require(
-        length <= 64,
-        &format!("user name '{name}' is too long ({length} > 64)"),
-    )?;
+    require(length <= 64, &format!("user name '{name}' is too long ({length} > 64)"))?;
     SHAPE.check(name)
 }
 
 /// One entry of an ID map: `1` (identity), `SOURCE:TARGET` or `TARGET`.
 fn pair(entries: &str, id_format: &str) -> Result<(), String> {
-    for entry in super::split_list(entries)
-        .into_iter()
-        .filter(|entry| *entry != "1")
-    {
+    for entry in super::split_list(entries).into_iter().filter(|entry| *entry != "1") {
         let ids = match entry.split_once(':') {
             Some((source, target)) if !target.contains(':') && !source.is_empty() => {
                 vec![source, target]
@@ -219,13 +178,8 @@ fn command_batch(text: &str) -> Result<(), String> {
             && matches!(method, Some("GET" | "POST" | "PUT" | "DELETE"))
             && command.get("args").is_none_or(Value::is_object)
     };
-    let all = commands
-        .as_array()
-        .is_some_and(|commands| commands.iter().all(is_command));
-    require(
-        all,
-        "commands is not a valid array of commands: Parameter verification failed.",
-    )
+    let all = commands.as_array().is_some_and(|commands| commands.iter().all(is_command));
+    require(all, "commands is not a valid array of commands: Parameter verification failed.")
 }
 
 #[cfg(test)]
@@ -236,47 +190,23 @@ mod tests {
     fn messages_are_pves() {
         for (format, value, message) in [
             ("pve-userid", "a", "user name 'a' is too short\n"),
-            (
-                "pve-userid",
-                "bad user",
-                "value 'bad user' does not look like a valid user name\n",
-            ),
-            (
-                "pve-userid",
-                "a/b@pve",
-                "value 'a/b@pve' does not look like a valid user name\n",
-            ),
+            ("pve-userid", "bad user", "value 'bad user' does not look like a valid user name\n"),
+            ("pve-userid", "a/b@pve", "value 'a/b@pve' does not look like a valid user name\n"),
             ("pve-vmid", "99", "value does not look like a valid VM ID\n"),
-            (
-                "pve-storage-id",
-                "1a",
-                "storage ID '1a' contains illegal characters\n",
-            ),
+            ("pve-storage-id", "1a", "storage ID '1a' contains illegal characters\n"),
             ("pve-priv", "VM.Fly", "invalid privilege 'VM.Fly'\n"),
-            (
-                "pve-poolid",
-                "a/b/c/d",
-                "pool name 'a/b/c/d' contains invalid characters\n",
-            ),
+            ("pve-poolid", "a/b/c/d", "pool name 'a/b/c/d' contains invalid characters\n"),
             (
                 "storage-pair",
                 "a b",
                 "entry 'a' contains invalid ID - storage ID 'a' contains illegal characters\n\n\n",
             ),
-            (
-                "pve-acme-domain",
-                "local",
-                "value 'local' does not look like a valid domain name!\n",
-            ),
+            ("pve-acme-domain", "local", "value 'local' does not look like a valid domain name!\n"),
         ] {
             assert_eq!(check(format, value).unwrap_err(), message);
         }
         let long = format!("{}@pve", "x".repeat(61));
-        assert!(
-            check("pve-userid", &long)
-                .unwrap_err()
-                .ends_with("is too long (65 > 64)\n")
-        );
+        assert!(check("pve-userid", &long).unwrap_err().ends_with("is too long (65 > 64)\n"));
     }
 
     #[test]
@@ -295,10 +225,7 @@ mod tests {
             ("email-or-username", "root"),
             ("pve-tag", "Prod_1"),
             ("urlencoded", "a%20b"),
-            (
-                "pve-command-batch",
-                r#"[{"path": "/version", "method": "GET"}]"#,
-            ),
+            ("pve-command-batch", r#"[{"path": "/version", "method": "GET"}]"#),
         ] {
             assert_eq!(check(format, value), Ok(()), "{format} {value}");
         }

@@ -77,16 +77,12 @@ impl Format {
 
     pub(crate) fn from_value(format: &Value, grammar: Option<&str>) -> Option<Self> {
         match format {
-            Value::String(name) => Some(Self {
-                name: Some(name.clone()),
-                rule: rule_of(name, grammar),
-            }),
+            Value::String(name) => {
+                Some(Self { name: Some(name.clone()), rule: rule_of(name, grammar) })
+            }
             Value::Object(_) => {
                 let fields = Arc::new(PropertyString::from_fields(format));
-                Some(Self {
-                    name: None,
-                    rule: FormatRule::PropertyString(fields),
-                })
+                Some(Self { name: None, rule: FormatRule::PropertyString(fields) })
             }
             _ => None,
         }
@@ -106,9 +102,7 @@ pub fn check_format(format: &Format, value: &str, path: &str) -> Result<(), Stri
         FormatRule::Single | FormatRule::Opt => named().map_or(Ok(()), |row| row.check(value)),
         FormatRule::List => {
             let Some(row) = named() else { return Ok(()) };
-            split_list(value)
-                .into_iter()
-                .try_for_each(|entry| row.check(entry))
+            split_list(value).into_iter().try_for_each(|entry| row.check(entry))
         }
     }
 }
@@ -125,9 +119,7 @@ fn split_list(text: &str) -> Vec<&str> {
 }
 
 fn base_name(name: &str) -> &str {
-    name.strip_suffix("-list")
-        .or_else(|| name.strip_suffix("-opt"))
-        .unwrap_or(name)
+    name.strip_suffix("-list").or_else(|| name.strip_suffix("-opt")).unwrap_or(name)
 }
 
 fn rule_of(name: &str, grammar: Option<&str>) -> FormatRule {
@@ -153,46 +145,25 @@ pub(crate) struct Row {
 
 enum Test {
     /// The whole text matches; `{}` in the message is the value.
-    Pattern {
-        pattern: &'static str,
-        message: &'static str,
-        compiled: OnceLock<Pattern>,
-    },
+    Pattern { pattern: &'static str, message: &'static str, compiled: OnceLock<Pattern> },
     /// Whatever a pattern cannot say.
     Code(fn(&str) -> Result<(), String>),
 }
 
 impl Row {
     const fn pattern(name: &'static str, pattern: &'static str, message: &'static str) -> Self {
-        Self {
-            name,
-            test: Test::Pattern {
-                pattern,
-                message,
-                compiled: OnceLock::new(),
-            },
-        }
+        Self { name, test: Test::Pattern { pattern, message, compiled: OnceLock::new() } }
     }
 
     const fn code(name: &'static str, check: fn(&str) -> Result<(), String>) -> Self {
-        Self {
-            name,
-            test: Test::Code(check),
-        }
+        Self { name, test: Test::Code(check) }
     }
 
     fn check(&self, value: &str) -> Result<(), String> {
         match &self.test {
             Test::Code(check) => check(value),
-            Test::Pattern {
-                pattern,
-                message,
-                compiled,
-            } => {
-                if compiled
-                    .get_or_init(|| Pattern::new(*pattern))
-                    .matches(value)
-                {
+            Test::Pattern { pattern, message, compiled } => {
+                if compiled.get_or_init(|| Pattern::new(*pattern)).matches(value) {
                     return Ok(());
                 }
                 Err(format!("{}\n", message.replace("{}", value)))
@@ -213,11 +184,7 @@ fn find(name: &str) -> Option<&'static Row> {
             &pem::FORMATS,
             &storage::FORMATS,
         ];
-        tables
-            .into_iter()
-            .flatten()
-            .map(|row| (row.name, row))
-            .collect()
+        tables.into_iter().flatten().map(|row| (row.name, row)).collect()
     });
     INDEX.get(name).copied()
 }
@@ -228,11 +195,7 @@ fn check_named(name: &str, value: &str) -> Result<(), String> {
 }
 
 fn require(holds: bool, message: &str) -> Result<(), String> {
-    if holds {
-        Ok(())
-    } else {
-        Err(format!("{message}\n"))
-    }
+    if holds { Ok(()) } else { Err(format!("{message}\n")) }
 }
 
 #[cfg(test)]
@@ -251,10 +214,7 @@ mod tests {
         assert!(matches!(format("pve-node-list").rule(), FormatRule::List));
         assert!(matches!(format("email-opt").rule(), FormatRule::Opt));
         assert!(matches!(format("no-such").rule(), FormatRule::Unchecked));
-        assert!(matches!(
-            format("no-such-list").rule(),
-            FormatRule::Unchecked
-        ));
+        assert!(matches!(format("no-such-list").rule(), FormatRule::Unchecked));
     }
 
     #[test]

@@ -7,81 +7,45 @@ use crate::value::chomp;
 
 pub(super) static FORMATS: [Row; 24] = [
     Row::code("ipv4", |value| {
-        require(
-            is_ipv4(value),
-            "value does not look like a valid IPv4 address",
-        )
+        require(is_ipv4(value), "value does not look like a valid IPv4 address")
     }),
     Row::code("ipv6", |value| {
-        require(
-            is_ipv6(value),
-            "value does not look like a valid IPv6 address",
-        )
+        require(is_ipv6(value), "value does not look like a valid IPv6 address")
     }),
     Row::code("ip", |value| {
-        require(
-            is_address(value),
-            "value does not look like a valid IP address",
-        )
+        require(is_address(value), "value does not look like a valid IP address")
     }),
     Row::code("CIDRv4", |value| {
-        require(
-            is_cidr_v4(value),
-            "value does not look like a valid IPv4 CIDR network",
-        )
+        require(is_cidr_v4(value), "value does not look like a valid IPv4 CIDR network")
     }),
     Row::code("CIDRv6", |value| {
-        require(
-            is_cidr_v6(value),
-            "value does not look like a valid IPv6 CIDR network",
-        )
+        require(is_cidr_v6(value), "value does not look like a valid IPv6 CIDR network")
     }),
     Row::code("CIDR", |value| require(is_cidr(value), NOT_CIDR)),
-    Row::code("FullRangeCIDR", |value| {
-        require(split_cidr(value, 0).is_some(), NOT_CIDR)
-    }),
+    Row::code("FullRangeCIDR", |value| require(split_cidr(value, 0).is_some(), NOT_CIDR)),
     Row::code("IPorCIDR", address_or_network),
     Row::code("pve-ipv4-config", |value| {
         let known = ["dhcp", "manual"].contains(&chomp(value)) || is_cidr_v4(value);
-        require(
-            known,
-            "value does not look like a valid ipv4 network configuration",
-        )
+        require(known, "value does not look like a valid ipv4 network configuration")
     }),
     Row::code("pve-ipv6-config", |value| {
         let known = ["auto", "dhcp", "manual"].contains(&chomp(value)) || is_cidr_v6(value);
-        require(
-            known,
-            "value does not look like a valid ipv6 network configuration",
-        )
+        require(known, "value does not look like a valid ipv6 network configuration")
     }),
     Row::code("ipv4mask", |value| {
         let mask = value.parse::<Ipv4Addr>().map(u32::from);
         let known = mask.is_ok_and(|mask| mask.leading_ones() + mask.trailing_zeros() >= 32);
         require(known, "value does not look like a valid IP netmask")
     }),
-    Row::pattern(
-        "dns-name",
-        DNS_NAME,
-        "value does not look like a valid DNS name",
-    ),
+    Row::pattern("dns-name", DNS_NAME, "value does not look like a valid DNS name"),
     Row::code("address", |value| {
-        require(
-            is_host(value),
-            &format!("value does not look like a valid address: {value}"),
-        )
+        require(is_host(value), &format!("value does not look like a valid address: {value}"))
     }),
     Row::code("pve-storage-server", |value| {
-        require(
-            is_host(value),
-            "value does not look like a valid server name or IP address",
-        )
+        require(is_host(value), "value does not look like a valid server name or IP address")
     }),
     Row::code("pve-storage-portal-dns", |value| {
-        require(
-            is_portal(value),
-            "value does not look like a valid portal address",
-        )
+        require(is_portal(value), "value does not look like a valid portal address")
     }),
     Row::pattern(
         "mac-addr",
@@ -100,15 +64,10 @@ pub(super) static FORMATS: [Row; 24] = [
         let link_local = value.split_once('%').is_some_and(|(address, iface)| {
             address.starts_with("fe80:") && is_address(address) && NAME.check(iface).is_ok()
         });
-        require(
-            link_local || is_address(value),
-            "value does not look like a valid IP address",
-        )
+        require(link_local || is_address(value), "value does not look like a valid IP address")
     }),
     Row::code("pve-sdn-bgp-rt", |value| {
-        let lawful = value
-            .split_once(':')
-            .is_some_and(|(asn, id)| is_u32(asn) && is_u32(id));
+        let lawful = value.split_once(':').is_some_and(|(asn, id)| is_u32(asn) && is_u32(id));
         require(lawful, "value does not look like a valid bgp route-target")
     }),
     Row::pattern(
@@ -125,11 +84,7 @@ pub(super) static FORMATS: [Row; 24] = [
     }),
     Row::code("IPorCIDRorAlias", |value| {
         static ALIAS: Row = Row::pattern("", r"[A-Za-z][A-Za-z0-9\-_]+", "");
-        if ALIAS.check(value).is_ok() {
-            Ok(())
-        } else {
-            address_or_network(value)
-        }
+        if ALIAS.check(value).is_ok() { Ok(()) } else { address_or_network(value) }
     }),
 ];
 
@@ -182,16 +137,9 @@ fn is_host(value: &str) -> bool {
 fn is_portal(value: &str) -> bool {
     static NAME: Row = Row::pattern("", r"(?:[A-Za-z0-9\-.]+|\[[A-Za-z0-9\-.]+\])(?::\d+)?", "");
     static BRACKETS: Row = Row::pattern("", r"\[[0-9a-fA-F:.]+\](?::\d+)?", "");
-    let inner = || {
-        value
-            .strip_prefix('[')
-            .and_then(|rest| rest.split(']').next())
-    };
-    let dotted = || {
-        value
-            .rsplit_once('.')
-            .is_some_and(|(host, port)| is_ipv6(host) && is_u32(port))
-    };
+    let inner = || value.strip_prefix('[').and_then(|rest| rest.split(']').next());
+    let dotted =
+        || value.rsplit_once('.').is_some_and(|(host, port)| is_ipv6(host) && is_u32(port));
     NAME.check(value).is_ok()
         || (BRACKETS.check(value).is_ok() && inner().is_some_and(is_address))
         || is_ipv6(value)
@@ -224,9 +172,9 @@ fn vlan_range(value: &str) -> Result<(), String> {
     }
     let first = tag(start)?;
     match end.map(tag).transpose()? {
-        Some(last) if first >= last => Err(format!(
-            "VLAN range must go from lower to higher tag '{value}'\n"
-        )),
+        Some(last) if first >= last => {
+            Err(format!("VLAN range must go from lower to higher tag '{value}'\n"))
+        }
         _ => Ok(()),
     }
 }
@@ -256,21 +204,12 @@ pub(super) fn network(address: &str, prefix: &str) -> Result<(), String> {
     };
     let length: u32 = prefix.parse().unwrap_or(u32::MAX);
     if length > width {
-        return Err(format!(
-            "Prefix length {prefix} is longer than IP address ({width})\n"
-        ));
+        return Err(format!("Prefix length {prefix} is longer than IP address ({width})\n"));
     }
     let host_bits = width - length;
-    let host = if host_bits == 128 {
-        bits
-    } else {
-        bits & ((1u128 << host_bits) - 1)
-    };
+    let host = if host_bits == 128 { bits } else { bits & ((1u128 << host_bits) - 1) };
     let digits = usize::try_from(width).unwrap_or(128);
-    require(
-        host == 0,
-        &format!("Invalid prefix {bits:0digits$b}/{prefix}"),
-    )
+    require(host == 0, &format!("Invalid prefix {bits:0digits$b}/{prefix}"))
 }
 
 #[cfg(test)]
@@ -333,48 +272,16 @@ mod tests {
     #[test]
     fn messages_are_pves() {
         for (format, value, message) in [
-            (
-                "IPorCIDR",
-                "192.0.2.1/24",
-                "Invalid prefix 11000000000000000000001000000001/24\n",
-            ),
-            (
-                "IPorCIDR",
-                "192.0.2.1/40",
-                "Prefix length 40 is longer than IP address (32)\n",
-            ),
-            (
-                "IPorCIDR",
-                "x",
-                "value does not look like a valid IP address or CIDR network\n",
-            ),
+            ("IPorCIDR", "192.0.2.1/24", "Invalid prefix 11000000000000000000001000000001/24\n"),
+            ("IPorCIDR", "192.0.2.1/40", "Prefix length 40 is longer than IP address (32)\n"),
+            ("IPorCIDR", "x", "value does not look like a valid IP address or CIDR network\n"),
             ("pve-vlan-id-or-range", "1", "invalid VLAN tag '1'\n"),
-            (
-                "pve-vlan-id-or-range",
-                "x",
-                "invalid VLAN configuration 'x'\n",
-            ),
-            (
-                "pve-vlan-id-or-range",
-                "5-",
-                "invalid VLAN configuration '5-'\n",
-            ),
-            (
-                "pve-vlan-id-or-range",
-                "9-9",
-                "VLAN range must go from lower to higher tag '9-9'\n",
-            ),
-            (
-                "address",
-                "a b",
-                "value does not look like a valid address: a b\n",
-            ),
+            ("pve-vlan-id-or-range", "x", "invalid VLAN configuration 'x'\n"),
+            ("pve-vlan-id-or-range", "5-", "invalid VLAN configuration '5-'\n"),
+            ("pve-vlan-id-or-range", "9-9", "VLAN range must go from lower to higher tag '9-9'\n"),
+            ("address", "a b", "value does not look like a valid address: a b\n"),
         ] {
-            assert_eq!(
-                check(format, value).unwrap_err(),
-                message,
-                "{format} {value}"
-            );
+            assert_eq!(check(format, value).unwrap_err(), message, "{format} {value}");
         }
     }
 }

@@ -3,9 +3,7 @@
 use super::{Row, require};
 
 pub(super) static FORMATS: [Row; 3] = [
-    Row::code("pem-certificate", |text| {
-        blocks(text, |label| label == "CERTIFICATE", 1)
-    }),
+    Row::code("pem-certificate", |text| blocks(text, |label| label == "CERTIFICATE", 1)),
     Row::code("pem-certificate-chain", |text| {
         blocks(text, |label| label == "CERTIFICATE", usize::MAX)
     }),
@@ -49,18 +47,9 @@ mod tests {
     #[test]
     fn certificates_chains_and_keys() {
         assert_eq!(check("pem-certificate", ONE), Ok(()));
-        assert_eq!(
-            check("pem-certificate", &format!("subject: x\n{ONE}")),
-            Ok(())
-        );
-        assert_eq!(
-            check("pem-certificate-chain", &format!("{ONE}\n{ONE}")),
-            Ok(())
-        );
-        assert_eq!(
-            check("pem-string", &ONE.replace("CERTIFICATE", "EC PRIVATE KEY")),
-            Ok(())
-        );
+        assert_eq!(check("pem-certificate", &format!("subject: x\n{ONE}")), Ok(()));
+        assert_eq!(check("pem-certificate-chain", &format!("{ONE}\n{ONE}")), Ok(()));
+        assert_eq!(check("pem-string", &ONE.replace("CERTIFICATE", "EC PRIVATE KEY")), Ok(()));
     }
 
     #[test]
@@ -76,12 +65,6 @@ mod tests {
             assert_eq!(check("pem-certificate", text), refused, "{text}");
         }
         assert_eq!(check("pem-certificate", &format!("{ONE}{ONE}")), refused);
-        assert_eq!(
-            check(
-                "pem-certificate",
-                &ONE.replace("CERTIFICATE", "PRIVATE KEY")
-            ),
-            refused
-        );
+        assert_eq!(check("pem-certificate", &ONE.replace("CERTIFICATE", "PRIVATE KEY")), refused);
     }
 }

@@ -22,11 +22,7 @@ pub(super) static FORMATS: [Row; 11] = [
     ),
     Row::pattern("pve-storage-options", r"\S+", "invalid options '{}'"),
     Row::code("pve-storage-content", content),
-    Row::pattern(
-        "pve-storage-format",
-        "(?:raw|qcow2|vmdk|subvol)",
-        "invalid format '{}'",
-    ),
+    Row::pattern("pve-storage-format", "(?:raw|qcow2|vmdk|subvol)", "invalid format '{}'"),
     Row::pattern("pve-volume-id", VOLUME_ID, "unable to parse volume ID '{}'"),
     Row::code("pve-volume-id-or-absolute-path", volume_or_path),
     Row::code("pve-volume-id-or-qm-path", |value| match value {
@@ -43,43 +39,31 @@ pub(super) static FORMATS: [Row; 11] = [
 
 const VOLUME_ID: &str = r"(?i:[a-z][a-z0-9\-_.]*[a-z0-9]):.+";
 
-const CONTENT: [&str; 8] = [
-    "backup", "images", "import", "iso", "none", "rootdir", "snippets", "vztmpl",
-];
+const CONTENT: [&str; 8] =
+    ["backup", "images", "import", "iso", "none", "rootdir", "snippets", "vztmpl"];
 
 /// Most characters of a relative path, and of one of its names.
 const OVERRIDE_PATH: usize = 1023;
 const OVERRIDE_NAME: usize = 255;
 
 fn content(kind: &str) -> Result<(), String> {
-    require(
-        CONTENT.contains(&kind),
-        &format!("invalid content type '{kind}'"),
-    )
+    require(CONTENT.contains(&kind), &format!("invalid content type '{kind}'"))
 }
 
 fn volume_or_path(value: &str) -> Result<(), String> {
-    if value.starts_with('/') {
-        Ok(())
-    } else {
-        check_named("pve-volume-id", value)
-    }
+    if value.starts_with('/') { Ok(()) } else { check_named("pve-volume-id", value) }
 }
 
 /// `CONTENT=relative/path` without `..`
 fn dir_override(value: &str) -> Result<(), String> {
     static SHAPE: Row = Row::pattern("", r"[a-z]+=[^.]*(?:\.?[^.]+)+", "");
-    let parts = chomp(value)
-        .split_once('=')
-        .filter(|_| SHAPE.check(value).is_ok());
+    let parts = chomp(value).split_once('=').filter(|_| SHAPE.check(value).is_ok());
     let Some((kind, path)) = parts else {
         return Err(format!("invalid override '{value}'\n"));
     };
     content(kind)?;
     let short = path.chars().count() < OVERRIDE_PATH
-        && path
-            .split('/')
-            .all(|name| name.chars().count() < OVERRIDE_NAME);
+        && path.split('/').all(|name| name.chars().count() < OVERRIDE_NAME);
     require(short, &format!("invalid override '{value}'"))
 }
 
@@ -106,37 +90,13 @@ mod tests {
     #[test]
     fn messages_are_pves() {
         for (format, value, message) in [
-            (
-                "pve-storage-content",
-                "bogus",
-                "invalid content type 'bogus'\n",
-            ),
-            (
-                "pve-storage-path",
-                "x",
-                "value does not look like a valid absolute path\n",
-            ),
-            (
-                "pve-storage-path",
-                "/;",
-                "value does not look like a valid absolute path\n",
-            ),
-            (
-                "pve-volume-id-or-qm-path",
-                "x",
-                "unable to parse volume ID 'x'\n",
-            ),
-            (
-                "pve-dir-override",
-                "iso=../x",
-                "invalid override 'iso=../x'\n",
-            ),
+            ("pve-storage-content", "bogus", "invalid content type 'bogus'\n"),
+            ("pve-storage-path", "x", "value does not look like a valid absolute path\n"),
+            ("pve-storage-path", "/;", "value does not look like a valid absolute path\n"),
+            ("pve-volume-id-or-qm-path", "x", "unable to parse volume ID 'x'\n"),
+            ("pve-dir-override", "iso=../x", "invalid override 'iso=../x'\n"),
             ("pve-dir-override", "foo=x", "invalid content type 'foo'\n"),
-            (
-                "disk-size",
-                "10 G",
-                "value does not look like a valid disk size: 10 G\n",
-            ),
+            ("disk-size", "10 G", "value does not look like a valid disk size: 10 G\n"),
         ] {
             assert_eq!(check(format, value).unwrap_err(), message);
         }

@@ -14,33 +14,17 @@ fn paths_are_walked_as_pve_walks_them() {
         let found = schema.find(path)?;
         Some((
             found.template.to_owned(),
-            found
-                .variables
-                .into_iter()
-                .map(|(_, value)| value)
-                .collect::<Vec<_>>(),
+            found.variables.into_iter().map(|(_, value)| value).collect::<Vec<_>>(),
         ))
     };
     let content = "/nodes/{node}/storage/{storage}/content/{volume}".to_owned();
     assert_eq!(
         find("/nodes/pve1/storage/local/content/local:iso/debian.iso"),
-        Some((
-            content.clone(),
-            vec!["pve1".into(), "local".into(), "local:iso/debian.iso".into()]
-        ))
+        Some((content.clone(), vec!["pve1".into(), "local".into(), "local:iso/debian.iso".into()]))
     );
-    assert_eq!(
-        find("nodes//pve1/storage/local/content//a//b/").unwrap().1[2],
-        "a/b"
-    );
-    assert_eq!(
-        find("/nodes/pve1/qemu/100/config").unwrap().1,
-        ["pve1", "100"]
-    );
-    assert_eq!(
-        find("/access/users/a@pve").unwrap().0,
-        "/access/users/{userid}"
-    );
+    assert_eq!(find("nodes//pve1/storage/local/content//a//b/").unwrap().1[2], "a/b");
+    assert_eq!(find("/nodes/pve1/qemu/100/config").unwrap().1, ["pve1", "100"]);
+    assert_eq!(find("/access/users/a@pve").unwrap().0, "/access/users/{userid}");
     for unknown in [
         "/nope",
         "/version/x",
@@ -54,10 +38,7 @@ fn paths_are_walked_as_pve_walks_them() {
     assert!(version.method(Verb::Get).is_some() && version.method(Verb::Delete).is_none());
     let lead_only = schema.find("/nodes/n/storage/s/file-restore").unwrap();
     assert_eq!(lead_only.verbs().count(), 0);
-    assert_eq!(
-        lead_only.children().collect::<Vec<_>>(),
-        ["list", "download"]
-    );
+    assert_eq!(lead_only.children().collect::<Vec<_>>(), ["list", "download"]);
 }
 
 /// Every distinct property string of both releases.
@@ -76,12 +57,8 @@ static PROPERTY_STRINGS: LazyLock<Vec<PropertyString>> = LazyLock::new(|| {
     found.into_values().collect()
 });
 
-static METHODS: LazyLock<Vec<&'static Method>> = LazyLock::new(|| {
-    Schema::v9()
-        .methods()
-        .chain(Schema::v8().methods())
-        .collect()
-});
+static METHODS: LazyLock<Vec<&'static Method>> =
+    LazyLock::new(|| Schema::v9().methods().chain(Schema::v8().methods()).collect());
 
 const SAMPLES: [&str; 42] = [
     "1",
@@ -135,17 +112,9 @@ fn fitting(format: &PropertyString, key: &str, field: &Property) -> Vec<String> 
         Ok(_) => true,
         Err(text) => text.starts_with("format error") && !text.contains(&format!("p.{key}: ")),
     };
-    let fitting: Vec<_> = SAMPLES
-        .into_iter()
-        .chain(words)
-        .filter(fits)
-        .map(str::to_owned)
-        .collect();
-    if fitting.is_empty() {
-        vec!["1".to_owned()]
-    } else {
-        fitting
-    }
+    let fitting: Vec<_> =
+        SAMPLES.into_iter().chain(words).filter(fits).map(str::to_owned).collect();
+    if fitting.is_empty() { vec!["1".to_owned()] } else { fitting }
 }
 
 fn plausible(format: &PropertyString, key: &str, field: &Property) -> BoxedStrategy<String> {
@@ -159,19 +128,11 @@ fn property_string(format: &PropertyString) -> impl Strategy<Value = String> {
         .fields()
         .iter()
         .map(|(key, field)| {
-            let weight = if field.optional || field.alias.is_some() {
-                0.2
-            } else {
-                0.95
-            };
+            let weight = if field.optional || field.alias.is_some() { 0.2 } else { 0.95 };
             let (key, is_default) = (key.clone(), field.default_key);
             let part =
                 (plausible(format, &key, field), any::<bool>()).prop_map(move |(value, bare)| {
-                    if bare && is_default {
-                        value
-                    } else {
-                        format!("{key}={value}")
-                    }
+                    if bare && is_default { value } else { format!("{key}={value}") }
                 });
             proptest::option::weighted(weight, part)
         })
@@ -202,11 +163,7 @@ fn lawful_property_strings_of_every_format_read_back() {
             assert_eq!(format.print(&fields).unwrap(), printed);
             lawful += 1;
         }
-        assert!(
-            lawful > 0,
-            "no lawful text found for {:?}",
-            format.fields().keys()
-        );
+        assert!(lawful > 0, "no lawful text found for {:?}", format.fields().keys());
     }
 }
 

@@ -18,38 +18,21 @@ fn visit(property: &Property, seen: &mut dyn FnMut(&Property)) {
     seen(property);
     visit_object(&property.object, seen);
     property.items.iter().for_each(|items| visit(items, seen));
-    property
-        .one_of
-        .iter()
-        .for_each(|variant| visit(variant, seen));
+    property.one_of.iter().for_each(|variant| visit(variant, seen));
     if let Some(fields) = property.format.as_ref().and_then(Format::property_string) {
-        fields
-            .fields()
-            .values()
-            .for_each(|field| visit(field, seen));
+        fields.fields().values().for_each(|field| visit(field, seen));
     }
 }
 
 fn visit_object(object: &Object, seen: &mut dyn FnMut(&Property)) {
-    object
-        .properties
-        .values()
-        .for_each(|property| visit(property, seen));
+    object.properties.values().for_each(|property| visit(property, seen));
 }
 
 #[test]
 fn releases_are_complete() {
     let counts = |schema: &Schema| {
-        let parameters: usize = schema
-            .methods()
-            .map(|m| m.parameters().properties.len())
-            .sum();
-        (
-            schema.release().to_owned(),
-            schema.methods().count(),
-            schema.paths().count(),
-            parameters,
-        )
+        let parameters: usize = schema.methods().map(|m| m.parameters().properties.len()).sum();
+        (schema.release().to_owned(), schema.methods().count(), schema.paths().count(), parameters)
     };
     assert_eq!(counts(Schema::v9()), ("9.2.3".to_owned(), 675, 449, 3090));
     assert_eq!(counts(Schema::v8()), ("8.4".to_owned(), 605, 400, 2766));
@@ -58,10 +41,7 @@ fn releases_are_complete() {
 #[test]
 fn headers_say_what_the_files_hold() {
     for (facts, schema) in Schema::shipped_facts().into_iter().zip(schemas()) {
-        let parameters: usize = schema
-            .methods()
-            .map(|m| m.parameters().properties.len())
-            .sum();
+        let parameters: usize = schema.methods().map(|m| m.parameters().properties.len()).sum();
         let header = format!(
             "# PVE {} nodes={} methods={} parameters={parameters}",
             schema.release(),
@@ -79,9 +59,7 @@ fn every_method_decodes_and_every_pattern_compiles() {
         for method in schema.methods() {
             assert!(!method.name().is_empty(), "{method:?}");
             assert!(
-                method
-                    .proxyto()
-                    .is_none_or(|name| method.parameters().property(name).is_some())
+                method.proxyto().is_none_or(|name| method.parameters().property(name).is_some())
             );
             let mut see = |property: &Property| {
                 if let Some(pattern) = &property.pattern {
@@ -99,24 +77,12 @@ fn every_method_decodes_and_every_pattern_compiles() {
 #[test]
 fn permissions_are_understood() {
     for schema in schemas() {
-        let root_only = schema
-            .methods()
-            .filter(|m| *m.permission() == Permission::RootOnly)
-            .count();
-        assert_eq!(
-            root_only, 15,
-            "an expression that is not understood counts as root-only"
-        );
-        let world = schema
-            .methods()
-            .filter(|m| *m.permission() == Permission::World)
-            .count();
+        let root_only =
+            schema.methods().filter(|m| *m.permission() == Permission::RootOnly).count();
+        assert_eq!(root_only, 15, "an expression that is not understood counts as root-only");
+        let world = schema.methods().filter(|m| *m.permission() == Permission::World).count();
         assert_eq!(world, if schema.release() == "8.4" { 5 } else { 6 });
-        assert!(
-            schema
-                .methods()
-                .all(|m| *m.permission() != Permission::HandlerDecides)
-        );
+        assert!(schema.methods().all(|m| *m.permission() != Permission::HandlerDecides));
     }
     let acl = Schema::v9().find("/access/acl").unwrap();
     assert!(acl.method(Verb::Get).unwrap().has_extra_rules());
@@ -178,10 +144,7 @@ fn facts_hold_no_prose() {
 
 #[test]
 fn facts_equal_the_document_they_come_from() {
-    for (file, schema) in ["schema/pve-9.json", "schema/pve-8.json"]
-        .into_iter()
-        .zip(schemas())
-    {
+    for (file, schema) in ["schema/pve-9.json", "schema/pve-8.json"].into_iter().zip(schemas()) {
         let Some(document) = shared::read(file) else {
             continue;
         };
@@ -205,11 +168,7 @@ fn facts_equal_the_document_they_come_from() {
             );
             for verb in theirs.verbs() {
                 let (theirs, ours) = (theirs.method(verb).unwrap(), ours.method(verb).unwrap());
-                assert_eq!(
-                    digest(theirs.parameters()),
-                    digest(ours.parameters()),
-                    "{theirs:?}"
-                );
+                assert_eq!(digest(theirs.parameters()), digest(ours.parameters()), "{theirs:?}");
                 assert_eq!(theirs.permission(), ours.permission());
                 let flags = |m: &pve_schema::Method| {
                     (
@@ -233,10 +192,7 @@ fn facts_equal_the_document_they_come_from() {
 fn digest(object: &Object) -> String {
     let mut text = format!("{:?}", object.additional);
     for (name, property) in &object.properties {
-        let bare = Property {
-            default: None,
-            ..property.clone()
-        };
+        let bare = Property { default: None, ..property.clone() };
         text.push_str(&format!("{name} {bare:?}\n"));
     }
     // Fields nested in property strings have defaults of their own, some of them prose.

@@ -8,10 +8,7 @@ pub(crate) fn read(file: &str) -> Option<String> {
     let root = std::env::var_os("PROXWARD_SHARED").map_or_else(beside, PathBuf::from);
     let text = std::fs::read_to_string(root.join(file)).ok();
     if text.is_none() {
-        eprintln!(
-            "skipped: no {file} in {}; set PROXWARD_SHARED",
-            root.display()
-        );
+        eprintln!("skipped: no {file} in {}; set PROXWARD_SHARED", root.display());
     }
     text
 }

@@ -9,11 +9,7 @@ fn refused(layers: Layers) -> SettingsError {
         Err(error) => return error,
     };
     let cells = document.section::<Cells>("cells");
-    document
-        .section::<Gate>("gate")
-        .err()
-        .or(cells.err())
-        .unwrap()
+    document.section::<Gate>("gate").err().or(cells.err()).unwrap()
 }
 
 fn error(toml: &str) -> String {
@@ -113,10 +109,7 @@ fn an_undeclared_section_is_a_mistake_of_the_program() {
 #[test]
 fn an_error_shows_no_secret_and_stays_one_line() {
     let shown = error("[gate]\necho = 'password=hunter2'\n");
-    assert!(
-        shown.starts_with("proxward.toml:2: gate.echo: can not use password="),
-        "{shown}"
-    );
+    assert!(shown.starts_with("proxward.toml:2: gate.echo: can not use password="), "{shown}");
     assert!(!shown.contains("hunter2"), "{shown}");
     let shown = error("[cells.web]\ntoken = 'hunter2'\n");
     assert!(shown.contains("cells.web.token: unknown key; "), "{shown}");

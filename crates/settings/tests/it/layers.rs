@@ -19,10 +19,7 @@ fn later_layers_win_value_by_value_and_say_so() {
     let layers =
         text("[gate]\nport = 1\nname = 'a'\nlisten = ['127.0.0.1:1', '127.0.0.1:2']\nratio = 1")
             .text("conf.d/10.toml", "[gate]\nport = 2\n[gate.tls]\ncert = 'c'")
-            .text(
-                "conf.d/20.toml",
-                "[gate.tls]\non = true\n[cells.\"a.b\"]\nmemory = '1M'",
-            )
+            .text("conf.d/20.toml", "[gate.tls]\non = true\n[cells.\"a.b\"]\nmemory = '1M'")
             .flag("gate.listen", "--listen", ["[::1]:1", "[::1]:2"])
             .flag("gate.name", "--name", None::<String>);
     let layers = variables(
@@ -46,21 +43,12 @@ gate.tls.cert = "d"  # environment PROXWARD_GATE_TLS__CERT
 gate.tls.on = true  # conf.d/20.toml:2
 "#);
     let gate: Gate = document.section("gate").unwrap();
-    assert_eq!(
-        (gate.port, gate.name.as_str(), gate.ratio),
-        (2, "8006", 1.0)
-    );
-    assert_eq!(
-        gate.listen,
-        ["[::1]:1".parse().unwrap(), "[::1]:2".parse().unwrap()]
-    );
+    assert_eq!((gate.port, gate.name.as_str(), gate.ratio), (2, "8006", 1.0));
+    assert_eq!(gate.listen, ["[::1]:1".parse().unwrap(), "[::1]:2".parse().unwrap()]);
     let tls = gate.tls.unwrap();
     assert_eq!((tls.cert.as_str(), tls.on), ("d", true));
     assert_eq!(document.section::<Cells>("cells").unwrap().len(), 1);
-    let line = |line| Origin::File {
-        path: std::path::Path::new("conf.d/20.toml").into(),
-        line,
-    };
+    let line = |line| Origin::File { path: std::path::Path::new("conf.d/20.toml").into(), line };
     assert_eq!(document.origin("cells.\"a.b\".memory"), line(4));
     assert_eq!(document.origin("gate.tls.on"), line(2));
     assert_eq!(document.origin("gate.format"), Origin::Default);
@@ -81,27 +69,11 @@ fn a_variable_is_what_the_type_asks_for() {
         assert_eq!(name(plain), plain);
     }
     assert_eq!(name(r#""quoted\u0021""#), "quoted!");
-    assert_eq!(
-        gate("PROXWARD_GATE_FORMAT", "json").unwrap().format,
-        Format::Json
-    );
-    assert_eq!(
-        gate("PROXWARD_GATE_PAIR", "[1, 2]").unwrap().pair,
-        Some((1, 2))
-    );
-    let custom = gate("PROXWARD_GATE_FORMAT", "{ custom = { pattern = 'x' } }")
-        .unwrap()
-        .format;
-    assert_eq!(
-        custom,
-        Format::Custom {
-            pattern: "x".into()
-        }
-    );
-    assert!(
-        gate("PROXWARD_GATE_PORT", "\"1\"").is_err(),
-        "quoted means text"
-    );
+    assert_eq!(gate("PROXWARD_GATE_FORMAT", "json").unwrap().format, Format::Json);
+    assert_eq!(gate("PROXWARD_GATE_PAIR", "[1, 2]").unwrap().pair, Some((1, 2)));
+    let custom = gate("PROXWARD_GATE_FORMAT", "{ custom = { pattern = 'x' } }").unwrap().format;
+    assert_eq!(custom, Format::Custom { pattern: "x".into() });
+    assert!(gate("PROXWARD_GATE_PORT", "\"1\"").is_err(), "quoted means text");
 }
 
 #[test]
@@ -117,14 +89,9 @@ fn secrets_do_not_show() {
         "[gate]\npassword = 'hunter2'\nname = 'password=hunter2'\nlist = [{ token = 'hunter2' }]\notp = 271828\n[gate.passwords]\nroot = 'hunter2'\n[gate.x]\n\
          key_file = '/etc/key'",
     );
-    let document = variables(document, &[("PROXWARD_GATE_SECRET", "hunter2")])
-        .load()
-        .unwrap();
+    let document = variables(document, &[("PROXWARD_GATE_SECRET", "hunter2")]).load().unwrap();
     let shown = shown(&document);
-    assert!(
-        !shown.contains("hunter2") && !shown.contains("271828"),
-        "{shown}"
-    );
+    assert!(!shown.contains("hunter2") && !shown.contains("271828"), "{shown}");
     assert!(shown.contains("gate.x.key_file = \"/etc/key\""), "{shown}");
 }
 
@@ -165,8 +132,5 @@ proptest! {
 }
 
 fn shown_plain(document: &Document) -> String {
-    document
-        .entries()
-        .map(|entry| format!("{} = {}\n", entry.key, entry.value))
-        .collect()
+    document.entries().map(|entry| format!("{} = {}\n", entry.key, entry.value)).collect()
 }

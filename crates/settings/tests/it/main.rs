@@ -69,8 +69,6 @@ fn text(toml: &str) -> Layers {
 }
 
 fn variables(layers: Layers, variables: &[(&str, &str)]) -> Layers {
-    let variables = variables
-        .iter()
-        .map(|(name, value)| (name.into(), value.into()));
+    let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
     layers.environment(variables, &["PROXWARD_PASSWORD"])
 }

@@ -26,10 +26,7 @@ impl Event {
     /// An event without fields. `kind` is `area.what_happened`, a word of the program.
     #[must_use]
     pub fn new(kind: &'static str) -> Self {
-        Self {
-            kind,
-            fields: Map::new(),
-        }
+        Self { kind, fields: Map::new() }
     }
 
     /// Adds a field; a second one of the same name replaces the first. Text longer than
@@ -38,11 +35,7 @@ impl Event {
     #[must_use]
     pub fn field(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         let reserved = RESERVED.contains(&name);
-        let name = if reserved {
-            format!("{name}_")
-        } else {
-            name.to_owned()
-        };
+        let name = if reserved { format!("{name}_") } else { name.to_owned() };
         self.fields.insert(name, value.into());
         self
     }
@@ -64,10 +57,7 @@ impl Event {
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<&str> = self.fields.keys().map(String::as_str).collect();
-        f.debug_struct("Event")
-            .field("kind", &self.kind)
-            .field("fields", &names)
-            .finish()
+        f.debug_struct("Event").field("kind", &self.kind).field("fields", &names).finish()
     }
 }
 

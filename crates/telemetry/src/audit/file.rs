@@ -36,30 +36,18 @@ pub(super) fn open_alone(path: &Path) -> Result<File, AuditError> {
         Ok(fd) => File::from(fd),
         Err(Errno::LOOP) => return Err(not_private(path, "it is a symbolic link")),
         Err(cause) => {
-            return Err(AuditError::Open {
-                path: path.into(),
-                cause: cause.into(),
-            });
+            return Err(AuditError::Open { path: path.into(), cause: cause.into() });
         }
     };
-    let failed = |cause: io::Error| AuditError::Open {
-        path: path.into(),
-        cause,
-    };
+    let failed = |cause: io::Error| AuditError::Open { path: path.into(), cause };
     let meta = file.metadata().map_err(failed)?;
     let me = geteuid().as_raw();
     let faults = [
         (!meta.is_file(), "it is not a regular file"),
         (meta.nlink() != 1, "it has another name (hard link)"),
-        (
-            meta.mode() & 0o077 != 0,
-            "others may read or write it (chmod 600)",
-        ),
+        (meta.mode() & 0o077 != 0, "others may read or write it (chmod 600)"),
         // Root opens it on behalf of the user the program becomes later.
-        (
-            meta.uid() != me && me != 0,
-            "it belongs to another user (chown)",
-        ),
+        (meta.uid() != me && me != 0, "it belongs to another user (chown)"),
     ];
     if let Some((_, why)) = faults.iter().find(|(fault, _)| *fault) {
         return Err(not_private(path, why));
@@ -77,10 +65,7 @@ pub(super) fn open_alone(path: &Path) -> Result<File, AuditError> {
 
 /// Finds the last record by reading no more than two lines' worth from the end.
 pub(super) fn tail(path: &Path, file: &File) -> Result<Tail, AuditError> {
-    let failed = |cause| AuditError::Open {
-        path: path.into(),
-        cause,
-    };
+    let failed = |cause| AuditError::Open { path: path.into(), cause };
     let length = file.metadata().map_err(failed)?.len();
     let from = length.saturating_sub(2 * AUDIT_LINE as u64);
     let mut bytes = Vec::new();
@@ -88,17 +73,10 @@ pub(super) fn tail(path: &Path, file: &File) -> Result<Tail, AuditError> {
     if bytes.is_empty() {
         return Ok(Tail::Empty);
     }
-    let damaged = |reason| AuditError::Damaged {
-        path: path.into(),
-        reason,
-    };
+    let damaged = |reason| AuditError::Damaged { path: path.into(), reason };
     let Some((ended, torn)) = split_after_last(&bytes) else {
         let whole = from == 0 && bytes.len() < AUDIT_LINE;
-        return if whole {
-            Ok(Tail::OnlyTorn)
-        } else {
-            Err(damaged(Reason::TooLong))
-        };
+        return if whole { Ok(Tail::OnlyTorn) } else { Err(damaged(Reason::TooLong)) };
     };
     if torn.len() >= AUDIT_LINE {
         return Err(damaged(Reason::TooLong));
@@ -112,20 +90,13 @@ pub(super) fn tail(path: &Path, file: &File) -> Result<Tail, AuditError> {
 pub(super) fn torn(file: &File, start: u64) -> io::Result<Vec<u8>> {
     let length = file.metadata()?.len();
     let mut bytes = Vec::new();
-    read_from(
-        file,
-        start,
-        length.min(start + AUDIT_LINE as u64),
-        &mut bytes,
-    )?;
+    read_from(file, start, length.min(start + AUDIT_LINE as u64), &mut bytes)?;
     Ok(bytes)
 }
 
 /// Makes the name of a new file outlast a power failure.
 fn sync_directory(path: &Path) -> io::Result<()> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
@@ -142,8 +113,5 @@ fn split_after_last(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 fn not_private(path: &Path, why: &'static str) -> AuditError {
-    AuditError::NotPrivate {
-        path: path.into(),
-        why,
-    }
+    AuditError::NotPrivate { path: path.into(), why }
 }

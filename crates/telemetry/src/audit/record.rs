@@ -46,10 +46,7 @@ pub(super) struct Record {
 
 impl Head {
     /// The head of an empty chain.
-    pub const START: Self = Self {
-        seq: 0,
-        hash: Hash([0; 32]),
-    };
+    pub const START: Self = Self { seq: 0, hash: Hash([0; 32]) };
 }
 
 /// Renders the record that follows `head`, line feed included, and the head it makes.
@@ -97,10 +94,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Record, Reason> {
         return Err(Reason::Edited);
     }
     serde_json::from_slice::<IgnoredAny>(line).map_err(|_| Reason::Malformed)?;
-    Ok(Record {
-        prev,
-        head: Head { seq, hash },
-    })
+    Ok(Record { prev, head: Head { seq, hash } })
 }
 
 fn push_member(out: &mut String, name: &str, value: &Value) {
@@ -127,11 +121,7 @@ fn seq(line: &[u8]) -> Option<u64> {
     let rest = line.strip_prefix(b"{\"seq\":")?;
     let (digits, _) = rest.split_at_checked(rest.iter().position(|&b| b == b',')?)?;
     let plain = digits.iter().all(u8::is_ascii_digit) && !digits.starts_with(b"0");
-    std::str::from_utf8(digits)
-        .ok()?
-        .parse()
-        .ok()
-        .filter(|_| plain)
+    std::str::from_utf8(digits).ok()?.parse().ok().filter(|_| plain)
 }
 
 impl fmt::Display for Hash {
@@ -186,9 +176,6 @@ impl FromStr for Head {
         if !seq.bytes().all(|b| b.is_ascii_digit()) {
             return Err(HashError);
         }
-        Ok(Self {
-            seq: seq.parse().map_err(|_| HashError)?,
-            hash: hash.parse()?,
-        })
+        Ok(Self { seq: seq.parse().map_err(|_| HashError)?, hash: hash.parse()? })
     }
 }

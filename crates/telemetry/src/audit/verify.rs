@@ -16,10 +16,7 @@ pub struct Expected {
 
 impl Default for Expected {
     fn default() -> Self {
-        Self {
-            after: Head::START,
-            head: None,
-        }
+        Self { after: Head::START, head: None }
     }
 }
 
@@ -109,35 +106,25 @@ pub fn verify(mut reader: impl BufRead, expected: &Expected) -> io::Result<Verdi
     let mut line = Vec::new();
     loop {
         line.clear();
-        reader
-            .by_ref()
-            .take(AUDIT_LINE as u64)
-            .read_until(b'\n', &mut line)?;
+        reader.by_ref().take(AUDIT_LINE as u64).read_until(b'\n', &mut line)?;
         if line.is_empty() {
             break;
         }
         match follow(head, &line, records == 0).and_then(|next| remembered(next, expected)) {
             Ok(next) => head = next,
             Err(reason) => {
-                return Ok(Verdict::Broken {
-                    line: records + 1,
-                    reason,
-                });
+                return Ok(Verdict::Broken { line: records + 1, reason });
             }
         }
         records += 1;
     }
     Ok(match expected.head {
-        Some(Head { seq, .. }) if seq > head.seq => Verdict::Broken {
-            line: records + 1,
-            reason: Reason::TailMissing { remembered: seq },
-        },
-        Some(last) if last.seq == expected.after.seq && last != expected.after => Verdict::Broken {
-            line: 1,
-            reason: Reason::Rewritten {
-                remembered: last.seq,
-            },
-        },
+        Some(Head { seq, .. }) if seq > head.seq => {
+            Verdict::Broken { line: records + 1, reason: Reason::TailMissing { remembered: seq } }
+        }
+        Some(last) if last.seq == expected.after.seq && last != expected.after => {
+            Verdict::Broken { line: 1, reason: Reason::Rewritten { remembered: last.seq } }
+        }
         _ => Verdict::Intact { records, head },
     })
 }
@@ -145,11 +132,7 @@ pub fn verify(mut reader: impl BufRead, expected: &Expected) -> io::Result<Verdi
 /// The head after `line`, when it is the record that follows `head`.
 fn follow(head: Head, line: &[u8], first: bool) -> Result<Head, Reason> {
     let Some(line) = line.strip_suffix(b"\n") else {
-        return Err(if line.len() >= AUDIT_LINE {
-            Reason::TooLong
-        } else {
-            Reason::Torn
-        });
+        return Err(if line.len() >= AUDIT_LINE { Reason::TooLong } else { Reason::Torn });
     };
     let record = parse(line)?;
     let (expected, found) = (head.seq.saturating_add(1), record.head.seq);

@@ -124,27 +124,12 @@ impl Log {
             Tail::Empty | Tail::OnlyTorn => (Head::START, 0),
             Tail::Record(head, length) => (head, length),
         };
-        let failed = |cause| AuditError::Open {
-            path: path.into(),
-            cause,
-        };
+        let failed = |cause| AuditError::Open { path: path.into(), cause };
         let torn = file::torn(&file, length).map_err(failed)?;
         let synced = clock.monotonic();
         let unclean = !torn.is_empty();
-        let state = State {
-            file,
-            head,
-            length,
-            torn: unclean,
-            synced,
-            unsynced: unclean,
-        };
-        let log = Self {
-            path: path.into(),
-            clock,
-            policy,
-            state: Mutex::new(state),
-        };
+        let state = State { file, head, length, torn: unclean, synced, unsynced: unclean };
+        let log = Self { path: path.into(), clock, policy, state: Mutex::new(state) };
         if unclean {
             let event = Event::new("log.torn")
                 .field("bytes", torn.len())
@@ -196,10 +181,7 @@ impl Log {
     /// [`AuditError`]; the log then still writes to the renamed file.
     pub fn reopen(&self) -> Result<(), AuditError> {
         let mut state = self.state();
-        let failed = |cause| AuditError::Open {
-            path: self.path.clone(),
-            cause,
-        };
+        let failed = |cause| AuditError::Open { path: self.path.clone(), cause };
         let ours = state.file.metadata().map_err(failed)?;
         let named = std::fs::symlink_metadata(&self.path);
         if named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
@@ -207,20 +189,11 @@ impl Log {
         }
         let file = file::open_alone(&self.path)?;
         if !matches!(file::tail(&self.path, &file)?, Tail::Empty) {
-            return Err(AuditError::Foreign {
-                path: self.path.clone(),
-            });
+            return Err(AuditError::Foreign { path: self.path.clone() });
         }
         self.sync_state(&mut state)?;
         let (head, synced) = (state.head, state.synced);
-        let mut next = State {
-            file,
-            head,
-            length: 0,
-            torn: false,
-            synced,
-            unsynced: false,
-        };
+        let mut next = State { file, head, length: 0, torn: false, synced, unsynced: false };
         let event = Event::new("log.continued").field("records_before", head.seq);
         self.write(&mut next, event)?;
         self.sync_state(&mut next)?;
@@ -229,10 +202,7 @@ impl Log {
     }
 
     fn write(&self, state: &mut State, event: Event) -> Result<(), AuditError> {
-        let failed = |cause| AuditError::Write {
-            path: self.path.clone(),
-            cause,
-        };
+        let failed = |cause| AuditError::Write { path: self.path.clone(), cause };
         if state.torn {
             state.file.set_len(state.length).map_err(failed)?;
             state.torn = false;
@@ -250,10 +220,7 @@ impl Log {
 
     fn sync_state(&self, state: &mut State) -> Result<(), AuditError> {
         if state.unsynced {
-            let failed = |cause| AuditError::Sync {
-                path: self.path.clone(),
-                cause,
-            };
+            let failed = |cause| AuditError::Sync { path: self.path.clone(), cause };
             state.file.sync_data().map_err(failed)?;
             state.unsynced = false;
         }
@@ -297,10 +264,7 @@ mod tests {
         log.append(Event::new("b")).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         let verdict = verify(&*bytes, &Expected::default()).unwrap();
-        assert!(
-            matches!(verdict, Verdict::Intact { records: 2, .. }),
-            "{verdict:?}"
-        );
+        assert!(matches!(verdict, Verdict::Intact { records: 2, .. }), "{verdict:?}");
     }
 
     #[test]
@@ -315,10 +279,7 @@ mod tests {
             log.append(Event::new("a")).unwrap();
             log.state().unsynced
         };
-        assert_eq!(
-            [600, 399, 1, 999, 1].map(unsynced),
-            [true, true, false, true, false]
-        );
+        assert_eq!([600, 399, 1, 999, 1].map(unsynced), [true, true, false, true, false]);
         by_hand.set(Duration::ZERO);
         assert!(unsynced(10));
         log.sync().unwrap();

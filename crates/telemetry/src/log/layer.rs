@@ -20,11 +20,7 @@ pub(super) struct Lines<W> {
 
 impl<W: Fn(&str)> Lines<W> {
     pub(super) fn new(format: Format, clock: Clock, write: W) -> Self {
-        Self {
-            format,
-            clock,
-            write,
-        }
+        Self { format, clock, write }
     }
 }
 
@@ -52,11 +48,7 @@ where
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut own = Fields::default();
         event.record(&mut own);
-        let mut fields = Fields {
-            message: own.message.take(),
-            cut: own.cut,
-            ..Fields::default()
-        };
+        let mut fields = Fields { message: own.message.take(), cut: own.cut, ..Fields::default() };
         // The innermost first: when there are too many fields, the outermost are left out.
         for (name, value) in own.named {
             fields.set(name, value);
@@ -75,11 +67,7 @@ where
         }
         let metadata = event.metadata();
         let (level, target) = (*metadata.level(), metadata.target());
-        let head = Head {
-            unix: self.clock.unix(),
-            level,
-            target,
-        };
+        let head = Head { unix: self.clock.unix(), level, target };
         (self.write)(&render(self.format, &head, &fields));
     }
 }
@@ -146,10 +134,7 @@ mod tests {
                 let _span =
                     tracing::info_span!("request", url = %format!("/x?ticket={TICKET}")).entered();
                 tracing::info!(password = "hunter2", otp = 271_828, "login with {TICKET}");
-                tracing::info!(
-                    body = r#"{"password":"hunter2"}"#,
-                    "answer\npassword=hunter2"
-                );
+                tracing::info!(body = r#"{"password":"hunter2"}"#, "answer\npassword=hunter2");
             });
             assert_eq!(lines.lines().count(), 2, "{lines}");
             for secret in ["hunter2", "271828", "c2lnbmF0dXJl"] {
@@ -180,35 +165,22 @@ mod tests {
     #[test]
     fn an_error_is_logged_with_its_causes() {
         let inner = std::io::Error::other("disk\nfull");
-        let error = crate::audit::AuditError::Write {
-            path: "/log".into(),
-            cause: inner,
-        };
+        let error = crate::audit::AuditError::Write { path: "/log".into(), cause: inner };
         let line = json(|| tracing::error!(error = &error as &dyn std::error::Error, "lost"));
         let text = line["error"].as_str().unwrap();
-        assert!(
-            text.starts_with("/log: ") && text.ends_with(": disk\nfull"),
-            "{text}"
-        );
+        assert!(text.starts_with("/log: ") && text.ends_with(": disk\nfull"), "{text}");
     }
 
     #[test]
     fn too_long_and_too_many_are_cut_and_say_so() {
         let long = "\u{7}".repeat(LOG_LINE);
         let line = logged(Format::Text, || tracing::info!(long, last = 1, "m"));
-        assert!(
-            line.len() <= LOG_LINE && line.ends_with(" [truncated]\n"),
-            "{}",
-            line.len()
-        );
+        assert!(line.len() <= LOG_LINE && line.ends_with(" [truncated]\n"), "{}", line.len());
         assert!(!line.contains("last"), "nothing follows a cut value");
         let line = logged(Format::Json, || tracing::info!(long, last = 1, "m"));
         assert!(line.len() <= LOG_LINE);
         let value: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(
-            (&value["truncated"], value.get("last")),
-            (&true.into(), None)
-        );
+        assert_eq!((&value["truncated"], value.get("last")), (&true.into(), None));
         assert!(value["long"].as_str().unwrap().len() > 1000);
 
         let mut many = Fields::default();

@@ -34,11 +34,7 @@ pub(super) fn render(format: Format, head: &Head, fields: &Fields) -> String {
 
 fn text(head: &Head, fields: &Fields) -> String {
     let mut line = Line::new(TEXT_MARK.len() + 1, fields.cut);
-    line.raw(&format!(
-        "{} {:<5} ",
-        Rfc3339(head.unix),
-        head.level.as_str()
-    ));
+    line.raw(&format!("{} {:<5} ", Rfc3339(head.unix), head.level.as_str()));
     line.escaped(head.target, 0, escape::bare);
     if let Some(message) = &fields.message {
         line.raw(" ");
@@ -61,10 +57,7 @@ fn json(head: &Head, fields: &Fields) -> String {
     let mut line = Line::new(JSON_MARK.len() + 2, fields.cut);
     line.raw("{\"time\":");
     line.quoted(&Rfc3339(head.unix).to_string());
-    line.member(
-        "level",
-        &Value::Text(head.level.as_str().to_ascii_lowercase()),
-    );
+    line.member("level", &Value::Text(head.level.as_str().to_ascii_lowercase()));
     line.member("target", &Value::Text(head.target.to_owned()));
     if let Some(message) = &fields.message {
         line.member("message", &Value::Text(message.clone()));
@@ -88,12 +81,7 @@ struct Line {
 impl Line {
     /// `reserve` is kept free for what ends the line.
     fn new(reserve: usize, cut: bool) -> Self {
-        Self {
-            text: String::with_capacity(256),
-            limit: LOG_LINE - reserve,
-            cut,
-            full: false,
-        }
+        Self { text: String::with_capacity(256), limit: LOG_LINE - reserve, cut, full: false }
     }
 
     fn room(&self) -> usize {
@@ -137,8 +125,7 @@ impl Line {
     fn member(&mut self, name: &str, value: &Value) {
         let before = self.text.len();
         let mut name_only = String::from(",\"");
-        name.chars()
-            .for_each(|c| escape::quoted(c).push_to(&mut name_only));
+        name.chars().for_each(|c| escape::quoted(c).push_to(&mut name_only));
         name_only.push_str("\":");
         self.raw(&name_only);
         let after_name = self.text.len();
@@ -160,11 +147,7 @@ impl Line {
 }
 
 fn unreserved(name: &'static str) -> String {
-    if RESERVED.contains(&name) {
-        format!("{name}_")
-    } else {
-        name.to_owned()
-    }
+    if RESERVED.contains(&name) { format!("{name}_") } else { name.to_owned() }
 }
 
 /// Whether a value reads as one word without quotes.

@@ -29,12 +29,7 @@ impl<M, const N: usize> Family<M, N> {
         overflow: Option<Counter>,
     ) -> Self {
         let series = RwLock::new(Vec::new());
-        Self(Arc::new(Shared {
-            keys,
-            series,
-            make: Box::new(make),
-            overflow,
-        }))
+        Self(Arc::new(Shared { keys, series, make: Box::new(make), overflow }))
     }
 }
 
@@ -60,11 +55,7 @@ impl<M: Clone, const N: usize> Family<M, N> {
             return found.1.clone();
         }
         drop(read);
-        let mut series = self
-            .0
-            .series
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut series = self.0.series.write().unwrap_or_else(PoisonError::into_inner);
         let overflowing = [OVERFLOW_LABEL; N];
         let values = match find(&series, values) {
             Err(_) if series.len() >= METRIC_SERIES => {
@@ -82,9 +73,7 @@ impl<M: Clone, const N: usize> Family<M, N> {
                 at
             }
         };
-        series
-            .get(at)
-            .map_or_else(|| (self.0.make)(), |found| found.1.clone())
+        series.get(at).map_or_else(|| (self.0.make)(), |found| found.1.clone())
     }
 }
 
@@ -97,10 +86,7 @@ impl<M, const N: usize> Clone for Family<M, N> {
 impl<M: fmt::Debug, const N: usize> fmt::Debug for Family<M, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let series = &self.0.series;
-        f.debug_struct("Family")
-            .field("keys", &self.0.keys)
-            .field("series", series)
-            .finish()
+        f.debug_struct("Family").field("keys", &self.0.keys).field("series", series).finish()
     }
 }
 
@@ -108,13 +94,8 @@ impl<M: EncodeMetric + TypedMetric, const N: usize> EncodeMetric for Family<M, N
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let series = self.0.series.read().unwrap_or_else(PoisonError::into_inner);
         for (values, metric) in series.iter() {
-            let labels: Vec<(&str, &str)> = self
-                .0
-                .keys
-                .iter()
-                .zip(values)
-                .map(|(key, value)| (*key, &**value))
-                .collect();
+            let labels: Vec<(&str, &str)> =
+                self.0.keys.iter().zip(values).map(|(key, value)| (*key, &**value)).collect();
             metric.encode(encoder.encode_family(&labels)?)?;
         }
         Ok(())
@@ -125,11 +106,7 @@ impl<M: EncodeMetric + TypedMetric, const N: usize> EncodeMetric for Family<M, N
     }
 
     fn is_empty(&self) -> bool {
-        self.0
-            .series
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_empty()
+        self.0.series.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 }
 
@@ -137,11 +114,8 @@ fn find<M, const N: usize>(
     series: &[([Box<str>; N], M)],
     values: &[&str; N],
 ) -> Result<usize, usize> {
-    series.binary_search_by(|(have, _)| {
-        have.iter()
-            .map(|value| &**value)
-            .cmp(values.iter().copied())
-    })
+    series
+        .binary_search_by(|(have, _)| have.iter().map(|value| &**value).cmp(values.iter().copied()))
 }
 
 fn cut(value: &str) -> &str {

@@ -13,26 +13,14 @@ fn written(records: u32) -> Vec<String> {
     let (clock, by_hand) = Clock::manual(Duration::from_millis(1_782_907_200_123));
     let log = Log::open(&path, clock, SyncPolicy::Interval(Duration::MAX)).unwrap();
     for i in 0..records {
-        log.append(
-            Event::new("login.refused")
-                .field("user", "root@pam")
-                .field("n", i),
-        )
-        .unwrap();
+        log.append(Event::new("login.refused").field("user", "root@pam").field("n", i)).unwrap();
         by_hand.advance(Duration::from_millis(1));
     }
-    std::fs::read_to_string(&path)
-        .unwrap()
-        .lines()
-        .map(str::to_owned)
-        .collect()
+    std::fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect()
 }
 
 fn judged(lines: &[String], expected: &Expected) -> Verdict {
-    let text: String = lines
-        .iter()
-        .flat_map(|line| [line.as_str(), "\n"])
-        .collect();
+    let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
     verify(text.as_bytes(), expected).unwrap()
 }
 
@@ -55,11 +43,7 @@ fn a_record_has_the_documented_form() {
     let lines = written(2);
     let zeros = "0".repeat(64);
     let start = r#"{"seq":1,"time":"2026-07-01T12:00:00.123Z","kind":"login.refused","n":0,"user":"root@pam","prev":""#;
-    assert!(
-        lines[0].starts_with(&format!("{start}{zeros}\",\"hash\":\"")),
-        "{}",
-        lines[0]
-    );
+    assert!(lines[0].starts_with(&format!("{start}{zeros}\",\"hash\":\"")), "{}", lines[0]);
     let head = head_of(&lines[..1]);
     assert!(lines[1].contains(&format!("\"prev\":\"{}\"", head.hash)));
     assert_eq!(head.to_string().parse(), Ok(head));
@@ -69,20 +53,12 @@ fn a_record_has_the_documented_form() {
 fn sha256sum_agrees_as_documented() {
     let lines = written(3);
     let spawned = Command::new("sh")
-        .args([
-            "-c",
-            r#"sed -E 's/,"hash":"[0-9a-f]{64}"\}$/}/' | tr -d '\n' | sha256sum"#,
-        ])
+        .args(["-c", r#"sed -E 's/,"hash":"[0-9a-f]{64}"\}$/}/' | tr -d '\n' | sha256sum"#])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn();
     let mut child = spawned.unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(lines[2].as_bytes())
-        .unwrap();
+    child.stdin.take().unwrap().write_all(lines[2].as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     let hash = head_of(&lines).hash.to_string();
     assert!(String::from_utf8(output.stdout).unwrap().starts_with(&hash));
@@ -99,60 +75,15 @@ fn every_kind_of_tampering_is_named() {
         broken(&lines)
     };
     let cases: [(Change<'_>, (u64, Reason)); 9] = [
-        (
-            &|l| l[2] = l[2].replace("root@pam", "evil@pam"),
-            (3, Reason::Edited),
-        ),
-        (
-            &|l| drop(l.remove(2)),
-            (
-                3,
-                Reason::Gap {
-                    expected: 3,
-                    found: 4,
-                },
-            ),
-        ),
-        (
-            &|l| l.swap(1, 2),
-            (
-                2,
-                Reason::Gap {
-                    expected: 2,
-                    found: 3,
-                },
-            ),
-        ),
-        (
-            &|l| l.insert(3, l[1].clone()),
-            (
-                4,
-                Reason::Repeated {
-                    expected: 4,
-                    found: 2,
-                },
-            ),
-        ),
-        (
-            &|l| drop(l.remove(0)),
-            (
-                1,
-                Reason::HeadMissing {
-                    expected: 1,
-                    found: 2,
-                },
-            ),
-        ),
+        (&|l| l[2] = l[2].replace("root@pam", "evil@pam"), (3, Reason::Edited)),
+        (&|l| drop(l.remove(2)), (3, Reason::Gap { expected: 3, found: 4 })),
+        (&|l| l.swap(1, 2), (2, Reason::Gap { expected: 2, found: 3 })),
+        (&|l| l.insert(3, l[1].clone()), (4, Reason::Repeated { expected: 4, found: 2 })),
+        (&|l| drop(l.remove(0)), (1, Reason::HeadMissing { expected: 1, found: 2 })),
         (&|l| l.insert(1, String::new()), (2, Reason::Malformed)),
         (&|l| l[4].push(' '), (5, Reason::Malformed)),
-        (
-            &|l| l[0] = l[0].replacen("\"seq\":1", "\"seq\":01", 1),
-            (1, Reason::Malformed),
-        ),
-        (
-            &|l| l[3].insert_str(1, &" ".repeat(telemetry::limits::AUDIT_LINE)),
-            (4, Reason::TooLong),
-        ),
+        (&|l| l[0] = l[0].replacen("\"seq\":1", "\"seq\":01", 1), (1, Reason::Malformed)),
+        (&|l| l[3].insert_str(1, &" ".repeat(telemetry::limits::AUDIT_LINE)), (4, Reason::TooLong)),
     ];
     for (i, (change, expected)) in cases.into_iter().enumerate() {
         assert_eq!(with(change), expected, "case {i}");
@@ -163,13 +94,7 @@ fn every_kind_of_tampering_is_named() {
     assert_eq!(broken(&spliced), (2, Reason::Unlinked));
     let torn = lines.join("\n");
     let verdict = verify(torn.as_bytes(), &Expected::default()).unwrap();
-    assert_eq!(
-        verdict,
-        Verdict::Broken {
-            line: 5,
-            reason: Reason::Torn
-        }
-    );
+    assert_eq!(verdict, Verdict::Broken { line: 5, reason: Reason::Torn });
 }
 
 fn written_other() -> Vec<String> {
@@ -180,49 +105,30 @@ fn written_other() -> Vec<String> {
     for _ in 0..5 {
         log.append(Event::new("other")).unwrap();
     }
-    std::fs::read_to_string(&path)
-        .unwrap()
-        .lines()
-        .map(str::to_owned)
-        .collect()
+    std::fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect()
 }
 
 #[test]
 fn a_cut_tail_and_a_new_chain_show_against_a_remembered_head() {
     let lines = written(5);
     let head = head_of(&lines[..3]);
-    let expected = Expected {
-        head: Some(head),
-        ..Expected::default()
-    };
+    let expected = Expected { head: Some(head), ..Expected::default() };
     let records = |lines: &[String]| match judged(lines, &expected) {
         Verdict::Intact { records, .. } => Ok(records),
         Verdict::Broken { line, reason } => Err((line, reason)),
     };
     assert_eq!(records(&lines), Ok(5), "it may have grown since");
     assert_eq!(records(&lines[..3]), Ok(3));
-    assert_eq!(
-        records(&lines[..2]),
-        Err((3, Reason::TailMissing { remembered: 3 }))
-    );
-    assert_eq!(
-        records(&[]),
-        Err((1, Reason::TailMissing { remembered: 3 }))
-    );
-    assert_eq!(
-        records(&written_other()),
-        Err((3, Reason::Rewritten { remembered: 3 }))
-    );
+    assert_eq!(records(&lines[..2]), Err((3, Reason::TailMissing { remembered: 3 })));
+    assert_eq!(records(&[]), Err((1, Reason::TailMissing { remembered: 3 })));
+    assert_eq!(records(&written_other()), Err((3, Reason::Rewritten { remembered: 3 })));
 }
 
 #[test]
 fn an_empty_log_is_intact() {
     assert_eq!(
         judged(&[], &Expected::default()),
-        Verdict::Intact {
-            records: 0,
-            head: Head::START
-        }
+        Verdict::Intact { records: 0, head: Head::START }
     );
 }
 

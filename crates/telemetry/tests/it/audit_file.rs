@@ -10,20 +10,11 @@ use telemetry::audit::{AuditError, Event, Expected, Log, Reason, SyncPolicy, Ver
 use telemetry::limits::{AUDIT_LINE, AUDIT_TEXT};
 
 fn open(path: &Path) -> Result<Log, AuditError> {
-    Log::open(
-        path,
-        Clock::manual(Duration::from_secs(1)).0,
-        SyncPolicy::Each,
-    )
+    Log::open(path, Clock::manual(Duration::from_secs(1)).0, SyncPolicy::Each)
 }
 
 fn intact(path: &Path) -> u64 {
-    match verify(
-        BufReader::new(File::open(path).unwrap()),
-        &Expected::default(),
-    )
-    .unwrap()
-    {
+    match verify(BufReader::new(File::open(path).unwrap()), &Expected::default()).unwrap() {
         Verdict::Intact { records, .. } => records,
         broken => panic!("{broken:?}"),
     }
@@ -31,9 +22,7 @@ fn intact(path: &Path) -> u64 {
 
 fn records(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
@@ -47,10 +36,7 @@ fn a_reopened_log_continues_its_chain() {
         assert_eq!(log.append(Event::new("b")).unwrap(), log.head());
     }
     assert_eq!(intact(&path), 6);
-    assert_eq!(
-        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
@@ -64,12 +50,7 @@ fn a_torn_last_line_is_kept_as_a_record_of_its_own() {
         }
         drop(log);
         let torn = b"{\"seq\":3,\"time\":\"2026\0\xff";
-        OpenOptions::new()
-            .append(true)
-            .open(&path)
-            .unwrap()
-            .write_all(torn)
-            .unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(torn).unwrap();
         let log = open(&path).unwrap();
         log.append(Event::new("after")).unwrap();
         drop(log);
@@ -77,12 +58,7 @@ fn a_torn_last_line_is_kept_as_a_record_of_its_own() {
         let record = &records(&path)[usize::try_from(whole).unwrap()];
         assert_eq!(record["kind"], "log.torn");
         assert_eq!(record["bytes"], torn.len());
-        assert!(
-            record["text"]
-                .as_str()
-                .unwrap()
-                .starts_with("{\"seq\":3,\"time\":\"2026\0")
-        );
+        assert!(record["text"].as_str().unwrap().starts_with("{\"seq\":3,\"time\":\"2026\0"));
     }
 }
 
@@ -102,14 +78,8 @@ fn what_is_not_a_private_file_is_refused() {
     fs::write(path("open"), "").unwrap();
     fs::set_permissions(path("open"), Permissions::from_mode(0o640)).unwrap();
     assert!(why("open").contains("chmod 600"));
-    assert!(matches!(
-        open(directory.path()),
-        Err(AuditError::Open { .. })
-    ));
-    assert!(matches!(
-        open(&path("no/such")),
-        Err(AuditError::Open { .. })
-    ));
+    assert!(matches!(open(directory.path()), Err(AuditError::Open { .. })));
+    assert!(matches!(open(&path("no/such")), Err(AuditError::Open { .. })));
 }
 
 #[test]
@@ -146,10 +116,7 @@ fn a_damaged_end_is_refused() {
 #[test]
 fn a_rotated_log_is_one_chain_over_two_files() {
     let directory = tempfile::tempdir().unwrap();
-    let (path, old) = (
-        directory.path().join("audit.jsonl"),
-        directory.path().join("audit.1"),
-    );
+    let (path, old) = (directory.path().join("audit.jsonl"), directory.path().join("audit.1"));
     let log = open(&path).unwrap();
     log.append(Event::new("a")).unwrap();
     log.reopen().unwrap();
@@ -163,9 +130,7 @@ fn a_rotated_log_is_one_chain_over_two_files() {
     assert_eq!(intact(&old), 2);
     let both = [fs::read(&old).unwrap(), fs::read(&path).unwrap()].concat();
     let verdict = verify(&*both, &Expected::default()).unwrap();
-    let Verdict::Intact { records: 4, .. } = verdict else {
-        panic!("{verdict:?}")
-    };
+    let Verdict::Intact { records: 4, .. } = verdict else { panic!("{verdict:?}") };
     let Verdict::Intact { head, .. } =
         verify(&*fs::read(&old).unwrap(), &Expected::default()).unwrap()
     else {
@@ -173,29 +138,10 @@ fn a_rotated_log_is_one_chain_over_two_files() {
     };
     let second = fs::read(&path).unwrap();
     let alone = verify(&*second, &Expected::default()).unwrap();
-    let missing = Reason::HeadMissing {
-        expected: 1,
-        found: 3,
-    };
-    assert_eq!(
-        alone,
-        Verdict::Broken {
-            line: 1,
-            reason: missing
-        }
-    );
-    let after = verify(
-        &*second,
-        &Expected {
-            after: head,
-            head: None,
-        },
-    )
-    .unwrap();
-    assert!(
-        matches!(after, Verdict::Intact { records: 2, .. }),
-        "{after:?}"
-    );
+    let missing = Reason::HeadMissing { expected: 1, found: 3 };
+    assert_eq!(alone, Verdict::Broken { line: 1, reason: missing });
+    let after = verify(&*second, &Expected { after: head, head: None }).unwrap();
+    assert!(matches!(after, Verdict::Intact { records: 2, .. }), "{after:?}");
     assert_eq!(open(&path).unwrap().head().seq, 4);
 }
 
@@ -225,24 +171,15 @@ fn fields_are_masked_limited_and_can_not_forge() {
         .field("long", "é".repeat(AUDIT_TEXT))
         .field("deep", deep);
     log.append(event).unwrap();
-    log.append(Event::new("big").field("list", vec!["x".repeat(4000); 20]))
-        .unwrap();
+    log.append(Event::new("big").field("list", vec!["x".repeat(4000); 20])).unwrap();
     drop(log);
     assert_eq!(intact(&path), 2);
     let text = fs::read_to_string(&path).unwrap();
-    assert!(
-        !text.contains("hunter2") && !text.contains('\u{202e}'),
-        "{text}"
-    );
+    assert!(!text.contains("hunter2") && !text.contains('\u{202e}'), "{text}");
     let records = records(&path);
     assert_eq!(records[0]["hash_"], "mine");
     assert_eq!(records[0]["agent"], "x\"}\n{\u{202e}");
-    assert!(
-        records[0]["long"]
-            .as_str()
-            .unwrap()
-            .ends_with("é[4096 bytes more]")
-    );
+    assert!(records[0]["long"].as_str().unwrap().ends_with("é[4096 bytes more]"));
     assert!(records[0]["deep"].to_string().contains("[\"***\"]"));
     assert!(records[1]["oversized"].as_u64().unwrap() > 80_000);
     assert_eq!(records[1].get("list"), None);

@@ -8,11 +8,7 @@ const CHILD: &str = "TELEMETRY_LOG_CHILD";
 
 fn options(filter: &str) -> Options {
     let (clock, _) = Clock::manual(Duration::from_secs(1_782_907_200));
-    Options {
-        format: Format::Json,
-        filter: filter.into(),
-        clock,
-    }
+    Options { format: Format::Json, filter: filter.into(), clock }
 }
 
 /// What the process under test does; nothing in an ordinary run.
@@ -31,21 +27,13 @@ fn child() {
 #[test]
 fn events_reach_stderr_filtered_and_masked() {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "log_process::child",
-            "--nocapture",
-            "--test-threads=1",
-        ])
+        .args(["--exact", "log_process::child", "--nocapture", "--test-threads=1"])
         .env(CHILD, "1")
         .output()
         .unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{stderr}");
-    let lines: Vec<&str> = stderr
-        .lines()
-        .filter(|line| line.starts_with('{'))
-        .collect();
+    let lines: Vec<&str> = stderr.lines().filter(|line| line.starts_with('{')).collect();
     assert_eq!(lines.len(), 2, "{stderr}");
     assert!(
         lines[0].contains(r#""level":"debug","target":"it::log_process","message":"two\nlines""#)
@@ -56,12 +44,7 @@ fn events_reach_stderr_filtered_and_masked() {
 
 #[test]
 fn an_invalid_filter_is_refused_in_one_line() {
-    let Err(error) = init(&options("gate=loudly")) else {
-        panic!("accepted")
-    };
+    let Err(error) = init(&options("gate=loudly")) else { panic!("accepted") };
     let text = error.to_string();
-    assert!(
-        text.starts_with("log filter: ") && !text.contains('\n'),
-        "{text}"
-    );
+    assert!(text.starts_with("log filter: ") && !text.contains('\n'), "{text}");
 }
