@@ -5,7 +5,7 @@
 //! the second of the recorded answer, so recorded tickets verify with the recorded key.
 //!
 //! Ids and keys that the recorded server handed out are replaced by those handed out here
-//! ([`substitute`]); two requests that later answers presuppose are made again ([`omitted`]).
+//! ([`substitute`]); requests that later answers presuppose are made again ([`omitted`]).
 //!
 //! What is compared directly: status line, header names in order and values, body, whether the
 //! connection stays open, whether the answer was delayed. What is not: dates, signatures,
