@@ -97,6 +97,9 @@ pub(crate) struct Mock {
     /// API release, `9` or `8`, or the file of an API document (apidoc.js)
     #[arg(long, value_name = "9|8|FILE", default_value = "9")]
     pub(crate) schema: PathBuf,
+    /// Lists the methods that are answered from the schema alone, and ends
+    #[arg(long)]
+    pub(crate) list_unmodelled: bool,
     /// Serves plain HTTP
     #[arg(long, conflicts_with_all = ["cert", "key"])]
     pub(crate) no_tls: bool,

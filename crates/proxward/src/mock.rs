@@ -32,6 +32,9 @@ pub(crate) fn run(arguments: &Mock) -> Result<(), Stop> {
     if !(0.0..=1e6).contains(&arguments.time_scale) {
         return Err(Stop::say(Exit::Usage, "--time-scale: expected a number from 0 to 1000000"));
     }
+    if arguments.list_unmodelled {
+        return list_unmodelled(arguments);
+    }
     let listener = TcpListener::bind(arguments.listen).map_err(|error| {
         Stop::say(
             bind_exit(&error),
@@ -70,6 +73,18 @@ pub(crate) fn run(arguments: &Mock) -> Result<(), Stop> {
     signals.wait();
     drop(server);
     drop(place);
+    Ok(())
+}
+
+/// `VERB PATH`, one a line, or a list of such texts.
+fn list_unmodelled(arguments: &Mock) -> Result<(), Stop> {
+    let methods = ::mock::unmodelled(&api(&arguments.schema)?).map_err(Stop::usage)?;
+    let methods = methods.iter().map(|(verb, path)| format!("{verb} {path}"));
+    let methods: Vec<String> = methods.collect();
+    result(&match arguments.format {
+        Format::Text => methods.join("\n"),
+        Format::Json => json!(methods).to_string(),
+    });
     Ok(())
 }
 
