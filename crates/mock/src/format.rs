@@ -43,7 +43,9 @@ impl Format {
     pub(crate) fn render(self, path: &str, outcome: Outcome) -> Response {
         match outcome {
             Ok(success) => {
-                let mut envelope = json!({ "data": success.data });
+                // Moved, not `json!`: the macro would copy the whole answer.
+                let mut envelope =
+                    Value::Object(Map::from_iter([("data".to_owned(), success.data)]));
                 if self.is_ext() {
                     set(&mut envelope, "success", json!(1));
                 }

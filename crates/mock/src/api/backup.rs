@@ -26,7 +26,7 @@ const DAY: u64 = 86_400;
 fn list(call: &mut Call<'_>) -> Outcome {
     let now = call.now().as_secs();
     let jobs = call.state.objects.list(JOBS);
-    Ok(json!(jobs.map(|(id, job)| entry(id, job, now)).collect::<Vec<_>>()).into())
+    Ok(jobs.map(|(id, job)| entry(id, job, now)).collect::<Value>().into())
 }
 
 fn entry(id: &str, job: &Fields, now: u64) -> Value {
@@ -136,5 +136,5 @@ fn uncovered(call: &mut Call<'_>) -> Outcome {
     let entries = seen.map(
         |guest| json!({ "vmid": guest.vmid, "name": guest.name(), "type": guest.kind_name() }),
     );
-    Ok(json!(entries.collect::<Vec<_>>()).into())
+    Ok(entries.collect::<Value>().into())
 }

@@ -73,7 +73,7 @@ fn status(call: &mut Call<'_>) -> Outcome {
             "level": "",
         })
     }));
-    Ok(json!(entries).into())
+    Ok(Value::Array(entries).into())
 }
 
 fn resources(call: &mut Call<'_>) -> Outcome {
@@ -96,7 +96,7 @@ fn resources(call: &mut Call<'_>) -> Outcome {
     if wants("sdn") {
         zones(call, &mut entries);
     }
-    Ok(json!(entries).into())
+    Ok(Value::Array(entries).into())
 }
 
 fn pools(call: &Call<'_>, entries: &mut Vec<Value>) {

@@ -99,7 +99,7 @@ fn list(call: &mut Call<'_>) -> Outcome {
     });
     let volid = |name: &str| format!("{}:{name}", place.storage);
     let entries: Vec<Value> = wanted.map(|(name, one)| one.entry(&volid(name))).collect();
-    Ok(json!(entries).into())
+    Ok(Value::Array(entries).into())
 }
 
 /// The volumes that guests' configurations name.

@@ -89,7 +89,7 @@ fn resources(call: &mut Call<'_>) -> Outcome {
         extend(&mut entry, json!({ "sid": sid, "type": own, "state": requested(fields) }));
         Some(entry)
     });
-    Ok(json!(entries.collect::<Vec<_>>()).into())
+    Ok(entries.collect::<Value>().into())
 }
 
 fn create(call: &mut Call<'_>) -> Outcome {
@@ -182,7 +182,7 @@ fn status(call: &mut Call<'_>) -> Outcome {
     })];
     let services: Vec<(&String, &Fields)> = call.state.objects.list(RESOURCES).collect();
     if services.is_empty() {
-        return Ok(json!(entries).into());
+        return Ok(Value::Array(entries).into());
     }
     entries.push(json!({
         "id": "master", "type": "master", "node": local, "timestamp": now,
@@ -208,7 +208,7 @@ fn status(call: &mut Call<'_>) -> Outcome {
         }
         Some(entry)
     }));
-    Ok(json!(entries).into())
+    Ok(Value::Array(entries).into())
 }
 
 fn manager(call: &mut Call<'_>) -> Outcome {

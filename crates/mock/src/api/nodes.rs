@@ -47,7 +47,7 @@ fn list(call: &mut Call<'_>) -> Outcome {
         }
         entry
     });
-    Ok(json!(entries.collect::<Vec<_>>()).into())
+    Ok(entries.collect::<Value>().into())
 }
 
 fn status(call: &mut Call<'_>) -> Outcome {

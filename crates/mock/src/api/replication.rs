@@ -41,7 +41,7 @@ fn entry(call: &Call<'_>, id: &str, fields: &Fields) -> Value {
 fn list(call: &mut Call<'_>) -> Outcome {
     let jobs = call.state.objects.list(JOBS);
     let seen = jobs.filter(|(id, _)| call.may(&format!("/vms/{}", parts(id).0), &["VM.Audit"]));
-    Ok(json!(seen.map(|(id, fields)| entry(call, id, fields)).collect::<Vec<_>>()).into())
+    Ok(seen.map(|(id, fields)| entry(call, id, fields)).collect::<Value>().into())
 }
 
 fn find<'c>(call: &'c Call<'_>) -> Result<(String, &'c Fields), Failure> {
@@ -86,7 +86,7 @@ fn on_node(call: &mut Call<'_>) -> Outcome {
             && call.may(&format!("/vms/{vmid}"), &["VM.Audit"])
     });
     let entries = jobs.map(|(id, fields)| with_status(call, id, fields));
-    Ok(json!(entries.collect::<Vec<_>>()).into())
+    Ok(entries.collect::<Value>().into())
 }
 
 fn with_status(call: &Call<'_>, id: &str, fields: &Fields) -> Value {

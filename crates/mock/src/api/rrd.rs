@@ -92,7 +92,7 @@ fn series(call: &Call<'_>, figures: &Figures) -> Outcome {
     let step = STEPS.iter().find(|(name, _)| *name == frame).map_or(60, |(_, step)| *step);
     let last = call.now().as_secs() / step;
     let points = (last.saturating_sub(POINTS - 1)..=last).map(|at| point(figures, at * step, at));
-    Ok(json!(points.collect::<Vec<_>>()).into())
+    Ok(points.collect::<Value>().into())
 }
 
 fn point(figures: &Figures, time: u64, at: u64) -> Value {

@@ -1,7 +1,7 @@
 //! `/nodes/{node}/storage`.
 
 use pve_schema::Verb;
-use serde_json::json;
+use serde_json::Value;
 
 use super::{Call, Row};
 use crate::failure::{Failure, Outcome};
@@ -24,7 +24,7 @@ fn on_node(call: &mut Call<'_>) -> Outcome {
         let holds = |wanted: &String| one.content.split(',').any(|kind| kind == wanted);
         only.as_ref().is_none_or(|id| *id == one.id) && content.as_ref().is_none_or(holds)
     });
-    Ok(json!(wanted.map(Storage::status).collect::<Vec<_>>()).into())
+    Ok(wanted.map(Storage::status).collect::<Value>().into())
 }
 
 fn status(call: &mut Call<'_>) -> Outcome {

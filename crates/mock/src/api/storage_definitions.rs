@@ -62,7 +62,7 @@ fn list(call: &mut Call<'_>) -> Outcome {
     let storages = call.state.storages.values();
     let seen = storages.filter(|one| call.may(&format!("/storage/{}", one.id), SEEN_WITH));
     let typed = seen.filter(|one| wanted.as_ref().is_none_or(|kind| *kind == one.kind));
-    Ok(json!(typed.map(|one| definition(call, one, &digest)).collect::<Vec<_>>()).into())
+    Ok(typed.map(|one| definition(call, one, &digest)).collect::<Value>().into())
 }
 
 fn missing(id: &str) -> Failure {

@@ -24,7 +24,7 @@ fn in_cluster(call: &mut Call<'_>) -> Outcome {
     let tasks = call.state.tasks.iter().filter(|task| owns(call, task));
     let mut entries: Vec<Value> = tasks.map(|task| task.entry(now)).collect();
     entries.truncate(usize::try_from(DEFAULT_LIMIT).unwrap_or(50));
-    Ok(json!(entries).into())
+    Ok(Value::Array(entries).into())
 }
 
 fn on_node(call: &mut Call<'_>) -> Outcome {

@@ -31,6 +31,8 @@ pub(crate) struct Guest {
     running_since: Option<u64>,
     /// Bytes of the boot disk, kept because lists of guests show it.
     disk: u64,
+    /// Bytes of memory, kept because every figure of a node adds it up.
+    memory: u64,
 }
 
 /// A section of the configuration file: the options of that moment.
@@ -93,6 +95,7 @@ impl Guest {
             paused: false,
             running_since: None,
             disk: 0,
+            memory: 0,
         };
         guest.edit(|_| ());
         guest
@@ -106,6 +109,7 @@ impl Guest {
     pub(crate) fn edit<T>(&mut self, change: impl FnOnce(&mut Options) -> T) -> T {
         let value = change(&mut self.config);
         self.disk = disk::boot_disk(&self.config).map_or(0, |drive| drive.bytes());
+        self.memory = memory(&self.config);
         value
     }
 
@@ -193,7 +197,7 @@ impl Guest {
 
     /// Bytes of memory a running guest holds.
     pub(crate) fn memory_used(&self) -> u64 {
-        if self.is_running() { self.memory() / 10 * (3 + u64::from(self.vmid) % 5) } else { 0 }
+        if self.is_running() { self.memory / 10 * (3 + u64::from(self.vmid) % 5) } else { 0 }
     }
 
     /// Digest of the configuration: SHA-1 of the file on a genuine node, of the same facts here.
@@ -226,7 +230,7 @@ impl Guest {
             "name": self.name(),
             "cpu": if running { 0.01 + 0.002 * f64::from(self.vmid % 20) } else { 0.0 },
             "mem": self.memory_used(),
-            "maxmem": self.memory(),
+            "maxmem": self.memory,
             "disk": if self.kind == GuestKind::Lxc && running { self.disk / 4 } else { 0 },
             "maxdisk": self.disk,
             "netin": traffic(900),
@@ -249,15 +253,16 @@ impl Guest {
             GuestKind::Lxc => number("cores").unwrap_or(1),
         }
     }
+}
 
-    fn memory(&self) -> u64 {
-        let mib = match self.config.get("memory") {
-            Some(Value::String(text)) => text.trim_start_matches("current=").parse().unwrap_or(512),
-            Some(number) => number.as_u64().unwrap_or(512),
-            None => 512,
-        };
-        mib * MIB
-    }
+/// Bytes; a property string in virtual machines since 8.1.
+fn memory(config: &Options) -> u64 {
+    let mib = match config.get("memory") {
+        Some(Value::String(text)) => text.trim_start_matches("current=").parse().unwrap_or(512),
+        Some(number) => number.as_u64().unwrap_or(512),
+        None => 512,
+    };
+    mib * MIB
 }
 
 /// The option that holds the name.

@@ -37,6 +37,19 @@ impl Load {
         })
     }
 
+    /// The body of one answer.
+    pub(crate) fn once(&self) -> Result<Vec<u8>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut stream = TcpStream::connect(self.address).await?;
+            stream.write_all(&self.request()).await?;
+            let mut buffer = Vec::new();
+            answer(&mut stream, &mut buffer).await?;
+            let head = buffer.windows(4).position(|window| window == b"\r\n\r\n");
+            Ok(buffer.split_off(head.context("no head")? + 4))
+        })
+    }
+
     fn request(&self) -> Vec<u8> {
         format!("GET {} HTTP/1.1\r\nHost: {}\r\n{}\r\n", self.path, self.address, self.headers)
             .into_bytes()

@@ -1,11 +1,14 @@
 //! The mock beside proxmox-sdk's, in one run: rounds of both, one after the other.
 
-use std::net::TcpListener;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use crate::load::Load;
 use crate::print;
@@ -33,14 +36,17 @@ pub(crate) fn mock_beside_sdk(program: &Path) -> Result<bool> {
         "--format",
         "json",
     ]))?;
-    let fact =
-        |name: &str| ours.line.get(name).and_then(serde_json::Value::as_str).context("ready line");
+    let fact = |name: &str| ours.line.get(name).and_then(Value::as_str).context("ready line");
     let address = fact("url")?.trim_start_matches("http://").parse()?;
     let headers = format!("Authorization: PVEAPIToken={}\r\n", fact("token")?);
+    let seeded = peer_data(address, &headers)?;
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let peer = environment()?.join("bin/proxmox-sdk-mock");
     let theirs = Server::start_peer(
-        Command::new(peer).env("HOST", "127.0.0.1").env("PORT", port.to_string()),
+        Command::new(peer)
+            .env("HOST", "127.0.0.1")
+            .env("PORT", port.to_string())
+            .env("PROXMOX_MOCK_DATA_PATH", seeded.path()),
         port,
     )?;
     print(&format!(
@@ -73,6 +79,19 @@ pub(crate) fn mock_beside_sdk(program: &Path) -> Result<bool> {
         ));
     }
     Ok(met)
+}
+
+/// The peer's data file with the very lists that ours answers, so that both send the same.
+fn peer_data(address: SocketAddr, headers: &str) -> Result<NamedTempFile> {
+    let mut data = serde_json::Map::new();
+    for path in PATHS {
+        let load = Load { address, path, headers: headers.to_owned() };
+        let answer: Value = serde_json::from_slice(&load.once()?)?;
+        data.insert(path.to_owned(), answer.get("data").cloned().context("no data")?);
+    }
+    let mut file = tempfile::Builder::new().suffix(".json").tempfile()?;
+    file.write_all(Value::Object(data).to_string().as_bytes())?;
+    Ok(file)
 }
 
 fn median(rates: &mut [f64]) -> f64 {

@@ -1,7 +1,7 @@
 //! `/access/groups`.
 
 use pve_access::user_cfg::Group;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{AUDIT, failed};
 use crate::api::Call;
@@ -18,7 +18,7 @@ pub(super) fn list(call: &mut Call<'_>) -> Outcome {
         set_some(&mut entry, "comment", group.comment.as_deref());
         entry
     });
-    Ok(json!(entries.collect::<Vec<_>>()).into())
+    Ok(entries.collect::<Value>().into())
 }
 
 pub(super) fn read(call: &mut Call<'_>) -> Outcome {

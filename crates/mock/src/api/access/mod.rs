@@ -12,7 +12,7 @@ mod tokens;
 mod users;
 
 use pve_schema::Verb;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Call, Row};
 use crate::failure::{Failure, Outcome};
@@ -65,7 +65,7 @@ fn domains(_: &mut Call<'_>) -> Outcome {
     let realms = REALMS
         .iter()
         .map(|(realm, kind, comment)| json!({ "realm": realm, "type": kind, "comment": comment }));
-    Ok(json!(realms.collect::<Vec<_>>()).into())
+    Ok(realms.collect::<Value>().into())
 }
 
 /// The type of a user's realm, if it exists.

@@ -1,7 +1,7 @@
 //! `/access/roles`.
 
 use pve_access::Privilege;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use crate::api::Call;
 use crate::failure::{Failure, Outcome};
@@ -11,7 +11,7 @@ pub(super) fn list(call: &mut Call<'_>) -> Outcome {
         let names: Vec<&str> = privileges.iter().map(Privilege::name).collect();
         json!({ "roleid": name, "privs": names.join(","), "special": u8::from(special) })
     });
-    Ok(json!(entries.collect::<Vec<_>>()).into())
+    Ok(entries.collect::<Value>().into())
 }
 
 pub(super) fn read(call: &mut Call<'_>) -> Outcome {

@@ -23,7 +23,7 @@ pub(super) fn list(call: &mut Call<'_>) -> Outcome {
         locks(&mut shown, factors, now);
         shown
     });
-    Ok(json!(shown.collect::<Vec<_>>()).into())
+    Ok(shown.collect::<Value>().into())
 }
 
 pub(super) fn list_of_user(call: &mut Call<'_>) -> Outcome {

@@ -34,7 +34,7 @@ pub(super) fn list(call: &mut Call<'_>) -> Outcome {
         }
         entries.push(entry);
     }
-    Ok(json!(entries).into())
+    Ok(Value::Array(entries).into())
 }
 
 /// Whether the caller is this user or audits all groups or one of the user's.

@@ -227,7 +227,7 @@ pub(super) fn references(call: &mut Call<'_>) -> Outcome {
             }));
         }
     }
-    Ok(json!(entries).into())
+    Ok(Value::Array(entries).into())
 }
 
 fn reference(kind: &str, scope: &str, name: &str, text: &str, comment: Option<&Value>) -> Value {
@@ -238,7 +238,7 @@ fn reference(kind: &str, scope: &str, name: &str, text: &str, comment: Option<&V
 
 pub(super) fn macros(_call: &mut Call<'_>) -> Outcome {
     let entry = |(name, text): &(&str, &str)| json!({ "macro": name, "descr": text });
-    Ok(json!(MACROS.iter().map(entry).collect::<Vec<_>>()).into())
+    Ok(MACROS.iter().map(entry).collect::<Value>().into())
 }
 
 /// A log without a packet.

@@ -73,7 +73,7 @@ fn pending(call: &mut Call<'_>) -> Outcome {
         })
         .collect();
     entries.push(json!({ "key": "digest", "value": guest.digest() }));
-    Ok(json!(entries).into())
+    Ok(Value::Array(entries).into())
 }
 
 fn update(call: &mut Call<'_>) -> Outcome {

@@ -107,7 +107,7 @@ fn list(call: &mut Call<'_>) -> Outcome {
     let kind = if call.method.path().ends_with("/lxc") { GuestKind::Lxc } else { GuestKind::Qemu };
     let here = call.state.guests.values().filter(|guest| guest.node == node && guest.kind == kind);
     let seen = here.filter(|guest| call.may(&format!("/vms/{}", guest.vmid), &["VM.Audit"]));
-    Ok(json!(seen.map(|guest| entry(guest, now)).collect::<Vec<_>>()).into())
+    Ok(seen.map(|guest| entry(guest, now)).collect::<Value>().into())
 }
 
 fn index(call: &mut Call<'_>) -> Outcome {

@@ -73,7 +73,7 @@ fn list(call: &mut Call<'_>) -> Outcome {
     });
     set_some(&mut current, "parent", guest.option("parent"));
     entries.push(current);
-    Ok(json!(entries).into())
+    Ok(Value::Array(entries).into())
 }
 
 fn index(call: &mut Call<'_>) -> Outcome {
