@@ -124,8 +124,9 @@ pub(crate) fn upstream_headers(
             }
         }
     }
-    // 32: the Content-Length line that hyper adds.
-    if size + 32 > UPSTREAM_HEAD_BYTES || headers.len() >= HEAD_LINES {
+    // 32 bytes and one line: the Content-Length that hyper adds. At one line more, pveproxy
+    // would fall silent.
+    if size + 32 > UPSTREAM_HEAD_BYTES || headers.len() + 1 >= HEAD_LINES {
         return Err(Refusal::HeadTooLarge);
     }
     Ok(headers)

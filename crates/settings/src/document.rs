@@ -87,10 +87,14 @@ fn collect(table: &Table, path: &mut Vec<String>, into: &mut Vec<Entry>) {
 pub(crate) fn join_key(path: &[String]) -> String {
     let mut key = String::new();
     for part in path {
-        if !key.is_empty() && !part.starts_with('[') {
+        if is_index(part) {
+            key.push_str(part);
+            continue;
+        }
+        if !key.is_empty() {
             key.push('.');
         }
-        let bare = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'[' | b']');
+        let bare = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
         if part.is_empty() || !part.bytes().all(bare) {
             key.push_str(&toml::Value::from(part.as_str()).to_string());
         } else {
@@ -98,6 +102,12 @@ pub(crate) fn join_key(path: &[String]) -> String {
         }
     }
     key
+}
+
+/// `[1]`; an address in brackets is a key.
+fn is_index(part: &str) -> bool {
+    let number = part.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    number.is_some_and(|number| number.parse::<usize>().is_ok())
 }
 
 /// The value without secrets, under the key it stands for.
@@ -124,4 +134,19 @@ fn shown(key: &str, value: &Value) -> toml::Value {
 fn masked(key: &str) -> Option<toml::Value> {
     let probe = secrets::mask::header(key, "probe");
     (probe != "probe").then(|| probe.into_owned().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_joined_as_toml_writes_them() {
+        let join = |parts: &[&str]| {
+            join_key(&parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(join(&["gate", "listen", "[1]"]), "gate.listen[1]");
+        assert_eq!(join(&["cells", "[::1]:8006", "x"]), "cells.\"[::1]:8006\".x");
+        assert_eq!(join(&["cells", ""]), "cells.\"\"");
+    }
 }

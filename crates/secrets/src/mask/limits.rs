@@ -27,4 +27,4 @@ pub(super) const PEM_LABEL_MAX_BYTES: usize = 64;
 pub(super) const USER_MAX_UNITS: usize = 256;
 
 /// How often a text is read: once to find secrets, and again while there were any.
-pub(super) const PASSES_MAX: usize = 4;
+pub(super) const PASSES_MAX: usize = 8;

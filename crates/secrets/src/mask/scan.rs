@@ -120,7 +120,14 @@ impl Scan<'_> {
             Kind::Basic => shapes::basic(self.text, value.at)?,
             _ => value::range(self.text, value),
         };
-        let after = range.end;
+        let after = match key.kind {
+            Kind::SetCookie => {
+                let value = self.text.bytes(range.start, range.end);
+                let first = value.iter().position(|&b| b == b';').unwrap_or(value.len());
+                range.start + first
+            }
+            _ => range.end,
+        };
         hide(self.text, key.kind, range, &mut self.found);
         self.word = Word::default();
         Some(after)
@@ -240,7 +247,11 @@ fn cookies(text: Text<'_>, range: Range<usize>, count: usize, found: &mut Ranges
     for part in parts.take(count) {
         let end = at + part.len();
         let blanks = part.iter().take_while(|b| b.is_ascii_whitespace()).count();
-        let value = part.iter().position(|&b| b == b'=').map_or(blanks, |equals| equals + 1);
+        let equals = part.iter().position(|&b| b == b'=');
+        let named = |equals: &usize| {
+            part.get(blanks..*equals).is_some_and(|n| n.iter().all(|&b| is_name(b)))
+        };
+        let value = equals.filter(named).map_or(blanks, |equals| equals + 1);
         let value = at + value..end;
         found.push(text.text(), shapes::ticket_who(text, &value)..end);
         at = end + 1;

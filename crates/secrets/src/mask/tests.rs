@@ -60,6 +60,22 @@ fn known_leaks_of_other_redactors_are_closed() {
     }
 }
 
+/// Found by fuzzing: text in front of a secret that made the scanner pass over it.
+#[test]
+fn text_in_front_does_not_unmask_what_follows() {
+    for given in [
+        r#"{"a":"x Set-Cookie: a; b","password":"CANARY"}"#,
+        "token:\n'password': 'CANARY'",
+        r#"{"a":"x Cookie: a","password":"CANARY","z":"b=c"}"#,
+        "\"Cookie: a\npassword=\"two words CANARY\"",
+        "token: -----BEGIN-----END\n-----BEGIN PRIVATE KEY-----\nCANARY\n-----END PRIVATE KEY-----",
+    ] {
+        let masked = text(given);
+        assert!(!masked.contains("CANARY"), "{given:?} became {masked:?}");
+        assert_eq!(text(&masked), masked);
+    }
+}
+
 #[test]
 fn encoded_forms_are_seen_through() {
     for (given, masked) in [

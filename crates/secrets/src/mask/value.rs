@@ -146,6 +146,9 @@ fn quoted_end(text: Text<'_>, open: Quote) -> usize {
             run += 1;
             run_bytes += unit.len;
         } else {
+            if matches!(unit.ch, b'\n' | b'\r') && unit.depth == 0 {
+                return text.len();
+            }
             let same = unit.ch == open.unit.ch && unit.depth <= open.unit.depth;
             if same && run % (2 * open.backslashes + 2) <= open.backslashes {
                 let own = run_bytes / run.max(1) * run.min(open.backslashes);
@@ -185,10 +188,14 @@ fn brackets_end(text: Text<'_>, at: usize) -> usize {
     at.min(text.len())
 }
 
+/// Behind the line that ends the block; else, and when that line looks odd, the end of the text.
 fn pem_end(text: Text<'_>, at: usize) -> usize {
-    text.find_end(at, b"-----END")
-        .and_then(|end| text.find_end(end, b"-----"))
-        .unwrap_or(text.len())
+    let close = text.find_end(at, b"-----END").and_then(|end| {
+        let close = text.find_end(end, b"-----")?;
+        let label = text.bytes(end, close - b"-----".len());
+        label.iter().all(|b| b.is_ascii_uppercase() || matches!(b, b' ' | b'+')).then_some(close)
+    });
+    close.unwrap_or(text.len())
 }
 
 fn is_closing(ch: u8) -> bool {
@@ -259,7 +266,17 @@ fn close_name(text: Text<'_>, name_end: usize) -> usize {
 /// Blanks; also line ends, when a quoted value follows them.
 fn skip_space(text: Text<'_>, at: usize) -> usize {
     let next = text.skip(at, Unit::is_space);
-    if opening_quote(text, next).is_some() { next } else { text.skip(at, Unit::is_blank) }
+    let blank = text.skip(at, Unit::is_blank);
+    match opening_quote(text, next) {
+        Some(_) if next == blank => next,
+        Some(quote) => {
+            let end = quoted_end(text, quote);
+            let behind = text.skip(end, |u| u.ch == b'\\' || u.is_quote() || u.is_blank());
+            let name = text.unit(behind).is_some_and(|u| matches!(u.ch, b':' | b'='));
+            if name { blank } else { next }
+        }
+        None => blank,
+    }
 }
 
 /// Behind the letter of a Python or Rust string literal: `b'x'`, `u"x"`.
