@@ -12,7 +12,7 @@ struct Need {
     probe: (&'static str, &'static [&'static str]),
 }
 
-const NEEDS: [Need; 3] = [
+const NEEDS: [Need; 4] = [
     Need {
         package: "gcc",
         why: "builds the C of the crypto library",
@@ -22,6 +22,11 @@ const NEEDS: [Need; 3] = [
         package: "python3-venv",
         why: "stock Python clients get an environment of their own",
         probe: ("python3", &["-c", "import venv, ensurepip"]),
+    },
+    Need {
+        package: "openssl",
+        why: "a foreign judge of our certificates",
+        probe: ("openssl", &["version"]),
     },
     Need { package: "curl", why: "a stock HTTP client", probe: ("curl", &["--version"]) },
 ];

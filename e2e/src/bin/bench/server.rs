@@ -72,8 +72,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // SIGTERM would let it tidy up; std can only kill, so the shell's tool sends it.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        // With SIGTERM it tidies up. The standard library can only kill; every shell can send it.
+        let id = self.child.id().to_string();
+        let _ = Command::new("sh").args(["-c", "kill \"$1\"", "sh", &id]).status();
         let _ = self.child.wait();
     }
 }
