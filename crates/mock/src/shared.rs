@@ -113,7 +113,7 @@ impl Shared {
         let state = State::new(config.seed, release, started, fingerprint.as_deref())?;
         let csrf = match &config.csrf_secret {
             Some(text) => CsrfSecret::from_text(text.clone()),
-            None => CsrfSecret::from_key_file(crate::state::random_uuid().as_bytes()),
+            None => CsrfSecret::from_text(secrets::random::hex()?),
         };
         Ok(Self {
             schema,

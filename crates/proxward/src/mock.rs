@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &Mock) -> Result<(), Stop> {
         )
     })?;
     let place = Place::open(None)?;
-    let token = SecretString::new(uuid());
+    let token = secrets::random::uuid().map_err(Stop::usage)?;
     let mut config = Config::new(seed(arguments, &place, &token)?);
     config.clock = clock.clone();
     config.api = api(&arguments.schema)?;
@@ -154,12 +154,4 @@ pub(crate) fn bind_exit(error: &std::io::Error) -> Exit {
         std::io::ErrorKind::PermissionDenied => Exit::Denied,
         _ => Exit::Usage,
     }
-}
-
-/// A random secret in the form of PVE's token secrets.
-fn uuid() -> String {
-    let id = || telemetry::CorrelationId::random().to_string();
-    let hex = id() + &id();
-    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
 }

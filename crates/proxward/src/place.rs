@@ -50,10 +50,10 @@ impl Place {
         if path.exists() {
             return Ok((read_secret(&path)?, path));
         }
-        let password = format!("{}{}", CorrelationId::random(), CorrelationId::random());
+        let password = secrets::random::hex().map_err(Stop::usage)?;
         // Without a line break: tools such as curl send a file to its last byte.
-        self.write(name, &password)?;
-        Ok((SecretString::new(password), path))
+        self.write(name, password.expose())?;
+        Ok((password, path))
     }
 }
 

@@ -17,5 +17,6 @@ mod secret;
 pub mod environ;
 pub mod mask;
 pub mod private_file;
+pub mod random;
 
 pub use secret::{Secret, SecretBytes, SecretString};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use aws_lc_rs::{digest, rand};
+use aws_lc_rs::digest;
 use pve_access::token::ApiToken;
 use pve_access::user_cfg::{Token, UserConfig};
 use pve_access::{Access, Capabilities, Permissions, Privileges, Release, Subject, roles};
@@ -174,37 +174,14 @@ pub(crate) fn sha1_hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A random UUID (RFC 9562 version 4), the form of token secrets.
+/// A random UUID for what is no secret. Without randomness it is empty.
 pub(crate) fn random_uuid() -> String {
-    let mut bytes = [0; 16];
-    if rand::fill(&mut bytes).is_err() {
-        // Without randomness no secret may be handed out; an id that never verifies is one.
-        return String::new();
-    }
-    bytes[6] = bytes[6] & 0x0F | 0x40;
-    bytes[8] = bytes[8] & 0x3F | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut parts = [8, 4, 4, 4, 12].iter().scan(0, |at, length| {
-        let part = hex.get(*at..*at + length);
-        *at += length;
-        part
-    });
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| text + "-" + part)
+    secrets::random::uuid().map(|uuid| uuid.expose().clone()).unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn uuids_have_the_form_of_version_4() {
-        let uuid = random_uuid();
-        assert_eq!(uuid.len(), 36);
-        assert_eq!(uuid.as_bytes()[14], b'4');
-        assert!(b"89ab".contains(&uuid.as_bytes()[19]), "{uuid}");
-        assert_ne!(uuid, random_uuid());
-    }
 
     #[test]
     fn digests_are_the_genuine_ones() {

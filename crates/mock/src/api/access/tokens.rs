@@ -7,7 +7,6 @@ use super::failed;
 use crate::api::Call;
 use crate::failure::{Failure, Outcome, Success};
 use crate::object::{set, set_some};
-use crate::state::random_uuid;
 
 pub(super) fn list(call: &mut Call<'_>) -> Outcome {
     Ok(json!(entries(user(call)?)).into())
@@ -27,7 +26,9 @@ pub(super) fn create(call: &mut Call<'_>) -> Outcome {
     }
     let mut token = Token { privsep: true, ..Token::default() };
     overlay(call, &mut token);
-    let secret = random_uuid();
+    let secret = secrets::random::uuid()
+        .map_err(|error| Failure::die(format!("making the secret failed: {error}")))?;
+    let secret = secret.expose().clone();
     // The genuine answer repeats what was given, as text.
     let mut info = json!({ "privsep": u8::from(token.privsep).to_string() });
     set_some(&mut info, "comment", token.comment.as_deref());
