@@ -23,7 +23,6 @@ mod edge;
 #[doc(hidden)]
 pub mod fuzzing;
 mod guard;
-mod http_date;
 mod http_server;
 mod hygiene;
 mod idle;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use telemetry::HttpDate;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::edge::is_host;
-use crate::http_date::http_date;
 use crate::limits::HEAD_BYTES;
 use crate::wire;
 
@@ -46,7 +46,7 @@ fn redirect(head: &[u8], unix: Duration) -> Option<String> {
         "GET" | "HEAD" => (301, "Moved Permanently"),
         _ => (308, "Permanent Redirect"),
     };
-    let date = http_date(unix);
+    let date = HttpDate(unix.as_secs()).to_string();
     Some(format!(
         "HTTP/1.1 {status} {reason}\r\n\
          Cache-Control: max-age=0\r\n\

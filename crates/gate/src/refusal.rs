@@ -11,9 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use hyper::ext::ReasonPhrase;
+use telemetry::HttpDate;
 
 use crate::body::AnswerBody;
-use crate::http_date::http_date;
 
 /// Why a request was not passed on, or why upstream's answer did not come back.
 ///
@@ -197,7 +197,7 @@ impl Row {
 
     /// pveproxy's header lines in its order.
     fn headers(&self, now: Duration, length: usize) -> Vec<(&'static str, Cow<'static, str>)> {
-        let date = http_date(now);
+        let date = HttpDate(now.as_secs()).to_string();
         let mut headers: Vec<(_, Cow<'static, str>)> = vec![
             ("Cache-Control", "max-age=0".into()),
             ("Connection", "close".into()),

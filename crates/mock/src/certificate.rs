@@ -159,7 +159,7 @@ fn time((tag, content): (u8, &[u8])) -> Option<u64> {
     let mut next = || pairs.next()?;
     let (month, day) = (next()?, next()?);
     let (hour, minute, second) = (next()?, next()?, next()?);
-    let days = crate::wire::days_since_1970(year, month, day)?;
+    let days = telemetry::days_since_1970(year, month, day)?;
     Some(((days * 24 + hour) * 60 + minute) * 60 + second)
 }
 

@@ -16,6 +16,7 @@ pub mod audit;
 mod clock;
 mod correlation;
 mod escape;
+mod http_date;
 pub mod limits;
 pub mod log;
 pub mod metrics;
@@ -23,4 +24,5 @@ mod rfc3339;
 
 pub use clock::{Clock, ManualClock};
 pub use correlation::{CorrelationId, CorrelationIdError};
+pub use http_date::{HttpDate, NotAnHttpDate, days_since_1970};
 pub use rfc3339::Rfc3339;

@@ -33,7 +33,7 @@ impl fmt::Display for Rfc3339 {
 /// Year, month and day of the proleptic Gregorian calendar, from days since 1970-01-01.
 /// The year is counted from March in 400-year eras, which puts the leap day last
 /// (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
-fn civil(days: u64) -> (u64, u64, u64) {
+pub(crate) fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;

@@ -1,6 +1,8 @@
 //! Stand-ins for the files of the interface, made when they are asked for.
 
-use crate::wire::{Head, Payload, Response, parse_http_date};
+use telemetry::HttpDate;
+
+use crate::wire::{Head, Payload, Response};
 
 /// When the stand-ins were last changed: 2025-01-01, the same in every run, so that a cache in
 /// front behaves as it does in front of a package's files.
@@ -62,7 +64,8 @@ pub(super) fn send(head: &Head, file: &str) -> Response {
     let Some(kind) = KINDS.iter().find(|kind| kind.extension == extension) else {
         return Response::error(500, "unable to detect content type");
     };
-    let since = head.header("If-Modified-Since").and_then(|text| parse_http_date(&text));
+    let since = head.header("If-Modified-Since").and_then(|text| text.parse().ok());
+    let since = since.map(|HttpDate(unix)| unix);
     let last_modified = Some(CHANGED);
     if since.is_some_and(|since| CHANGED <= since) {
         return Response { last_modified, ..Response::bare(304, "NOT MODIFIED") };

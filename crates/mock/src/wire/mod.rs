@@ -5,14 +5,12 @@
 //! reader with the same rules and nothing else.
 
 mod body;
-mod date;
 mod head;
 mod multipart;
 mod response;
 mod websocket;
 
 pub(crate) use body::{JsonFault, form, json_object, unescape};
-pub(crate) use date::{days_since_1970, http_date, parse_http_date};
 pub(crate) use head::{Fault, Head, Parsed, read_head};
 pub(crate) use multipart::{FAILED, Multipart, Piece};
 pub(crate) use response::{Payload, Response, Wire};

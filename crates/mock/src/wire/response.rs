@@ -4,8 +4,8 @@ use std::io::Write as _;
 
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
+use telemetry::HttpDate;
 
-use super::date::http_date;
 use super::websocket::Upgrade;
 use crate::limits::COMPRESS_ABOVE;
 
@@ -88,7 +88,7 @@ impl Response {
     pub(crate) fn encode(&self, wire: Wire) -> Vec<u8> {
         let keep_alive = wire.keep_alive && !self.closes();
         let (body, encoding) = self.compressed(wire);
-        let date = http_date(wire.now);
+        let date = HttpDate(wire.now).to_string();
         let reason = self.reason.lines().next().unwrap_or_default();
         let mut head = Head(Vec::with_capacity(512 + body.len()));
         let _ = write!(head.0, "{} {} {reason}\r\n", wire.proto, self.status);
@@ -117,7 +117,7 @@ impl Response {
             head.line("Content-Type", content_type);
         }
         match self.last_modified {
-            Some(changed) => head.line("Last-Modified", &http_date(changed)),
+            Some(changed) => head.line("Last-Modified", &HttpDate(changed).to_string()),
             None => head.line("Expires", &date),
         }
         head.0.extend_from_slice(b"\r\n");
