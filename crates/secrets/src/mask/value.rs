@@ -136,26 +136,33 @@ fn opening_quote(text: Text<'_>, at: usize) -> Option<Quote> {
 /// or before one less often escaped, which closes a string around it. Else at the end of the text.
 ///
 /// With k backslashes before the opening quote, a quote of the content has 2k + 1, and a
-/// backslash of the content takes 2k + 2.
+/// backslash of the content takes 2k + 2. A backslash that is encoded more often than the
+/// quote may be content (`%5c` in a JSON string) or an escape (of text that was encoded in
+/// part): the string ends only where both readings end it.
 fn quoted_end(text: Text<'_>, open: Quote) -> usize {
+    let ends = |run: usize| run % (2 * open.backslashes + 2) <= open.backslashes;
     let mut at = open.content;
     let mut run = 0;
     let mut run_bytes = 0;
+    let mut deeper = 0;
     while let Some(unit) = text.unit(at) {
         if unit.ch == b'\\' {
             run += 1;
             run_bytes += unit.len;
+            // what stood before a deeper one is not next to the quote when that one is content
+            deeper = if unit.depth > open.unit.depth { run } else { deeper };
         } else {
             if matches!(unit.ch, b'\n' | b'\r') && unit.depth == 0 {
                 return text.len();
             }
             let same = unit.ch == open.unit.ch && unit.depth <= open.unit.depth;
-            if same && run % (2 * open.backslashes + 2) <= open.backslashes {
+            if same && ends(run) && ends(run - deeper) {
                 let own = run_bytes / run.max(1) * run.min(open.backslashes);
                 return at - own;
             }
             run = 0;
             run_bytes = 0;
+            deeper = 0;
         }
         at += unit.len;
     }
