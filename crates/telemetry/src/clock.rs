@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::virtual_clock::VirtualClock;
+
 /// The one place time is read from. Cheap to clone; clones agree with each other.
 ///
 /// ```
@@ -24,6 +26,7 @@ pub struct ManualClock(Arc<Hands>);
 enum Source {
     System { started: Instant },
     Manual(Arc<Hands>),
+    Virtual(VirtualClock),
 }
 
 /// Nanoseconds; the last representable instant is in the year 2554.
@@ -49,6 +52,14 @@ impl Clock {
         (Self(Source::Manual(Arc::clone(&hands))), ManualClock(hands))
     }
 
+    /// A clock that stands at `start` (since the Unix epoch) or runs from there, and can be moved,
+    /// frozen and let go. Its monotonic time starts at zero.
+    #[must_use]
+    pub fn steered(start: Duration, running: bool) -> (Self, VirtualClock) {
+        let hands = VirtualClock::new(start, running);
+        (Self(Source::Virtual(hands.clone())), hands)
+    }
+
     /// Time since the Unix epoch. May jump either way when the machine's time is corrected;
     /// zero when that is set before 1970.
     #[must_use]
@@ -56,6 +67,7 @@ impl Clock {
         match &self.0 {
             Source::System { .. } => system_unix(),
             Source::Manual(hands) => Duration::from_nanos(hands.unix.load(Ordering::Acquire)),
+            Source::Virtual(hands) => hands.unix(),
         }
     }
 
@@ -72,6 +84,7 @@ impl Clock {
         match &self.0 {
             Source::System { started } => started.elapsed(),
             Source::Manual(hands) => Duration::from_nanos(hands.monotonic.load(Ordering::Acquire)),
+            Source::Virtual(hands) => hands.monotonic(),
         }
     }
 }

@@ -21,8 +21,10 @@ pub mod limits;
 pub mod log;
 pub mod metrics;
 mod rfc3339;
+mod virtual_clock;
 
 pub use clock::{Clock, ManualClock};
 pub use correlation::{CorrelationId, CorrelationIdError};
 pub use http_date::{HttpDate, NotAnHttpDate, days_since_1970};
-pub use rfc3339::Rfc3339;
+pub use rfc3339::{NotATime, Rfc3339};
+pub use virtual_clock::VirtualClock;

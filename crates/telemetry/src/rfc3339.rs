@@ -1,7 +1,10 @@
 //! Timestamps as people and log tools read them.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
+
+use crate::http_date::days_since_1970;
 
 /// The last second of the year 9999; RFC 3339 has four digits for the year (section 5.6).
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -30,6 +33,61 @@ impl fmt::Display for Rfc3339 {
     }
 }
 
+/// The text is no time of RFC 3339 from 1970 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a time such as 2026-07-01T12:00:00Z, from 1970 on")]
+pub struct NotATime;
+
+/// Reads `2026-07-01T12:00:00Z`, also with a fraction of a second and with an offset such as
+/// `+02:00` (section 5.6). A leap second is the second after it.
+impl FromStr for Rfc3339 {
+    type Err = NotATime;
+
+    fn from_str(text: &str) -> Result<Self, NotATime> {
+        parse(text).map(Self).ok_or(NotATime)
+    }
+}
+
+fn parse(text: &str) -> Option<Duration> {
+    let (date, rest) = text.split_once(['T', 't', ' '])?;
+    let (time, offset) = rest.split_at_checked(rest.find(['Z', 'z', '+', '-'])?)?;
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
+    let [hour, minute, second] = numbers(time, ':', [2, 2, 2])?;
+    if hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    // The 30th of February is counted as the 2nd of March.
+    let days =
+        days_since_1970(year, month, day).filter(|days| civil(*days) == (year, month, day))?;
+    let local = ((days * 24 + hour) * 60 + minute) * 60 + second;
+    let seconds = match offset.split_at_checked(1)? {
+        ("Z" | "z", "") => local,
+        (sign, offset) => {
+            let [hours, minutes] = numbers(offset, ':', [2, 2])?;
+            let ahead = (hours * 60 + minutes) * 60;
+            let valid = hours <= 23 && minutes <= 59;
+            let seconds =
+                if sign == "+" { local.checked_sub(ahead) } else { local.checked_add(ahead) };
+            seconds.filter(|_| valid)?
+        }
+    };
+    let is_number = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    let nanos = format!("{fraction:0<9}").get(..9).filter(|_| is_number)?.parse().ok()?;
+    Some(Duration::new(seconds, nanos))
+}
+
+/// Numbers of exactly so many digits.
+fn numbers<const N: usize>(text: &str, between: char, digits: [usize; N]) -> Option<[u64; N]> {
+    let mut words = text.split(between);
+    let mut numbers = [0; N];
+    for (number, digits) in numbers.iter_mut().zip(digits) {
+        let word = words.next().filter(|word| word.len() == digits)?;
+        *number = word.bytes().all(|byte| byte.is_ascii_digit()).then(|| word.parse().ok())??;
+    }
+    words.next().is_none().then_some(numbers)
+}
+
 /// Year, month and day of the proleptic Gregorian calendar, from days since 1970-01-01.
 /// The year is counted from March in 400-year eras, which puts the leap day last
 /// (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
@@ -48,6 +106,31 @@ pub(crate) fn civil(days: u64) -> (u64, u64, u64) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_examples_of_the_rfc_are_read() {
+        let read = |text: &str| text.parse::<Rfc3339>().map(|time| time.0.as_secs_f64());
+        assert_eq!(read("1985-04-12T23:20:50.52Z"), Ok(482_196_050.52));
+        assert_eq!(read("1996-12-19T16:39:57-08:00"), Ok(851_042_397.0));
+        assert_eq!(read("1996-12-20t00:39:57z"), Ok(851_042_397.0));
+        assert_eq!(read("1970-01-01T01:00:00+01:00"), Ok(0.0));
+        for wrong in [
+            "",
+            "2026-07-01",
+            "2026-07-01T12:00:00",
+            "2026-13-01T12:00:00Z",
+            "2026-02-30T12:00:00Z",
+            "2026-07-01T24:00:00Z",
+            "2026-07-01T12:00:00.Z",
+            "2026-07-01T12:00:00ZZ",
+            "2026-07-01T12:00:00+1:00",
+            "+026-07-01T12:00:00Z",
+            "1970-01-01T00:00:00+01:00",
+            "1969-12-31T23:59:59Z",
+        ] {
+            assert_eq!(read(wrong), Err(NotATime), "{wrong}");
+        }
+    }
 
     /// Counts the days by walking the calendar year by year and month by month: slow, and
     /// made of nothing but the leap year rule.
@@ -76,6 +159,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_shown_is_read(millis in 0..LAST_SECOND * 1000) {
+            let time = Rfc3339(Duration::from_millis(millis));
+            prop_assert_eq!(time.to_string().parse(), Ok(time));
+        }
+
+        #[test]
+        fn any_text_is_taken(text in "\\PC{0,40}") {
+            let _ = text.parse::<Rfc3339>();
+        }
+
         #[test]
         fn the_date_counts_back_to_the_same_day(days in 0u64..=LAST_SECOND / 86_400) {
             let (year, month, day) = civil(days);
