@@ -28,6 +28,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 const DIR_MODE: Mode = Mode::RWXU;
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 const OTHERS: u32 = 0o077;
 
 /// Reads a private file of at most `limit` bytes.
@@ -66,6 +67,32 @@ pub fn read(path: &Path, limit: usize) -> Result<SecretBytes, FileError> {
         return Err(FileError::TooLarge { path: path.to_owned(), limit });
     }
     Ok(SecretBytes::new(std::mem::take(&mut *bytes)))
+}
+
+/// Opens a private file for reading and writing; one that does not exist is created, empty and
+/// with mode 0600.
+///
+/// # Errors
+/// As of [`read`].
+pub fn open(path: &Path) -> Result<File, FileError> {
+    // As in `read`; O_EXCL is left out, an existing file is as welcome when it is private.
+    let flags = OFlags::RDWR
+        | OFlags::CREATE
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK
+        | OFlags::NOCTTY
+        | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(path, flags, FILE_MODE).map_err(|errno| match errno {
+        Errno::LOOP => FileError::Link { path: path.to_owned() },
+        Errno::ISDIR | Errno::NXIO => FileError::NotAFile { path: path.to_owned() },
+        errno => FileError::io(path, "open", errno),
+    })?;
+    let stat = rustix::fs::fstat(&fd).map_err(|errno| FileError::io(path, "stat", errno))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(FileError::NotAFile { path: path.to_owned() });
+    }
+    check_private(path, &stat, "600")?;
+    Ok(File::from(fd))
 }
 
 /// Replaces or creates the file with mode 0600 in one step: readers see the old content or

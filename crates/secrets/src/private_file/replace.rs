@@ -1,6 +1,6 @@
 //! Atomic replacement: temporary file, sync, rename, sync of the directory.
 
-use super::FileError;
+use super::{FILE_MODE, FileError};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -13,8 +13,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Names tried for the temporary file before giving up; a name is taken only by the leftover
 /// of a crashed process that had the same process id.
 const TEMP_NAMES_TRIED: u32 = 16;
-
-const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 static NEXT_TEMP: AtomicU32 = AtomicU32::new(0);
 
