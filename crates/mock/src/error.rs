@@ -22,9 +22,21 @@ pub enum StartError {
         /// What went wrong with it.
         cause: String,
     },
+    /// The state file can not be used; the text names it and the remedy.
+    #[error("{0}")]
+    StateFile(String),
     /// The certificate can not be used.
     #[error("certificate of the mock: {0}")]
     Tls(String),
+    /// The control API can not listen where it was told to.
+    #[error("{0}")]
+    Control(String),
+    /// There is no seed to go back to.
+    #[error("the seed was not kept; start the mock with Config::resettable")]
+    NoSeed,
+    /// What was to be kept before the start is not.
+    #[error("{0}")]
+    NotKept(String),
     /// A thread, runtime or socket is refused by the system.
     #[error("starting the mock server: {0}")]
     System(#[from] std::io::Error),

@@ -30,6 +30,18 @@ pub struct Head {
     pub consumed: usize,
 }
 
+/// Payloads as the lines of a state file, with sums that are right.
+pub fn state_file<'p>(payloads: impl Iterator<Item = &'p [u8]>) -> Vec<u8> {
+    let (mut bytes, mut chain) = (Vec::new(), crate::durable::frame::Chain::default());
+    payloads.for_each(|payload| chain.write(&mut bytes, payload));
+    bytes
+}
+
+/// Whether bytes are a state file.
+pub fn is_state_file(bytes: &[u8]) -> bool {
+    crate::durable::file::is_readable(bytes)
+}
+
 /// One head from the start of `buffer`.
 pub fn read_head(buffer: &[u8]) -> Read {
     match wire::read_head(buffer) {

@@ -2,15 +2,24 @@
 //! everything else at start, and only the first login needs it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pve_access::{Keyring, SigningKey, VerifyKey};
 use tokio::sync::watch;
 
 use crate::error::StartError;
+use crate::state::{KeptBytes, State};
 
 /// Largest key file; a 2048-bit key takes 1.2 KB.
 const KEY_FILE_BYTES: usize = 16 * 1024;
+
+/// Where the key outlives the process.
+pub(crate) enum KeyHome {
+    Nowhere,
+    File(PathBuf),
+    /// Together with the cluster.
+    State(Arc<Mutex<State>>),
+}
 
 pub(crate) struct Keys {
     ring: watch::Receiver<Option<Arc<Keyring>>>,
@@ -19,15 +28,15 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Reads the key from `file`, or makes one in its own thread and keeps it there.
-    pub(crate) fn start(file: Option<PathBuf>, verify: &[String]) -> Result<Self, StartError> {
+    /// Reads the key from its home, or makes one in its own thread and keeps it there.
+    pub(crate) fn start(home: KeyHome, verify: &[String]) -> Result<Self, StartError> {
         let foreign = verify.iter().map(|pem| VerifyKey::from_pem(pem));
         let foreign: Vec<VerifyKey> = foreign.collect::<Result<_, _>>().map_err(|error| {
             StartError::Key { path: PathBuf::from("(--verify-key)"), cause: error.to_string() }
         })?;
         let (send, ring) = watch::channel(None);
         let accepts_foreign = !foreign.is_empty();
-        let kept = file.as_deref().filter(|path| path.exists()).map(read).transpose()?;
+        let kept = home.key()?;
         if let Some(key) = kept {
             send.send_replace(ring_of(key, foreign));
         } else {
@@ -36,9 +45,7 @@ impl Keys {
                     tracing::error!("making the ticket key failed; logins will not be answered");
                     return;
                 };
-                if let Some(path) = &file {
-                    keep(path, &key);
-                }
+                home.keep(&key);
                 send.send_replace(ring_of(key, foreign));
             })?;
         }
@@ -69,12 +76,38 @@ fn ring_of(key: SigningKey, foreign: Vec<VerifyKey>) -> Option<Arc<Keyring>> {
         .map(Arc::new)
 }
 
-fn keep(path: &Path, key: &SigningKey) {
-    let kept = key.to_pkcs8().map_err(|error| error.to_string()).and_then(|der| {
-        secrets::private_file::write(path, der.expose()).map_err(|error| error.to_string())
-    });
-    if let Err(error) = kept {
-        tracing::warn!(%error, "the ticket key is not kept");
+impl KeyHome {
+    fn key(&self) -> Result<Option<SigningKey>, StartError> {
+        match self {
+            Self::Nowhere => Ok(None),
+            Self::File(path) => path.exists().then(|| read(path)).transpose(),
+            Self::State(state) => {
+                let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+                let kept = state.server.ticket_key.as_ref();
+                let key = kept.map(|kept| SigningKey::from_pkcs8(&kept.0)).transpose();
+                key.map_err(|error| StartError::StateFile(format!("its ticket key: {error}")))
+            }
+        }
+    }
+
+    /// In the cluster it is kept with the answer to the first login, at the latest.
+    fn keep(&self, key: &SigningKey) {
+        let written = key.to_pkcs8().map_err(|error| error.to_string()).and_then(|der| {
+            match self {
+                Self::Nowhere => {}
+                Self::File(path) => secrets::private_file::write(path, der.expose())
+                    .map_err(|error| error.to_string())?,
+                Self::State(state) => {
+                    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+                    state.server.ticket_key = Some(KeptBytes(der));
+                    state.server.touched = true;
+                }
+            }
+            Ok(())
+        });
+        if let Err(error) = written {
+            tracing::warn!(%error, "the ticket key is not kept");
+        }
     }
 }
 

@@ -12,9 +12,12 @@
 
 mod api;
 mod auth;
+mod builder;
 mod certificate;
 mod console;
+mod control;
 mod coverage;
+mod durable;
 mod error;
 mod failure;
 mod format;
@@ -34,6 +37,8 @@ mod upload;
 mod web;
 mod wire;
 
+pub use builder::Builder;
+pub use control::{Control, ControlError, ControlListener, SnapshotInfo, Status};
 pub use coverage::unmodelled;
 pub use error::StartError;
 pub use seed::{GuestKind, GuestSeed, Hardware, NodeSeed, Seed, StorageSeed, Version};

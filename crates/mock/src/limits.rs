@@ -55,5 +55,22 @@ pub(crate) const UPLOAD_BYTES: u64 = 16 << 30;
 pub(crate) const UPLOAD_FIELD_BYTES: usize = 64 * 1024;
 /// Volumes of one storage beside those of guests; further ones fail as on a full disk.
 pub(crate) const VOLUMES: usize = 100_000;
+/// Largest line of a state file; changes that are larger are written with everything else anew.
+pub(crate) const FRAME_BYTES: usize = 64 << 20;
+/// Records of one line, about, where everything is written.
+pub(crate) const CHUNK_BYTES: usize = 64 << 10;
+/// Changes in a state file, in bytes, before everything is written anew; more when everything is
+/// more than that. So a file has at most twice the size of what it holds, and this.
+pub(crate) const COMPACT_BYTES: u64 = 4 << 20;
+/// How often a state file is opened again that was replaced while it was being opened.
+pub(crate) const OPEN_TRIES: usize = 8;
+/// Snapshots of the cluster in memory.
+pub(crate) const SNAPSHOTS: usize = 32;
+/// Longest name of a snapshot.
+pub(crate) const SNAPSHOT_NAME: usize = 64;
+/// Largest body of a control request.
+pub(crate) const CONTROL_BODY: usize = 4096;
+/// Open control connections; further ones wait in the listen queue.
+pub(crate) const CONTROL_CONNECTIONS: usize = 16;
 /// Entries of the cluster log, about what the genuine ring buffer holds.
 pub(crate) const CLUSTER_LOG: usize = 500;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::api::{self, Call};
 use crate::auth::{self, Caller};
+use crate::durable::{NotKept, Receipt};
 use crate::failure::{Failure, Outcome};
 use crate::format::{Format, html_login_redirect};
 use crate::limits::BODY_BYTES;
@@ -178,9 +179,24 @@ async fn call(
         return (Err(Failure::parameters(errors)), relayed);
     }
     let keys = if api::signs(method) { shared.keys.signing().await } else { None };
-    let mut state = shared.state();
-    let call = Call { state: &mut state, shared, caller, method, matched, parameters, keys };
-    (api::dispatch(call), relayed)
+    let (outcome, receipt) = {
+        let mut state = shared.state();
+        let call = Call { state: &mut state, shared, caller, method, matched, parameters, keys };
+        let outcome = api::dispatch(call);
+        (outcome, shared.keep(&mut state))
+    };
+    // A refusal may have changed something too, a counter of failures for instance.
+    match kept(receipt).await {
+        Ok(()) => (outcome, relayed),
+        Err(not_kept) => (Err(Failure::die(not_kept.to_string())), relayed),
+    }
+}
+
+async fn kept(receipt: Option<Receipt>) -> Result<(), NotKept> {
+    match receipt {
+        Some(receipt) => receipt.wait().await,
+        None => Ok(()),
+    }
 }
 
 /// Adds the path's variables; the same name with another value elsewhere is refused.

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use secrets::SecretString;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::builder::Builder;
 use crate::console;
+use crate::control::{self, Control};
 use crate::error::StartError;
 use crate::limits::{CONNECTIONS, DRAIN, HANDSHAKE, REQUESTS_PER_CONNECTION};
 use crate::pipeline::{self, Admission, Body};
@@ -32,9 +35,18 @@ pub struct Mock {
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
+    is_plain: bool,
+    /// The authority of a mock that made its own.
+    pub(crate) ca: Option<String>,
 }
 
 impl Mock {
+    /// A mock for tests: a few words instead of a [`Config`] and a listener.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
     /// Serves `listener` from a thread of its own until the mock is dropped.
     ///
     /// # Errors
@@ -43,28 +55,77 @@ impl Mock {
         let tls = |identity| tls::Acceptor::new(identity, tls::Alpn::Http1);
         let acceptor = config.identity.as_ref().map(tls).transpose();
         let acceptor = acceptor.map_err(|error| StartError::Tls(error.to_string()))?;
+        let is_plain = acceptor.is_none();
         config.idle = config.idle.max(Duration::from_millis(1));
         let address = listener.local_addr()?;
         listener.set_nonblocking(true)?;
+        let control = config.control.take();
         let shared = Arc::new(Shared::new(config)?);
         let (stop, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let serving = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("mock".to_owned()).spawn(move || {
             runtime.block_on(async {
+                let steering = async {
+                    if let Some(control) = control {
+                        control::serve(Arc::clone(&serving), control, stopped.clone()).await;
+                    }
+                };
                 match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => serve(serving, listener, acceptor, stopped).await,
+                    Ok(listener) => {
+                        let serving =
+                            serve(Arc::clone(&serving), listener, acceptor, stopped.clone());
+                        tokio::join!(serving, steering);
+                    }
                     Err(error) => tracing::error!(%error, "the mock's listener can not be used"),
                 }
             });
         })?;
-        Ok(Self { address, shared, stop, thread: Some(thread) })
+        Ok(Self { address, shared, stop, thread: Some(thread), is_plain, ca: None })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where its API and interface are: `https://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let scheme = if self.is_plain { "http" } else { "https" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// The certificate that clients have to trust, as PEM; `None` when [`Config::identity`] was
+    /// given or there is no TLS.
+    #[must_use]
+    pub fn ca_pem(&self) -> Option<&str> {
+        self.ca.as_deref()
+    }
+
+    /// The value of an `Authorization` header that has all rights of `root@pam`.
+    ///
+    /// # Errors
+    /// As of [`Mock::token`].
+    pub fn authorization(&self) -> Result<SecretString, StartError> {
+        let secret = self.token()?;
+        Ok(SecretString::new(format!("PVEAPIToken=root@pam!ci={}", secret.expose())))
+    }
+
+    /// The handle to snapshots, clock and reset.
+    #[must_use]
+    pub fn control(&self) -> Control {
+        Control::new(Arc::clone(&self.shared))
+    }
+
+    /// The secret of `root@pam!ci`, a token with all rights of `root@pam`: that of the seed or of
+    /// the state file; one that is not there, or not any more, is made.
+    ///
+    /// # Errors
+    /// The system gives no randomness, or the state file can not be written.
+    pub fn token(&self) -> Result<SecretString, StartError> {
+        self.shared.token()
     }
 
     /// The sum of the delays it has put before failed authentications, before scaling: tells a
@@ -83,6 +144,7 @@ impl Drop for Mock {
         {
             tracing::error!("the mock's thread has panicked");
         }
+        self.shared.close();
     }
 }
 

@@ -2,22 +2,28 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pve_access::Release;
 use pve_access::csrf::CsrfSecret;
+use pve_access::user_cfg::Token;
 use pve_schema::Schema;
 use secrets::SecretString;
 use serde_json::Value;
-use telemetry::Clock;
+use telemetry::{Clock, VirtualClock};
 
 use crate::certificate;
+use crate::control::{ControlListener, Snapshots};
+use crate::durable::{Journal, Receipt, StateFile};
 use crate::error::StartError;
-use crate::keys::Keys;
+use crate::keys::{KeyHome, Keys};
 use crate::limits::IDLE;
 use crate::seed::Seed;
-use crate::state::State;
+use crate::state::{KeptText, State, sha1_hex};
+
+/// User and name of the token that is there at every start.
+const TOKEN: (&str, &str) = ("root@pam", "ci");
 
 /// How a mock is started. [`Config::new`] holds the defaults.
 pub struct Config {
@@ -39,6 +45,17 @@ pub struct Config {
     pub csrf_secret: Option<SecretString>,
     /// After this long without traffic a connection is closed.
     pub idle: Duration,
+    /// File that everything the cluster holds outlives the process in; made from the seed when it
+    /// does not exist or is empty, otherwise the seed is not used. `None` keeps nothing.
+    pub state_file: Option<PathBuf>,
+    /// Passwords by user id that are set at every start, also over those of a state file.
+    pub passwords: Vec<(String, SecretString)>,
+    /// The hands of [`Config::clock`], for [`crate::Control`]; `None` when nobody may move it.
+    pub virtual_clock: Option<VirtualClock>,
+    /// Where the control API listens; `None` is nowhere.
+    pub control: Option<ControlListener>,
+    /// Whether the seed is kept in memory for [`crate::Control::reset`].
+    pub resettable: bool,
 }
 
 /// Which API document a mock serves.
@@ -66,6 +83,11 @@ impl Config {
             verify_keys: Vec::new(),
             csrf_secret: None,
             idle: IDLE,
+            state_file: None,
+            passwords: Vec::new(),
+            virtual_clock: None,
+            control: None,
+            resettable: false,
         }
     }
 }
@@ -79,7 +101,7 @@ enum Document {
 pub(crate) struct Shared {
     schema: Document,
     pub(crate) clock: Clock,
-    pub(crate) time_scale: f64,
+    time_scale: AtomicU64,
     pub(crate) keys: Keys,
     pub(crate) csrf: CsrfSecret,
     /// The topmost certificate of the own chain as PEM, empty without TLS.
@@ -87,12 +109,16 @@ pub(crate) struct Shared {
     /// The entries of `certificates/info`.
     pub(crate) certificates: Vec<Value>,
     pub(crate) idle: Duration,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    journal: Option<Journal>,
+    pub(crate) virtual_clock: Option<VirtualClock>,
+    pub(crate) snapshots: Mutex<Snapshots>,
+    origin: Option<Origin>,
     deliberate_delay: AtomicU64,
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config) -> Result<Self, StartError> {
+    pub(crate) fn new(mut config: Config) -> Result<Self, StartError> {
         let (schema, release) = match &config.api {
             Api::V9 => (Document::Shipped(Schema::v9()), Release::V9),
             Api::V8 => (Document::Shipped(Schema::v8()), Release::V8),
@@ -109,22 +135,33 @@ impl Shared {
             let fingerprint = identity.fingerprint().to_string();
             certificate::info("pve-ssl.pem", &identity.certificate_pem(), &fingerprint)
         });
-        let started = config.clock.unix();
-        let state = State::new(config.seed, release, started, fingerprint.as_deref())?;
-        let csrf = match &config.csrf_secret {
-            Some(text) => CsrfSecret::from_text(text.clone()),
-            None => CsrfSecret::from_text(secrets::random::hex()?),
+        let origin =
+            config.resettable.then(|| Origin::of(&config, release, fingerprint.as_deref()));
+        let (state, journal) = cluster(&mut config, release, fingerprint.as_deref())?;
+        let csrf = match (&config.csrf_secret, &lock(&state).server.csrf) {
+            (Some(text), _) => CsrfSecret::from_text(text.clone()),
+            (None, Some(kept)) => CsrfSecret::from_text(kept.0.clone()),
+            (None, None) => CsrfSecret::from_text(secrets::random::hex()?),
+        };
+        let home = match (config.key_file, &journal) {
+            (Some(file), _) => KeyHome::File(file),
+            (None, Some(_)) => KeyHome::State(Arc::clone(&state)),
+            (None, None) => KeyHome::Nowhere,
         };
         Ok(Self {
             schema,
             clock: config.clock,
-            time_scale: config.time_scale,
-            keys: Keys::start(config.key_file, &config.verify_keys)?,
+            time_scale: AtomicU64::new(config.time_scale.to_bits()),
+            keys: Keys::start(home, &config.verify_keys)?,
             csrf,
             certificate,
             certificates: certificates.into_iter().collect(),
             idle: config.idle,
-            state: Mutex::new(state),
+            state,
+            journal,
+            virtual_clock: config.virtual_clock,
+            snapshots: Mutex::default(),
+            origin,
             deliberate_delay: AtomicU64::new(0),
         })
     }
@@ -139,22 +176,159 @@ impl Shared {
     /// The cluster, with the effects of all ended tasks applied. A handler that panicked leaves
     /// the cluster as it was at that moment; a mock serves on.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         state.settle(self.clock.unix());
         state
+    }
+
+    /// Hands the changes of the cluster over to be kept. What is given back is to be waited for,
+    /// without the lock, before anybody is told what the cluster holds.
+    pub(crate) fn keep(&self, state: &mut State) -> Option<Receipt> {
+        self.journal.as_ref()?.submit(state)
+    }
+
+    /// The secret of [`TOKEN`], made when there is none.
+    pub(crate) fn token(&self) -> Result<SecretString, StartError> {
+        let (secret, receipt) = {
+            let mut state = self.state();
+            let full = format!("{}!{}", TOKEN.0, TOKEN.1);
+            let secret = match state.accounts.token_secret(&full) {
+                Some(known) => known.clone(),
+                None => {
+                    let secret = secrets::random::uuid()?;
+                    let text = Some(secret.expose().clone());
+                    state.accounts.set_token(TOKEN.0, TOKEN.1, Token::default(), text);
+                    secret
+                }
+            };
+            (secret, self.keep(&mut state))
+        };
+        receipt.map_or(Ok(()), Receipt::block)?;
+        Ok(secret)
+    }
+
+    /// As [`Shared::keep`] when the cluster has become another one.
+    pub(crate) fn keep_all(&self) -> Option<Receipt> {
+        Some(self.journal.as_ref()?.submit_all())
+    }
+
+    /// The cluster as it was when the mock was first started, but with the token of this run.
+    pub(crate) fn seeded(&self) -> Result<State, StartError> {
+        let origin = self.origin.as_ref().ok_or(StartError::NoSeed)?;
+        let mut seeded = origin.state(self.clock.unix())?;
+        let state = self.state();
+        let full = format!("{}!{}", TOKEN.0, TOKEN.1);
+        if let Some(secret) = state.accounts.token_secret(&full) {
+            let text = Some(secret.expose().clone());
+            seeded.accounts.set_token(TOKEN.0, TOKEN.1, Token::default(), text);
+        }
+        Ok(seeded)
+    }
+
+    /// Closes the state file, though handles may be left.
+    pub(crate) fn close(&self) {
+        if let Some(journal) = &self.journal {
+            journal.close();
+        }
+    }
+
+    /// Bytes of the state file.
+    pub(crate) fn state_file_bytes(&self) -> Option<u64> {
+        Some(self.journal.as_ref()?.size())
+    }
+
+    pub(crate) fn set_time_scale(&self, factor: f64) {
+        self.time_scale.store(factor.to_bits(), Ordering::Relaxed);
+    }
+
+    /// How much longer than on a genuine node everything takes; 0 is at once.
+    pub(crate) fn time_scale(&self) -> f64 {
+        f64::from_bits(self.time_scale.load(Ordering::Relaxed))
     }
 
     /// Waits as long as the genuine server does before it answers a failed authentication.
     pub(crate) async fn delay(&self, duration: Duration) {
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         self.deliberate_delay.fetch_add(millis, Ordering::Relaxed);
-        tokio::time::sleep(duration.mul_f64(self.time_scale)).await;
+        tokio::time::sleep(duration.mul_f64(self.time_scale())).await;
     }
 
     /// The sum of all deliberate delays so far, before scaling.
     pub(crate) fn deliberate_delay(&self) -> Duration {
         Duration::from_millis(self.deliberate_delay.load(Ordering::Relaxed))
     }
+}
+
+/// What a mock began with.
+struct Origin {
+    seed: Seed,
+    release: Release,
+    fingerprint: Option<String>,
+}
+
+impl Origin {
+    fn of(config: &Config, release: Release, fingerprint: Option<&str>) -> Self {
+        let mut seed = config.seed.clone();
+        seed.passwords.extend(config.passwords.iter().cloned());
+        Self { seed, release, fingerprint: fingerprint.map(str::to_owned) }
+    }
+
+    fn state(&self, now: Duration) -> Result<State, StartError> {
+        State::new(self.seed.clone(), self.release, now, self.fingerprint.as_deref())
+    }
+}
+
+/// The cluster: from the state file, else from the seed.
+fn cluster(
+    config: &mut Config,
+    release: Release,
+    fingerprint: Option<&str>,
+) -> Result<(Arc<Mutex<State>>, Option<Journal>), StartError> {
+    let started = config.clock.unix();
+    let seed = std::mem::replace(&mut config.seed, Seed::empty());
+    // Its secrets do not show there.
+    let seed_digest = config.state_file.is_some().then(|| sha1_hex(format!("{seed:?}").as_bytes()));
+    let seeded = || State::new(seed, release, started, fingerprint);
+    let (Some(path), Some(seed_digest)) = (&config.state_file, seed_digest) else {
+        let mut state = seeded()?;
+        for (user, password) in config.passwords.drain(..) {
+            state.accounts.set_password(&user, password.expose().clone());
+        }
+        return Ok((Arc::new(Mutex::new(state)), None));
+    };
+    let opened = StateFile::open(path, release, seed_digest)?;
+    opened.notes.iter().for_each(|note| tracing::warn!("{note}"));
+    let is_new = opened.state.is_none();
+    let mut state = opened.state.map_or_else(seeded, Ok)?;
+    state.nodes.values_untracked().for_each(|node| node.present(fingerprint));
+    if let Some(hands) = &config.virtual_clock {
+        hands.set(hands.unix().max(state.latest()));
+    }
+    if config.clock.unix() < state.latest() {
+        tracing::warn!("the state file {} was changed at a later time than it is", path.display());
+    }
+    state.track();
+    for (user, password) in config.passwords.drain(..) {
+        if !state.accounts.password_matches(&user, password.expose()) {
+            state.accounts.set_password(&user, password.expose().clone());
+        }
+    }
+    if config.csrf_secret.is_none() && state.server.csrf.is_none() {
+        state.server.csrf = Some(KeptText(secrets::random::hex()?));
+        state.server.touched = true;
+    }
+    let state = Arc::new(Mutex::new(state));
+    let journal = Journal::start(opened.file, Arc::clone(&state), release)?;
+    // Ready means that the file is there, with everything.
+    let receipt =
+        if is_new { Some(journal.submit_all()) } else { journal.submit(&mut lock(&state)) };
+    let kept = receipt.map_or(Ok(()), Receipt::block);
+    kept?;
+    Ok((state, Some(journal)))
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The certificate that stands for `pve-root-ca.pem`: the last of the chain.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -83,7 +84,9 @@ pub(crate) enum MockSeed {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  proxward mock --seed cluster --guests 500 --time-scale 0")]
+#[command(
+    after_help = "Examples:\n  proxward mock --seed cluster --guests 500 --time-scale 0\n  proxward mock --state pve.state --control 127.0.0.1:8007 --clock 2026-07-01T12:00:00Z"
+)]
 pub(crate) struct Mock {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
@@ -100,6 +103,9 @@ pub(crate) struct Mock {
     /// Lists the methods that are answered from the schema alone, and ends
     #[arg(long)]
     pub(crate) list_unmodelled: bool,
+    /// File that everything outlives the process in; filled from the seed when it is new
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
     /// Serves plain HTTP
     #[arg(long, conflicts_with_all = ["cert", "key"])]
     pub(crate) no_tls: bool,
@@ -118,6 +124,15 @@ pub(crate) struct Mock {
     /// Stretches tasks and the delay of failed logins; 0 ends them at once
     #[arg(long, value_name = "X", default_value_t = 1.0, allow_negative_numbers = true)]
     pub(crate) time_scale: f64,
+    /// Lets the clock stand at this time, in seconds since 1970 or as RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = crate::mock::time)]
+    pub(crate) clock: Option<Duration>,
+    /// Lets that clock run on from there
+    #[arg(long, requires = "clock")]
+    pub(crate) clock_runs: bool,
+    /// Listens for the control API (snapshots, reset, clock) on loopback or on a unix socket
+    #[arg(long, value_name = "ADDRESS:PORT|PATH")]
+    pub(crate) control: Option<String>,
     /// Public key (PEM) whose tickets are accepted too
     #[arg(long, value_name = "FILE")]
     pub(crate) verify_key: Vec<PathBuf>,

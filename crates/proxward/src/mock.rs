@@ -2,11 +2,12 @@
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::time::Duration;
 
-use ::mock::{Api, Config, Mock as Server, Seed};
+use ::mock::{Api, Config, ControlListener, Mock as Server, Seed};
 use secrets::SecretString;
 use serde_json::json;
-use telemetry::Clock;
+use telemetry::{Clock, NotATime, Rfc3339};
 use tls::{Authority, Identity};
 
 use crate::audit;
@@ -17,7 +18,7 @@ use crate::place::{Place, read_secret, read_text};
 use crate::signals::Signals;
 
 const USER: &str = "root@pam";
-/// Name of the token that is made for every run.
+/// Name of the token that is there at every start.
 const TOKEN: &str = "root@pam!ci";
 /// Largest API document; the one of 9.2 has 1.3 MB.
 const DOCUMENT_BYTES: u64 = 16 << 20;
@@ -42,30 +43,45 @@ pub(crate) fn run(arguments: &Mock) -> Result<(), Stop> {
         )
     })?;
     let place = Place::open(None)?;
-    let token = secrets::random::uuid().map_err(Stop::usage)?;
-    let mut config = Config::new(seed(arguments, &place, &token)?);
-    config.clock = clock.clone();
+    let mut config = Config::new(seed(arguments)?);
+    match &arguments.password_file {
+        Some(path) => config.passwords.push((USER.to_owned(), read_secret(path)?)),
+        None => config.seed.passwords.push((USER.to_owned(), place.password("password")?.0)),
+    }
+    config.state_file.clone_from(&arguments.state);
+    if arguments.clock.is_some() || arguments.control.is_some() {
+        let start = arguments.clock.unwrap_or_else(|| clock.unix());
+        let runs = arguments.clock.is_none() || arguments.clock_runs;
+        let (clock, hands) = Clock::steered(start, runs);
+        (config.clock, config.virtual_clock) = (clock, Some(hands));
+    }
     config.api = api(&arguments.schema)?;
     config.time_scale = arguments.time_scale;
     config.key_file.clone_from(&arguments.ticket_key);
     let keys = arguments.verify_key.iter().map(|path| read_text(path, KEY_BYTES));
     config.verify_keys = keys.collect::<Result<_, _>>()?;
     config.csrf_secret = arguments.csrf_secret.as_deref().map(read_secret).transpose()?;
+    if let Some(place) = &arguments.control {
+        config.control = Some(ControlListener::bind(place).map_err(Stop::usage)?);
+        config.resettable = true;
+    }
+    let control = config.control.as_ref().map(ControlListener::to_string);
     let ca = if arguments.no_tls {
         None
     } else {
         Some(certify(arguments, &mut config, &place, &clock)?)
     };
     let server = Server::start(config, listener).map_err(Stop::usage)?;
+    let token = server.token().map_err(Stop::usage)?;
 
-    let scheme = if arguments.no_tls { "http" } else { "https" };
-    let url = format!("{scheme}://{}", server.local_addr());
+    let url = server.url();
     result(&match arguments.format {
-        Format::Json => ready_line(&url, ca.as_deref(), &token),
+        Format::Json => ready_line(&url, ca.as_deref(), control.as_deref(), &token),
         Format::Text => {
             let ca = ca.map_or_else(String::new, |ca| format!("\n  CA     {}", ca.display()));
+            let control = control.map_or_else(String::new, |place| format!("\n  control {place}"));
             format!(
-                "mock Proxmox VE, ready\n\n  URL    {url}{ca}\n  user   {USER}\n  token  {TOKEN}={}\n\nCtrl-C ends it.",
+                "mock Proxmox VE, ready\n\n  URL    {url}{ca}\n  user   {USER}\n  token  {TOKEN}={}{control}\n\nCtrl-C ends it.",
                 token.expose()
             )
         }
@@ -88,8 +104,8 @@ fn list_unmodelled(arguments: &Mock) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The contract's ready line. The token is made for this run and opens nothing but this mock.
-fn ready_line(url: &str, ca: Option<&Path>, token: &SecretString) -> String {
+/// The contract's ready line. The token opens nothing but this mock.
+fn ready_line(url: &str, ca: Option<&Path>, control: Option<&str>, token: &SecretString) -> String {
     let mut line = json!({
         "event": "ready",
         "url": url,
@@ -99,10 +115,21 @@ fn ready_line(url: &str, ca: Option<&Path>, token: &SecretString) -> String {
     if let (Some(ca), serde_json::Value::Object(line)) = (ca, &mut line) {
         line.insert("ca".to_owned(), json!(ca));
     }
+    if let (Some(control), serde_json::Value::Object(line)) = (control, &mut line) {
+        line.insert("control".to_owned(), json!(control));
+    }
     line.to_string()
 }
 
-fn seed(arguments: &Mock, place: &Place, token: &SecretString) -> Result<Seed, Stop> {
+/// A time since 1970, as `--clock` takes it.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    if let Ok(seconds) = text.parse() {
+        return Ok(Duration::from_secs(seconds));
+    }
+    text.parse().map(|Rfc3339(time)| time).map_err(|error: NotATime| error.to_string())
+}
+
+fn seed(arguments: &Mock) -> Result<Seed, Stop> {
     let mut seed = match arguments.seed {
         MockSeed::Empty => Seed::empty(),
         MockSeed::Small => Seed::small(),
@@ -111,13 +138,6 @@ fn seed(arguments: &Mock, place: &Place, token: &SecretString) -> Result<Seed, S
     if let Some(count) = arguments.guests {
         seed = seed.with_guests(usize::try_from(count).unwrap_or(usize::MAX));
     }
-    let password = match &arguments.password_file {
-        Some(path) => read_secret(path)?,
-        None => place.password("password")?.0,
-    };
-    seed.passwords.push((USER.to_owned(), password));
-    seed.tokens.push((TOKEN.to_owned(), token.clone()));
-    seed.user_cfg += "token:root@pam!ci:0:0::\n";
     Ok(seed)
 }
 

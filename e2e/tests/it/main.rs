@@ -10,6 +10,7 @@ mod failures;
 mod golden;
 mod home;
 mod login;
+mod mock_state;
 mod newcomer;
 mod processes;
 mod program;

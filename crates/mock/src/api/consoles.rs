@@ -111,7 +111,7 @@ fn worker(call: &mut Call<'_>, node: &str, name: &'static str, id: &str) -> Stri
     let (now, user) = (call.now(), call.caller.id().to_owned());
     let kind = TaskKind { name, takes: CONSOLE_WAIT };
     let spawn = Spawn { node, kind, id, user: &user, effect: Effect::Nothing, exit: Ok(()) };
-    call.state.tasks.spawn(now, call.shared.time_scale, spawn)
+    call.state.tasks.spawn(now, call.shared.time_scale(), spawn)
 }
 
 /// `GET vncwebsocket`: the ticket is checked, and the port is what the connection leads to if it

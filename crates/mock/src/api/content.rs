@@ -249,7 +249,7 @@ fn delete(call: &mut Call<'_>) -> Outcome {
     let lines = if exit.is_ok() { lines } else { Vec::new() };
     let owner = kind.vmid.map(|vmid| format!("{vmid}@")).unwrap_or_default();
     let waits = call.number("delay").map(Duration::from_secs);
-    let within = waits.is_some_and(|delay| DELETE.takes.mul_f64(call.shared.time_scale) <= delay);
+    let within = waits.is_some_and(|delay| DELETE.takes.mul_f64(call.shared.time_scale()) <= delay);
     let failed = exit.clone().err();
     let upid = spawn(call, &place, DELETE, &format!("{owner}{}", place.storage), exit, lines);
     match failed {
@@ -326,7 +326,7 @@ fn upload(call: &mut Call<'_>) -> Outcome {
     let mut lines = vec![format!("starting file import from: {temporary}")];
     if exit.is_ok() {
         let path = place.path(&name);
-        let ends = call.now() + COPY.takes.mul_f64(call.shared.time_scale);
+        let ends = call.now() + COPY.takes.mul_f64(call.shared.time_scale());
         let volume = Volume::new(place.kind(&name)?, spooled.size, ends);
         keep(call, &place, name, volume)?;
         lines.extend([
@@ -380,7 +380,7 @@ fn spawn(
 ) -> String {
     let (now, user) = (call.now(), call.caller.id().to_owned());
     let spawn = Spawn { node: &place.node, kind, id, user: &user, effect: Effect::Nothing, exit };
-    let upid = call.state.tasks.spawn(now, call.shared.time_scale, spawn);
+    let upid = call.state.tasks.spawn(now, call.shared.time_scale(), spawn);
     call.state.tasks.explain(&upid, lines);
     upid
 }

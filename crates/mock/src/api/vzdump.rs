@@ -53,7 +53,7 @@ fn backup(call: &mut Call<'_>) -> Outcome {
     let (now, user) = (call.now(), call.caller.id().to_owned());
     let spawn =
         Spawn { node: &node, kind: BACKUP, id: &id, user: &user, effect: Effect::Nothing, exit };
-    let upid = call.state.tasks.spawn(now, call.shared.time_scale, spawn);
+    let upid = call.state.tasks.spawn(now, call.shared.time_scale(), spawn);
     call.state.tasks.explain(&upid, lines);
     Ok(json!(upid).into())
 }
@@ -150,7 +150,7 @@ fn archive(call: &mut Call<'_>, vmid: u32) -> Result<Vec<String>, String> {
     let disks: u64 =
         crate::state::disk::volumes(guest.config()).map(|(_, disk)| disk.bytes()).sum();
     let shown = guest.name();
-    let ends = begun + BACKUP.takes.mul_f64(call.shared.time_scale);
+    let ends = begun + BACKUP.takes.mul_f64(call.shared.time_scale());
     let mut volume = Volume::new(volume_kind, (disks / SHRINK).max(1), ends);
     volume.protected = call.flag("protected");
     let template = call.text("notes-template").unwrap_or_else(|| "{{guestname}}".to_owned());

@@ -9,14 +9,22 @@ use pve_access::user_cfg::{Token, UserConfig};
 use pve_access::{Access, Capabilities, Permissions, Privileges, Release, Subject, roles};
 use secrets::SecretString;
 
+use super::kept_secret::KeptText;
+use super::password::Password;
+use super::tracked::Tracked;
 use crate::error::StartError;
 use crate::failure::Failure;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Accounts {
     access: Access,
-    passwords: BTreeMap<String, SecretString>,
-    tokens: BTreeMap<String, SecretString>,
+    pub(super) passwords: Tracked<String, Password>,
+    /// Secrets by full token id.
+    pub(super) tokens: Tracked<String, KeptText>,
+    /// The configuration when changes were last taken; `None` while nobody keeps them.
+    kept: Option<Box<UserConfig>>,
+    /// Whether the configuration was changed since.
+    touched: bool,
 }
 
 impl Accounts {
@@ -33,9 +41,52 @@ impl Accounts {
         }
         Ok(Self {
             access,
-            passwords: passwords.into_iter().collect(),
-            tokens: tokens.into_iter().collect(),
+            passwords: passwords
+                .into_iter()
+                .map(|(id, text)| (id, Password::Clear(text)))
+                .collect(),
+            tokens: tokens.into_iter().map(|(id, secret)| (id, KeptText(secret))).collect(),
+            kept: None,
+            touched: false,
         })
+    }
+
+    /// Accounts that were kept.
+    pub(super) fn restored(
+        release: Release,
+        config: UserConfig,
+        passwords: Tracked<String, Password>,
+        tokens: Tracked<String, KeptText>,
+    ) -> Self {
+        let access = Access::new(release, config);
+        Self { access, passwords, tokens, kept: None, touched: false }
+    }
+
+    /// Notes changes from now on.
+    pub(super) fn track(&mut self) {
+        self.kept = Some(Box::new(self.config().clone()));
+        self.touched = false;
+        self.passwords.track();
+        self.tokens.track();
+    }
+
+    /// The configuration as it was at the last time, when it has been changed since.
+    pub(super) fn take_touched(&mut self) -> Option<Box<UserConfig>> {
+        if !std::mem::take(&mut self.touched) {
+            return None;
+        }
+        let now = self.access.config().clone();
+        self.kept.replace(Box::new(now))
+    }
+
+    pub(super) fn release(&self) -> Release {
+        self.access.release()
+    }
+
+    /// Changes the configuration in place.
+    fn edit(&mut self, change: impl FnOnce(&mut UserConfig)) {
+        self.touched = self.kept.is_some();
+        self.access.edit(change);
     }
 
     pub(crate) fn config(&self) -> &UserConfig {
@@ -49,7 +100,7 @@ impl Accounts {
     ) -> Result<T, Failure> {
         let mut config = self.access.config().clone();
         let value = change(&mut config)?;
-        self.access.edit(|current| *current = config);
+        self.edit(|current| *current = config);
         Ok(value)
     }
 
@@ -89,7 +140,7 @@ impl Accounts {
     }
 
     pub(crate) fn password_matches(&self, user: &str, given: &str) -> bool {
-        self.passwords.get(user).is_some_and(|known| known.same_as(given))
+        self.passwords.get(user).is_some_and(|known| known.matches(given))
     }
 
     pub(crate) fn has_password(&self, user: &str) -> bool {
@@ -97,12 +148,19 @@ impl Accounts {
     }
 
     pub(crate) fn set_password(&mut self, user: &str, password: String) {
-        self.passwords.insert(user.to_owned(), SecretString::new(password));
+        self.passwords.insert(user.to_owned(), Password::Clear(SecretString::new(password)));
+    }
+
+    /// The secret of a token, for the program that made it.
+    pub(crate) fn token_secret(&self, id: &str) -> Option<&SecretString> {
+        let (user, name) = id.split_once('!')?;
+        let exists = self.config().users.get(user)?.tokens.contains_key(name);
+        self.tokens.get(id).filter(|_| exists).map(|kept| &kept.0)
     }
 
     pub(crate) fn token_matches(&self, presented: &ApiToken) -> bool {
         let known = self.tokens.get(&presented.id().to_string());
-        known.is_some_and(|known| presented.matches(known))
+        known.is_some_and(|known| presented.matches(&known.0))
     }
 
     /// Writes a token's settings and, when it is new, its secret.
@@ -113,20 +171,20 @@ impl Accounts {
         token: Token,
         secret: Option<String>,
     ) {
-        self.access.edit(|config| {
+        self.edit(|config| {
             if let Some(user) = config.users.get_mut(user) {
                 user.tokens.insert(name.to_owned(), token);
             }
         });
         if let Some(secret) = secret {
-            self.tokens.insert(format!("{user}!{name}"), SecretString::new(secret));
+            self.tokens.insert(format!("{user}!{name}"), KeptText(SecretString::new(secret)));
         }
     }
 
     pub(crate) fn delete_token(&mut self, user: &str, name: &str) {
         let id = format!("{user}!{name}");
         self.tokens.remove(&id);
-        self.access.edit(|config| {
+        self.edit(|config| {
             if let Some(user) = config.users.get_mut(user) {
                 user.tokens.remove(name);
             }
@@ -139,7 +197,7 @@ impl Accounts {
     /// Removes a destroyed guest from pools and access rules (`remove_vm_access`).
     pub(crate) fn forget_guest(&mut self, vmid: u32) {
         let path = format!("/vms/{vmid}");
-        self.access.edit(|config| {
+        self.edit(|config| {
             config.acl.retain(|at, _| at.as_str() != path);
             for pool in config.pools.values_mut() {
                 pool.vms.remove(&u64::from(vmid));
@@ -152,7 +210,7 @@ impl Accounts {
         self.passwords.remove(user);
         let is_theirs = |id: &str| id.strip_prefix(user).is_some_and(|rest| rest.starts_with('!'));
         self.tokens.retain(|id, _| !is_theirs(id));
-        self.access.edit(|config| {
+        self.edit(|config| {
             config.users.remove(user);
             config.groups.values_mut().for_each(|group| {
                 group.users.remove(user);

@@ -4,35 +4,44 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
+use super::kept_secret::Word;
 use crate::limits::CLUSTER_LOG;
 
 /// Priority of every entry here: informational (RFC 5424 section 6.2.1).
 const INFORMATIONAL: u8 = 6;
 
-#[derive(Debug)]
-struct Entry {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LogEntry {
     number: u64,
     time: u64,
     node: String,
     user: String,
-    tag: &'static str,
+    #[serde(deserialize_with = "tag")]
+    tag: Word,
     pid: u32,
     message: String,
 }
 
+fn tag<'de, D: Deserializer<'de>>(from: D) -> Result<&'static str, D::Error> {
+    super::kept_secret::word_of(from, &["cluster", "pvedaemon"])
+}
+
 /// Newest first, bounded.
-#[derive(Debug)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct ClusterLog {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<LogEntry>,
     last: u64,
+    /// The number of the last entry that was handed out to be kept.
+    kept: u64,
 }
 
 impl ClusterLog {
     /// With the line that pmxcfs writes first.
     pub(crate) fn new(node: &str, started: Duration) -> Self {
-        let mut log = Self { entries: VecDeque::new(), last: 0 };
+        let mut log = Self::default();
         log.push(started, node, "root", "cluster", 1, "starting cluster log".to_owned());
         log
     }
@@ -40,6 +49,29 @@ impl ClusterLog {
     /// Adds a line of the daemon on `node` about something `user` did.
     pub(crate) fn add(&mut self, now: Duration, node: &str, user: &str, pid: u32, message: String) {
         self.push(now, node, user, "pvedaemon", pid, message);
+    }
+
+    /// What came since the last time, oldest first.
+    pub(crate) fn take_new(&mut self) -> impl Iterator<Item = &LogEntry> {
+        let kept = std::mem::replace(&mut self.kept, self.last);
+        self.entries.iter().rev().filter(move |entry| entry.number > kept)
+    }
+
+    /// When the last entry was made.
+    pub(crate) fn latest(&self) -> Duration {
+        Duration::from_secs(self.entries.front().map_or(0, |entry| entry.time))
+    }
+
+    /// Everything, oldest first.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &LogEntry> {
+        self.entries.iter().rev()
+    }
+
+    /// Puts an entry back that was handed out; they come in their order.
+    pub(crate) fn restore(&mut self, entry: LogEntry) {
+        (self.last, self.kept) = (entry.number, entry.number);
+        self.entries.push_front(entry);
+        self.entries.truncate(CLUSTER_LOG);
     }
 
     /// Newest first; only the lines about `user` when it is given.
@@ -71,7 +103,7 @@ impl ClusterLog {
         message: String,
     ) {
         self.last += 1;
-        self.entries.push_front(Entry {
+        self.entries.push_front(LogEntry {
             number: self.last,
             time: now.as_secs(),
             node: node.to_owned(),

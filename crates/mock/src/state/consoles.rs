@@ -24,7 +24,7 @@ impl ConsoleKind {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Console {
     kind: ConsoleKind,
     path: String,
@@ -33,7 +33,7 @@ struct Console {
 }
 
 /// By port. Bounded by the ranges of ports.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Consoles {
     ports: BTreeMap<u16, Console>,
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::access::sha1_hex;
 
 /// One file.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Firewall {
     pub(crate) options: Map<String, Value>,
     /// In the order they apply.
@@ -20,7 +21,7 @@ pub(crate) struct Firewall {
 }
 
 /// A list with a comment: rules of a security group or addresses of an IP set.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Group {
     pub(crate) comment: Option<String>,
     pub(crate) entries: Vec<Map<String, Value>>,

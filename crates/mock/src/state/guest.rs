@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::disk;
@@ -14,9 +15,10 @@ const MIB: u64 = 1 << 20;
 /// Keys and values as in a guest's configuration file: integers as numbers, the rest as text.
 pub(crate) type Options = BTreeMap<String, Value>;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Guest {
     pub(crate) vmid: u32,
+    #[serde(with = "kind")]
     pub(crate) kind: GuestKind,
     pub(crate) node: String,
     config: Options,
@@ -36,7 +38,7 @@ pub(crate) struct Guest {
 }
 
 /// A section of the configuration file: the options of that moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Snapshot {
     pub(crate) config: Options,
     pub(crate) description: Option<String>,
@@ -252,6 +254,26 @@ impl Guest {
                 .unwrap_or_else(|| number("cores").unwrap_or(1) * number("sockets").unwrap_or(1)),
             GuestKind::Lxc => number("cores").unwrap_or(1),
         }
+    }
+}
+
+/// `qemu` or `lxc` in the state file.
+mod kind {
+    use serde::{Deserializer, Serializer};
+
+    use super::GuestKind;
+    use crate::state::kept_secret::word_of;
+
+    pub(super) fn serialize<S: Serializer>(kind: &GuestKind, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(match kind {
+            GuestKind::Qemu => "qemu",
+            GuestKind::Lxc => "lxc",
+        })
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<GuestKind, D::Error> {
+        let word = word_of(from, &["qemu", "lxc"])?;
+        Ok(if word == "qemu" { GuestKind::Qemu } else { GuestKind::Lxc })
     }
 }
 

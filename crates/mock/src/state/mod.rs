@@ -7,14 +7,17 @@ mod consoles;
 pub(crate) mod disk;
 pub(crate) mod firewall;
 mod guest;
+mod kept_secret;
 mod node;
 mod objects;
+mod password;
+pub(crate) mod record;
 mod second_factors;
 mod storage;
 mod tasks;
+mod tracked;
 mod volume;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(crate) use access::{Accounts, random_uuid, sha1_hex};
@@ -23,29 +26,31 @@ pub(crate) use cluster_log::ClusterLog;
 pub(crate) use consoles::{ConsoleKind, Consoles};
 pub(crate) use firewall::Firewall;
 pub(crate) use guest::{Guest, Options, Snapshot, name_key};
+pub(crate) use kept_secret::{KeptBytes, KeptText};
 pub(crate) use node::Node;
 pub(crate) use objects::{Fields, Objects};
 pub(crate) use second_factors::{Entry, FactorError, Factors, Response, SecondFactors, Totp};
 pub(crate) use storage::Storage;
 pub(crate) use tasks::{Effect, Spawn, Task, TaskKind, Tasks};
+pub(crate) use tracked::Tracked;
 pub(crate) use volume::{Spooled, Volume, VolumeKind, Volumes};
 
 use crate::error::StartError;
 use crate::seed::{Seed, Version};
 
 /// The whole cluster. One lock guards it; no handler waits while holding that.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct State {
     pub(crate) version: Version,
     pub(crate) cluster: Option<String>,
     /// The node that answers; the others answer through it.
     pub(crate) local: String,
-    pub(crate) nodes: BTreeMap<String, Node>,
-    pub(crate) guests: BTreeMap<u32, Guest>,
-    pub(crate) storages: BTreeMap<String, Storage>,
+    pub(crate) nodes: Tracked<String, Node>,
+    pub(crate) guests: Tracked<u32, Guest>,
+    pub(crate) storages: Tracked<String, Storage>,
     pub(crate) volumes: Volumes,
     /// By scope: `cluster`, `node/<name>`, `guest/<vmid>`, `vnet/<name>`.
-    pub(crate) firewalls: BTreeMap<String, Firewall>,
+    pub(crate) firewalls: Tracked<String, Firewall>,
     /// What the mock keeps by the schema alone.
     pub(crate) objects: Objects,
     pub(crate) accounts: Accounts,
@@ -53,6 +58,18 @@ pub(crate) struct State {
     pub(crate) tasks: Tasks,
     pub(crate) log: ClusterLog,
     pub(crate) consoles: Consoles,
+    /// What a state file keeps for the server itself; empty without one.
+    pub(crate) server: ServerSecrets,
+}
+
+/// Secrets of the server that outlive the process in a state file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ServerSecrets {
+    /// PKCS#8 of the key that signs tickets.
+    pub(crate) ticket_key: Option<KeptBytes>,
+    pub(crate) csrf: Option<KeptText>,
+    /// Whether either is new.
+    pub(crate) touched: bool,
 }
 
 impl State {
@@ -80,13 +97,14 @@ impl State {
             guests: guests.collect(),
             storages: storages.collect(),
             volumes: Volumes::default(),
-            firewalls: BTreeMap::new(),
+            firewalls: Tracked::default(),
             objects: Objects::default(),
             accounts,
             second_factors: SecondFactors::default(),
             tasks: Tasks::default(),
             log: ClusterLog::new(&log_node, started),
             consoles: Consoles::default(),
+            server: ServerSecrets::default(),
         })
     }
 
@@ -106,9 +124,32 @@ impl State {
                 }
             }
         }
+        self.log_tasks();
+    }
+
+    /// Writes the starts and ends of tasks into the cluster log.
+    fn log_tasks(&mut self) {
         for event in self.tasks.take_events() {
             self.log.add(event.at, &event.node, &event.user, event.pid, event.message);
         }
+    }
+
+    /// Becomes another cluster. What belongs to the process stays: its secrets, open consoles and
+    /// uploads under way.
+    pub(crate) fn replace_with(&mut self, next: Self) {
+        let before = std::mem::replace(self, next);
+        (self.consoles, self.server) = (before.consoles, before.server);
+        self.volumes.spool = before.volumes.spool;
+        // The other cluster may come from a file that does not hold them yet.
+        self.server.touched = true;
+        if before.guests.is_tracked() {
+            self.track();
+        }
+    }
+
+    /// The last time that something has happened.
+    pub(crate) fn latest(&self) -> Duration {
+        self.tasks.latest().max(self.log.latest())
     }
 
     /// The lowest free guest id from 100 on.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::seed::{Hardware, NodeSeed};
@@ -15,13 +16,16 @@ const DOMAIN: &str = "test.local";
 /// A documentation address (RFC 5737).
 const NAME_SERVER: &str = "192.0.2.53";
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) ip: String,
     /// Position in the seed; node ids count from 1 in a cluster.
     pub(crate) index: usize,
     pub(crate) ssl_fingerprint: Option<String>,
+    /// Whether that is the mock's own, which can be another one after the next start.
+    own_certificate: bool,
+    #[serde(with = "hardware")]
     pub(crate) hardware: Option<Hardware>,
     booted: u64,
     /// The text of `/etc/hosts`.
@@ -47,9 +51,17 @@ impl Node {
             name: seed.name,
             ip: seed.ip,
             index,
+            own_certificate: seed.ssl_fingerprint.is_none(),
             ssl_fingerprint: seed.ssl_fingerprint.or_else(|| fingerprint.map(str::to_owned)),
             hardware: seed.hardware,
             booted: started.as_secs().saturating_sub(UPTIME_AT_START),
+        }
+    }
+
+    /// Shows the certificate of this run.
+    pub(crate) fn present(&mut self, fingerprint: Option<&str>) {
+        if self.own_certificate {
+            self.ssl_fingerprint = fingerprint.map(str::to_owned);
         }
     }
 
@@ -81,5 +93,26 @@ impl Node {
         self.hardware
             .as_ref()
             .map_or(0, |hardware| (hardware.memory / 16 + guests_memory).min(hardware.memory))
+    }
+}
+
+/// Processors, bytes of memory and bytes of disk in the state file.
+mod hardware {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Hardware;
+
+    pub(super) fn serialize<S: Serializer>(
+        hardware: &Option<Hardware>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        hardware.as_ref().map(|one| (one.cpus, one.memory, one.disk)).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Hardware>, D::Error> {
+        let facts = Option::<(u32, u64, u64)>::deserialize(from)?;
+        Ok(facts.map(|(cpus, memory, disk)| Hardware { cpus, memory, disk }))
     }
 }

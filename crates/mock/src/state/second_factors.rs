@@ -10,11 +10,12 @@
 mod recovery;
 mod totp;
 
-use std::collections::BTreeMap;
-
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
+use super::kept_secret::Word;
 use super::random_uuid;
+use super::tracked::Tracked;
 use crate::limits::{FACTOR_FAILURES, FACTOR_LOCK, TOTP_FAILURES};
 use recovery::RecoveryKeys;
 pub(crate) use totp::Totp;
@@ -23,13 +24,13 @@ pub(crate) use totp::Totp;
 const RECOVERY_ID: &str = "recovery";
 
 /// All users that have factors, by id.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct SecondFactors {
-    users: BTreeMap<String, Factors>,
+    pub(super) users: Tracked<String, Factors>,
 }
 
 /// What one user has.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Factors {
     totp: Vec<TotpEntry>,
     recovery: Option<RecoveryKeys>,
@@ -39,7 +40,7 @@ pub(crate) struct Factors {
     locked_until: Option<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct TotpEntry {
     info: Entry,
     totp: Totp,
@@ -48,15 +49,20 @@ struct TotpEntry {
 }
 
 /// One factor as the API lists it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// `totp` or `recovery`.
-    pub(crate) kind: &'static str,
+    #[serde(deserialize_with = "kind")]
+    pub(crate) kind: Word,
     pub(crate) id: String,
     pub(crate) description: String,
     /// Seconds since 1970.
     pub(crate) created: u64,
     pub(crate) enable: bool,
+}
+
+fn kind<'de, D: Deserializer<'de>>(from: D) -> Result<&'static str, D::Error> {
+    super::kept_secret::word_of(from, &["totp", "recovery"])
 }
 
 /// The answer to a challenge.
@@ -100,7 +106,7 @@ impl SecondFactors {
     ) -> String {
         let id = random_uuid();
         let info = Entry { kind: "totp", id: id.clone(), description, created: now, enable: true };
-        let factors = self.users.entry(user.to_owned()).or_default();
+        let factors = self.users.or_default(user.to_owned());
         factors.totp.push(TotpEntry { info, totp, last_step: None });
         id
     }
@@ -111,7 +117,7 @@ impl SecondFactors {
         user: &str,
         now: u64,
     ) -> Result<Vec<String>, FactorError> {
-        let factors = self.users.entry(user.to_owned()).or_default();
+        let factors = self.users.or_default(user.to_owned());
         if factors.recovery.is_some() {
             return Err(FactorError::HasRecovery);
         }

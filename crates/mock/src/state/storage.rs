@@ -1,10 +1,11 @@
 //! An entry of `storage.cfg` and its use on a node.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::seed::StorageSeed;
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Storage {
     pub(crate) id: String,
     pub(crate) kind: String,

@@ -1,8 +1,9 @@
 //! Tasks: what a call leaves running after it has answered.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Change;
@@ -17,7 +18,8 @@ pub(crate) struct TaskKind {
 }
 
 /// What changes when a task ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Effect {
     Nothing,
     Power {
@@ -28,11 +30,13 @@ pub(crate) enum Effect {
     Guests(Vec<Change>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Task {
+    /// Counts up; the order of the list.
+    number: u64,
     pub(crate) upid: String,
     pub(crate) node: String,
-    kind: &'static str,
+    kind: String,
     id: String,
     user: String,
     pid: u32,
@@ -46,16 +50,18 @@ pub(crate) struct Task {
 }
 
 /// Newest first; bounded, the oldest finished one goes first.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Tasks {
     list: VecDeque<Task>,
-    spawned: u32,
+    spawned: u64,
     /// Since they were last taken, which is before every call.
     events: Vec<TaskEvent>,
+    /// Numbers of tasks that may have changed; `None` while nobody keeps the changes.
+    touched: Option<BTreeSet<u64>>,
 }
 
 /// A start or an end, as the cluster log names it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct TaskEvent {
     pub(crate) at: Duration,
     pub(crate) node: String,
@@ -81,9 +87,11 @@ impl Tasks {
     /// Returns its UPID: `UPID:node:pid:pstart:starttime:type:id:user:`, numbers in hex.
     pub(crate) fn spawn(&mut self, now: Duration, scale: f64, spawn: Spawn<'_>) -> String {
         self.spawned = self.spawned.wrapping_add(1);
-        let pid = 1000 + self.spawned % 0x3F_0000;
+        let number = self.spawned;
+        let serial = u32::try_from(number & 0xFFFF_FFFF).unwrap_or(0);
+        let pid = 1000 + serial % 0x3F_0000;
         let seconds = u32::try_from(now.as_secs() & 0xFFFF_FFFF).unwrap_or(0);
-        let pstart = seconds.wrapping_mul(100).wrapping_add(self.spawned);
+        let pstart = seconds.wrapping_mul(100).wrapping_add(serial);
         let Spawn { node, kind, id, user, effect, exit } = spawn;
         let name = kind.name;
         let upid = format!("UPID:{node}:{pid:08X}:{pstart:08X}:{seconds:08X}:{name}:{id}:{user}:");
@@ -91,10 +99,12 @@ impl Tasks {
             Ok(()) => ("OK".to_owned(), "TASK OK".to_owned()),
             Err(text) => (text.clone(), format!("TASK ERROR: {text}")),
         };
+        self.touch(number);
         self.list.push_front(Task {
+            number,
             upid: upid.clone(),
             node: node.to_owned(),
-            kind: name,
+            kind: name.to_owned(),
             id: id.to_owned(),
             user: user.to_owned(),
             pid,
@@ -118,6 +128,37 @@ impl Tasks {
     pub(crate) fn explain(&mut self, upid: &str, lines: Vec<String>) {
         if let Some(task) = self.list.iter_mut().find(|task| task.upid == upid) {
             task.log.splice(0..0, lines);
+            let number = task.number;
+            self.touch(number);
+        }
+    }
+
+    /// Notes changes from now on.
+    pub(crate) fn track(&mut self) {
+        self.touched.get_or_insert_default();
+    }
+
+    /// The tasks that may have changed since the last time, oldest first.
+    pub(crate) fn take_touched(&mut self) -> impl Iterator<Item = &Task> {
+        let touched = self.touched.as_mut().map(std::mem::take).unwrap_or_default();
+        self.list.iter().rev().filter(move |task| touched.contains(&task.number))
+    }
+
+    /// Puts a task back that was kept, in its place; a later form of one takes the earlier's.
+    pub(crate) fn restore(&mut self, task: Task) {
+        self.spawned = self.spawned.max(task.number);
+        // Newest first: what is newer than this one stands before it.
+        let at = self.list.partition_point(|other| other.number > task.number);
+        match self.list.get_mut(at).filter(|other| other.number == task.number) {
+            Some(other) => *other = task,
+            None => self.list.insert(at, task),
+        }
+        self.list.truncate(TASKS);
+    }
+
+    fn touch(&mut self, number: u64) {
+        if let Some(touched) = &mut self.touched {
+            touched.insert(number);
         }
     }
 
@@ -128,6 +169,16 @@ impl Tasks {
 
     pub(crate) fn find(&self, upid: &str) -> Option<&Task> {
         self.list.iter().find(|task| task.upid == upid)
+    }
+
+    pub(crate) fn oldest_first(&self) -> impl Iterator<Item = &Task> {
+        self.list.iter().rev()
+    }
+
+    /// The last start or end of a task so far.
+    pub(crate) fn latest(&self) -> Duration {
+        let ended = |task: &Task| if task.effect.is_none() { task.ends } else { task.started };
+        self.list.iter().map(ended).max().unwrap_or_default()
     }
 
     /// Newest first.
@@ -143,6 +194,9 @@ impl Tasks {
             if let Some(effect) = task.effect.take() {
                 self.events.push(task.end());
                 effects.push((effect, task.ends));
+                if let Some(touched) = &mut self.touched {
+                    touched.insert(task.number);
+                }
             }
         }
         effects.sort_by_key(|(_, ends)| *ends);
@@ -158,6 +212,8 @@ impl Tasks {
             task.exit = "interrupted by signal".to_owned();
             task.log = vec!["TASK ERROR: interrupted by signal".to_owned()];
             self.events.push(task.end());
+            let number = task.number;
+            self.touch(number);
         }
     }
 }
@@ -267,8 +323,7 @@ mod tests {
     #[test]
     fn ids_differ_and_the_list_is_bounded() {
         let mut tasks = Tasks::default();
-        let ids: std::collections::BTreeSet<String> =
-            (0..TASKS + 10).map(|_| spawn(&mut tasks, 10, 1.0)).collect();
+        let ids: BTreeSet<String> = (0..TASKS + 10).map(|_| spawn(&mut tasks, 10, 1.0)).collect();
         assert_eq!(ids.len(), TASKS + 10);
         assert_eq!(tasks.iter().count(), TASKS);
     }

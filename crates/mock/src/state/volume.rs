@@ -1,11 +1,13 @@
 //! Volumes of storages that belong to no guest's configuration: uploaded images and templates,
 //! backups, and disks that were allocated by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
+use super::kept_secret::Word;
 use crate::limits::VOLUMES;
 use crate::object::set_some;
 
@@ -17,7 +19,7 @@ pub(crate) struct Spooled {
     pub(crate) digest: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Volume {
     pub(crate) kind: VolumeKind,
     /// Bytes.
@@ -29,20 +31,33 @@ pub(crate) struct Volume {
 }
 
 /// What the name of a volume tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct VolumeKind {
-    /// `iso`, `vztmpl`, `backup`, `images`, `rootdir`, `snippets` or `import`.
-    pub(crate) content: &'static str,
+    /// One of [`CONTENT`].
+    #[serde(deserialize_with = "content")]
+    pub(crate) content: Word,
     pub(crate) format: String,
     pub(crate) vmid: Option<u32>,
 }
 
+/// What a volume can be.
+const CONTENT: &[&str] = &["iso", "vztmpl", "backup", "images", "rootdir", "snippets", "import"];
+
+fn content<'de, D: Deserializer<'de>>(from: D) -> Result<&'static str, D::Error> {
+    super::kept_secret::word_of(from, CONTENT)
+}
+
+/// Where a volume is: storage, node (empty when shared), name.
+pub(crate) type VolumeKey = (String, String, String);
+
 /// By storage and node (empty when shared), then by name.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Volumes {
     by_place: BTreeMap<(String, String), BTreeMap<String, Volume>>,
     /// Uploads whose call is under way, by the name of their temporary file.
     pub(crate) spool: BTreeMap<String, Spooled>,
+    /// What may have changed; `None` while nobody keeps the changes.
+    touched: Option<BTreeSet<VolumeKey>>,
 }
 
 impl Volumes {
@@ -52,7 +67,34 @@ impl Volumes {
         here.map(|(name, volume)| (name.as_str(), volume))
     }
 
+    /// Notes changes from now on.
+    pub(crate) fn track(&mut self) {
+        self.touched.get_or_insert_default();
+    }
+
+    /// What may have changed since the last time.
+    pub(crate) fn take_touched(&mut self) -> BTreeSet<VolumeKey> {
+        self.touched.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    pub(crate) fn at(&self, (storage, node, name): &VolumeKey) -> Option<&Volume> {
+        self.by_place.get(&(storage.clone(), node.clone()))?.get(name)
+    }
+
+    pub(crate) fn keys(&self) -> impl Iterator<Item = VolumeKey> {
+        self.by_place.iter().flat_map(|((storage, node), here)| {
+            here.keys().map(|name| (storage.clone(), node.clone(), name.clone()))
+        })
+    }
+
+    fn touch(&mut self, storage: &str, node: &str, name: &str) {
+        if let Some(touched) = &mut self.touched {
+            touched.insert((storage.to_owned(), node.to_owned(), name.to_owned()));
+        }
+    }
+
     pub(crate) fn find(&mut self, storage: &str, node: &str, name: &str) -> Option<&mut Volume> {
+        self.touch(storage, node, name);
         self.by_place.get_mut(&(storage.to_owned(), node.to_owned()))?.get_mut(name)
     }
 
@@ -64,6 +106,7 @@ impl Volumes {
         name: String,
         volume: Volume,
     ) -> bool {
+        self.touch(storage, node, &name);
         let here = self.by_place.entry((storage.to_owned(), node.to_owned())).or_default();
         let fits = here.len() < VOLUMES || here.contains_key(&name);
         if fits {
@@ -73,6 +116,7 @@ impl Volumes {
     }
 
     pub(crate) fn remove(&mut self, storage: &str, node: &str, name: &str) -> Option<Volume> {
+        self.touch(storage, node, name);
         self.by_place.get_mut(&(storage.to_owned(), node.to_owned()))?.remove(name)
     }
 }

@@ -5,6 +5,7 @@
 mod client;
 mod cluster;
 mod consoles;
+mod control;
 mod copies;
 mod guests;
 mod second_factors;

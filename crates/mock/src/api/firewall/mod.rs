@@ -87,7 +87,7 @@ fn read<'c>(call: &'c Call<'_>, empty: &'c Firewall) -> Result<&'c Firewall, Fai
 
 fn write<'c>(call: &'c mut Call<'_>) -> Result<&'c mut Firewall, Failure> {
     let scope = scope(call)?;
-    Ok(call.state.firewalls.entry(scope).or_default())
+    Ok(call.state.firewalls.or_default(scope))
 }
 
 /// The named parameters that were given.

@@ -54,7 +54,7 @@ impl Call<'_> {
         let user = self.caller.id().to_owned();
         let kind = TaskKind { name, takes: Duration::from_secs(seconds) };
         let spawn = Spawn { node, kind, id, user: &user, effect, exit };
-        let (now, scale) = (self.now(), self.shared.time_scale);
+        let (now, scale) = (self.now(), self.shared.time_scale());
         json!(self.state.tasks.spawn(now, scale, spawn)).into()
     }
 

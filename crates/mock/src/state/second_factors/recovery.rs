@@ -2,17 +2,19 @@
 
 use aws_lc_rs::rand;
 use secrets::SecretString;
+use serde::{Deserialize, Serialize};
 
 use super::FactorError;
 use crate::limits::RECOVERY_KEYS;
+use crate::state::kept_secret::KeptText;
 
 /// Random bytes of one key.
 const KEY_BYTES: usize = 8;
 
 /// One set of keys; a used one leaves its number behind.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct RecoveryKeys {
-    keys: Vec<Option<SecretString>>,
+    keys: Vec<Option<KeptText>>,
     /// Seconds since 1970.
     pub(crate) created: u64,
 }
@@ -23,7 +25,8 @@ impl RecoveryKeys {
         let mut bytes = [0; RECOVERY_KEYS * KEY_BYTES];
         rand::fill(&mut bytes).map_err(|_| FactorError::Randomness)?;
         let texts: Vec<String> = bytes.chunks_exact(KEY_BYTES).map(written).collect();
-        let keys = texts.iter().map(|text| Some(SecretString::from(text.as_str()))).collect();
+        let keys =
+            texts.iter().map(|text| Some(KeptText(SecretString::from(text.as_str())))).collect();
         Ok((Self { keys, created: now }, texts))
     }
 
@@ -36,7 +39,7 @@ impl RecoveryKeys {
     /// Whether `key` is one of the keys that are left; it is none from now on.
     pub(crate) fn use_up(&mut self, key: &str) -> bool {
         let left = self.keys.iter_mut();
-        let mut same = left.filter(|one| one.as_ref().is_some_and(|one| one.same_as(key)));
+        let mut same = left.filter(|one| one.as_ref().is_some_and(|one| one.0.same_as(key)));
         same.next().and_then(Option::take).is_some()
     }
 }

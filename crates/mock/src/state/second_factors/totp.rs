@@ -1,13 +1,15 @@
 //! Time-based one-time passwords (RFC 6238) and the `otpauth://` URI that enrols them.
 
-use std::num::ParseIntError;
+use std::num::{NonZeroU64, ParseIntError};
 use std::str::FromStr;
 
 use aws_lc_rs::hmac;
 use secrets::SecretBytes;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::limits::TOTP_WINDOW;
+use crate::state::kept_secret::KeptBytes;
 use crate::wire::unescape;
 
 const SCHEME: &str = "otpauth://totp/";
@@ -15,16 +17,17 @@ const SCHEME: &str = "otpauth://totp/";
 const MOST_DIGITS: u8 = 10;
 
 /// A shared secret and how codes are made from it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Totp {
-    secret: SecretBytes,
+    secret: KeptBytes,
     algorithm: Algorithm,
     digits: u8,
     /// Seconds for which one code is shown; never 0.
-    period: u64,
+    period: NonZeroU64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Algorithm {
     Sha1,
     Sha256,
@@ -71,7 +74,7 @@ impl Totp {
 
     /// RFC 4226 section 5.3.
     fn code(&self, step: i64) -> Option<u64> {
-        let key = hmac::Key::new(self.algorithm.hmac(), self.secret.expose());
+        let key = hmac::Key::new(self.algorithm.hmac(), self.secret.0.expose());
         let tag = hmac::sign(&key, &step.to_be_bytes());
         let tag = tag.as_ref();
         let offset = usize::from(tag.last()? & 0x0F);
@@ -113,7 +116,7 @@ impl FromStr for Totp {
         let rest = uri.strip_prefix(SCHEME).ok_or(UriError::Scheme)?;
         let (_label, query) = rest.split_once('?').ok_or(UriError::Query)?;
         let mut secret = Vec::new();
-        let (mut algorithm, mut digits, mut period) = (Algorithm::Sha1, 6, 30);
+        let (mut algorithm, mut digits, mut period) = (Algorithm::Sha1, 6, 30_u64);
         for pair in query.split('&') {
             let (name, value) = pair.split_once('=').ok_or(UriError::Value)?;
             let (name, value) = (unescape(name), unescape(value));
@@ -129,10 +132,9 @@ impl FromStr for Totp {
         if secret.is_empty() {
             return Err(UriError::Secret);
         }
-        if period == 0 {
-            return Err(UriError::Period);
-        }
-        Ok(Self { secret: SecretBytes::new(secret), algorithm, digits, period })
+        let period = NonZeroU64::new(period).ok_or(UriError::Period)?;
+        let secret = KeptBytes(SecretBytes::new(secret));
+        Ok(Self { secret, algorithm, digits, period })
     }
 }
 
@@ -257,9 +259,9 @@ mod tests {
             period in 1..u64::MAX,
         ) {
             let totp: Totp = uri(&secret, algorithm, digits, period).parse().unwrap();
-            prop_assert_eq!(totp.secret.expose(), &secret);
+            prop_assert_eq!(totp.secret.0.expose(), &secret);
             prop_assert_eq!(totp.algorithm, algorithm.parse().unwrap());
-            prop_assert_eq!((totp.digits, totp.period), (digits, period));
+            prop_assert_eq!((totp.digits, totp.period.get()), (digits, period));
         }
 
         #[test]
