@@ -33,6 +33,10 @@ const FAILURES: &[Failure] = &[
     Failure { words: "mock --time-scale -1", code: 2, says: &["--time-scale"] },
     // the port
     Failure { words: "demo --listen $TAKEN", code: 2, says: &["$TAKEN", "in use", "--listen"] },
+    Failure { words: "mock --clock yesterday", code: 2, says: &["--clock", "2026-07-01T12:00:00Z"] },
+    Failure { words: "mock --clock-runs", code: 2, says: &["--clock"] },
+    Failure { words: "mock --control 0.0.0.0:0", code: 2, says: &["0.0.0.0:0", "loopback"] },
+    Failure { words: "mock --state /", code: 2, says: &["state file /", "regular file"] },
     Failure { words: "mock --listen $TAKEN", code: 2, says: &["$TAKEN", "in use", "--listen"] },
     // the state
     Failure { words: "demo --listen 127.0.0.1:0 --state $GARBAGE", code: 2, says: &["$GARBAGE", "directory"] },

@@ -68,7 +68,7 @@ impl Mock {
     }
 }
 
-fn arguments<'a>(state: &'a str) -> Vec<&'a str> {
+fn arguments(state: &str) -> Vec<&str> {
     let fixed = ["mock", "--seed", "empty", "--no-tls", "--time-scale", "0", "--format", "json"];
     [&fixed[..], &["--state", state]].concat()
 }
