@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
+use crate::edge;
+use crate::http1::wire;
 use crate::proxy_protocol::{self, Parsed, Source};
-use crate::{edge, wire};
 
 /// The client that a PROXY header names (`None`: the proxy itself) and the header's length;
 /// `Ok(None)` while more bytes are needed.

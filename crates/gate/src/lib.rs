@@ -8,7 +8,8 @@
 //! It never decides what a user may do: Proxmox VE stays the authority, the gate only takes
 //! away. Everything that waits, grows or repeats has a bound in [`limits`]. What the gate
 //! answers by itself is one table in `refusal`; what it lets through, one table in `hygiene`;
-//! the order of it all is read top to bottom in `connection` and then `stack`.
+//! the order of it all is read top to bottom in `connection` and then `stack`. HTTP/1 is the
+//! gate's own (`http1`), HTTP/2 hyper's.
 //!
 //! One thread per core, each with its own runtime, connections and way upstream: no request
 //! crosses threads and no task outlives the connection it belongs to.
@@ -22,8 +23,8 @@ mod edge;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod guard;
-mod http_server;
+mod http1;
+mod http2;
 mod hygiene;
 mod idle;
 pub mod limits;
@@ -41,7 +42,6 @@ mod socket;
 mod stack;
 mod tasks;
 mod upstream;
-mod wire;
 mod worker;
 
 pub use config::{Config, ConfigError, LimitSettings, Settings};

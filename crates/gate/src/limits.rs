@@ -18,17 +18,20 @@ pub const UPSTREAM_HEAD_BYTES: usize = HEAD_BYTES - 1;
 /// Bytes of an ordinary request body: pveproxy's `limit_max_post`.
 pub const BODY_BYTES: u64 = 512 * 1024;
 
-/// Bytes read from a client in one go before hyper sees them.
+/// Bytes of a request's body read from a client in one go.
 pub const READ_CHUNK: usize = 16 * 1024;
 
 /// Header lines of one answer from upstream.
 pub const UPSTREAM_HEADER_LINES: usize = 100;
 
-/// Bytes hyper may buffer of one answer from upstream before its reader takes them.
-pub const UPSTREAM_BUFFER: usize = 64 * 1024;
+/// Bytes of the head of one answer from upstream.
+pub const UPSTREAM_HEAD: usize = 64 * 1024;
 
-/// Bytes hyper may buffer of one client connection, in each direction.
-pub const CLIENT_BUFFER: usize = 64 * 1024;
+/// Bytes read in one go while the head of an answer is awaited: most whole answers fit.
+pub const UPSTREAM_HEAD_CHUNK: usize = 4 * 1024;
+
+/// Bytes of an answer's body read in one go; so much of it waits for a slow client.
+pub const UPSTREAM_CHUNK: usize = 64 * 1024;
 
 /// Bytes of one PROXY protocol header: v1 is at most 107 (specification §2.1), v2 is 16
 /// plus addresses and TLVs; proxies in use send well under this.

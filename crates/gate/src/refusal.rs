@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use hyper::ext::ReasonPhrase;
 use telemetry::HttpDate;
 
 use crate::body::AnswerBody;
+use crate::reason::Phrase;
 
 /// Why a request was not passed on, or why upstream's answer did not come back.
 ///
@@ -89,8 +89,8 @@ impl Refusal {
         if let Ok(status) = StatusCode::from_u16(row.status) {
             *response.status_mut() = status;
         }
-        if let Ok(reason) = ReasonPhrase::try_from(row.text.as_bytes()) {
-            response.extensions_mut().insert(reason);
+        if let Some(phrase) = Phrase::new(Bytes::copy_from_slice(row.text.as_bytes())) {
+            response.extensions_mut().insert(phrase);
         }
         for (name, value) in head {
             let name = HeaderName::from_bytes(name.as_bytes());
@@ -223,6 +223,7 @@ pub(crate) fn error_json(message: &str) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::Refusal;
+    use crate::reason::Phrase;
     use std::time::Duration;
 
     #[test]
@@ -261,11 +262,8 @@ mod tests {
         let refusal = Refusal::Method("get".into());
         let response = refusal.response(Duration::ZERO);
         assert_eq!(response.status(), 501);
-        let reason = response.extensions().get::<hyper::ext::ReasonPhrase>();
-        assert_eq!(
-            reason.map(hyper::ext::ReasonPhrase::as_bytes),
-            Some(b"method 'get' not available".as_slice())
-        );
+        let reason = response.extensions().get::<Phrase>();
+        assert_eq!(reason.map(Phrase::as_bytes), Some(b"method 'get' not available".as_slice()));
         assert_eq!(response.headers()["content-length"], "0");
         assert_eq!(response.headers()["connection"], "close");
     }

@@ -3,23 +3,21 @@
 //!
 //! Before a request gets here its connection was admitted (total and per address, before any
 //! byte is read), its PROXY header read (address before everything that judges by address),
-//! its TLS handshake made and its head checked byte by byte (see `connection`, `guard`).
+//! its TLS handshake made and its head checked byte by byte (see `connection`, `http1`).
 
 use std::cell::RefCell;
-use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, Version};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use telemetry::CorrelationId;
 use tokio::time::timeout;
 
-use crate::body::AnswerBody;
+use crate::body::{AnswerBody, Source};
 use crate::edge::{self, BodyRule};
 use crate::hygiene;
 use crate::limits::BODY_BYTES;
@@ -51,18 +49,18 @@ pub(crate) struct Tunnel {
 
 /// Answers one request.
 pub(crate) async fn serve(
-    peer: Rc<Peer>,
-    request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Infallible> {
+    peer: &Rc<Peer>,
+    parts: Parts,
+    body: &mut dyn Source,
+) -> Response<AnswerBody> {
     let shared = &peer.worker.shared;
-    let (parts, body) = request.into_parts();
     let mut record = Box::new(Record::begin(
         &shared.clock,
         &shared.metrics,
         peer.client,
         Some((parts.version, &parts.method)),
     ));
-    let mut answer = match pass(&peer, &mut record, &parts, body).await {
+    let mut answer = match pass(peer, &mut record, &parts, body).await {
         Ok(answer) => answer,
         Err(refusal) => {
             record.refused(&refusal);
@@ -76,14 +74,14 @@ pub(crate) async fn serve(
     finish(&parts, &mut answer);
     record.answered(answer.status().as_u16());
     answer.body_mut().set_record(record);
-    Ok(answer)
+    answer
 }
 
 async fn pass(
     peer: &Peer,
     record: &mut Record,
     parts: &Parts,
-    body: Incoming,
+    body: &mut dyn Source,
 ) -> Result<Response<AnswerBody>, Refusal> {
     let upstream = &peer.worker.upstream;
 
@@ -109,7 +107,7 @@ async fn pass(
     // 4. Body. Bounded before it is read, read before an upstream connection is taken: a slow
     //    client holds only its own.
     let length = parts.headers.get(CONTENT_LENGTH).map(declared_length).transpose()?;
-    let rule = edge::body_rule(&parts.method, &path, length, body.is_end_stream())?;
+    let rule = edge::body_rule(&parts.method, &path, length, body.left() == Some(0))?;
 
     // 5. Upstream.
     let inbound = match rule {
@@ -142,7 +140,7 @@ fn own(parts: &Parts, answer: Response<AnswerBody>) -> Response<AnswerBody> {
     let (mut head, mut body) = answer.into_parts();
     hygiene::add_security(&mut head.headers);
     if parts.version == Version::HTTP_2 {
-        let instead = reason::for_http2(&mut head, body.is_end_stream());
+        let instead = reason::for_http2(&mut head, body.length() == Some(0));
         // HEAD never gets a body, and hyper does not see to it in HTTP/2.
         if let Some(bytes) = instead.filter(|_| parts.method != http::Method::HEAD) {
             body = AnswerBody::full(bytes);
@@ -166,18 +164,25 @@ fn declared_length(value: &HeaderValue) -> Result<u64, Refusal> {
 }
 
 /// Reads an ordinary body, at most [`BODY_BYTES`] within the limit on time.
-async fn whole(peer: &Peer, body: Incoming) -> Result<Bytes, Refusal> {
-    if body.is_end_stream() {
+async fn whole(peer: &Peer, body: &mut dyn Source) -> Result<Bytes, Refusal> {
+    if body.left() == Some(0) {
         return Ok(Bytes::new());
     }
-    let bound = usize::try_from(BODY_BYTES).unwrap_or(usize::MAX);
-    let read = Limited::new(body, bound).collect();
-    match timeout(peer.worker.shared.limits.body, read).await {
-        Ok(Ok(read)) => Ok(read.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge),
-        Ok(Err(_)) => Err(Refusal::BodyIncomplete),
-        Err(_) => Err(Refusal::BodyTimeout),
-    }
+    let read = async {
+        let mut whole = BytesMut::new();
+        loop {
+            match poll_fn(|cx| body.poll_data(cx)).await {
+                Some(Ok(data)) if body.left() == Some(0) && whole.is_empty() => return Ok(data),
+                Some(Ok(data)) if (whole.len() + data.len()) as u64 > BODY_BYTES => {
+                    return Err(Refusal::BodyTooLarge);
+                }
+                Some(Ok(data)) => whole.extend_from_slice(&data),
+                Some(Err(_)) => return Err(Refusal::BodyIncomplete),
+                None => return Ok(whole.freeze()),
+            }
+        }
+    };
+    timeout(peer.worker.shared.limits.body, read).await.unwrap_or(Err(Refusal::BodyTimeout))
 }
 
 /// Upstream's answer as the client gets it.
@@ -193,13 +198,13 @@ async fn adapt(
     let error = head.status.is_client_error() || head.status.is_server_error();
     let empty = if ends_late(head.status, &head.headers) {
         true
-    } else if error && body.size_hint().exact().is_none() {
+    } else if error && body.length().is_none() {
         // An authentication error ends with the connection and is empty: said with a length,
         // the client's connection can stay.
         let empty = body.is_empty().await;
         empty.map_err(|error| UpstreamError::Broken(error.to_string()))?
     } else {
-        body.is_end()
+        body.length() == Some(0)
     };
     head.headers = hygiene::client_headers(&head.headers);
     let instead = match version {
@@ -228,12 +233,11 @@ fn switching(upstream: &Response<()>) -> Response<AnswerBody> {
 
 /// What depends on the connection and not on where the answer came from.
 fn finish(parts: &Parts, answer: &mut Response<AnswerBody>) {
-    let switched = answer.status() == http::StatusCode::SWITCHING_PROTOCOLS;
+    let switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
     if parts.version == Version::HTTP_2 {
         answer.headers_mut().remove(CONNECTION);
     } else if parts.headers.contains_key(UPGRADE) && !switched {
-        // The bytes after an upgrade request are not judged as heads (see `guard`), so a
-        // refused one must be the last request of its connection.
+        // The client may have sent bytes of the other protocol already: they are no request.
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
