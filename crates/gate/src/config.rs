@@ -1,5 +1,6 @@
 //! The section `[gate]`: as it is written, and as it is meant.
 
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use netpolicy::AddressSet;
 use serde::Deserialize;
+use telemetry::access::AccessLog;
 use thiserror::Error;
 use tls::{Identity, Trust};
 
@@ -40,6 +42,8 @@ pub struct Settings {
     pub proxy_protocol_from: Option<String>,
     /// Whether HTTP/2 is offered. Default: yes.
     pub http2: Option<bool>,
+    /// Where a line for each request goes: `stderr`, `off`, or a file. Default: `stderr`.
+    pub access_log: Option<String>,
     /// Worker threads. Default: one for each core.
     pub workers: Option<usize>,
     /// Bounds.
@@ -91,10 +95,33 @@ pub struct Config {
     pub proxy_protocol_from: AddressSet,
     /// Whether HTTP/2 is offered.
     pub http2: bool,
+    /// Where a line for each request goes.
+    pub access_log: AccessLogTo,
     /// Worker threads, at most [`WORKERS`].
     pub workers: NonZeroUsize,
     /// Bounds.
     pub limits: Limits,
+}
+
+/// Where the access log goes; see [`telemetry::access`] for its lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLogTo {
+    /// Nowhere.
+    Off,
+    /// To stderr, where the process's other log goes.
+    Stderr,
+    /// To this file, made anew when a tool has moved it.
+    File(PathBuf),
+}
+
+impl AccessLogTo {
+    pub(crate) fn open(&self) -> io::Result<Option<AccessLog>> {
+        match self {
+            Self::Off => Ok(None),
+            Self::Stderr => AccessLog::stderr().map(Some),
+            Self::File(path) => AccessLog::file(path).map(Some),
+        }
+    }
 }
 
 /// A refused value: the key, what is wrong with it, and what to write instead.
@@ -119,7 +146,7 @@ impl ConfigError {
 
 impl Config {
     /// A gate on `listen` in front of `destination` with every default: HTTP/2 offered, one
-    /// worker for each core, no PROXY protocol.
+    /// worker for each core, no PROXY protocol. No access log.
     #[must_use]
     pub fn new(listen: Vec<SocketAddr>, destination: Destination, identity: Identity) -> Self {
         Self {
@@ -128,6 +155,7 @@ impl Config {
             identity,
             proxy_protocol_from: AddressSet::default(),
             http2: true,
+            access_log: AccessLogTo::Off,
             workers: cores(),
             limits: Limits::default(),
         }
@@ -158,6 +186,15 @@ impl Settings {
                 .map_err(|error| ConfigError::new("proxy_protocol_from", &error))?;
         }
         config.http2 = self.http2.unwrap_or(config.http2);
+        config.access_log = match self.access_log.as_deref() {
+            None | Some("stderr") => AccessLogTo::Stderr,
+            Some("off") => AccessLogTo::Off,
+            Some(path) if path.starts_with('/') => AccessLogTo::File(path.into()),
+            Some(other) => {
+                let what = format!("{other:?}; write \"stderr\", \"off\" or an absolute path");
+                return Err(ConfigError::new("access_log", &what));
+            }
+        };
         if let Some(workers) = self.workers {
             config.workers = NonZeroUsize::new(workers)
                 .filter(|workers| workers.get() <= WORKERS)
@@ -343,6 +380,10 @@ mod tests {
             (
                 "gate.proxy_protocol_from",
                 Settings { proxy_protocol_from: Some("10.0.0".into()), ..good(&directory) },
+            ),
+            (
+                "gate.access_log",
+                Settings { access_log: Some("access.log".into()), ..good(&directory) },
             ),
             ("gate.workers", Settings { workers: Some(0), ..good(&directory) }),
             (

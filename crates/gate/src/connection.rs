@@ -242,7 +242,7 @@ fn keeps(parts: &Parts) -> bool {
 /// The answer to a head that was never parsed.
 async fn refuse(peer: &Peer, stream: &mut Client, refusal: &Refusal) {
     let shared = &peer.worker.shared;
-    let mut record = Record::begin(&shared.clock, &shared.metrics, peer.client, None);
+    let mut record = Record::begin(&peer.worker, peer.client, None);
     record.refused(refusal);
     let answer = refusal.bytes(shared.clock.unix());
     let written = timeout(LINGER, async {

@@ -4,8 +4,8 @@
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE,
     HOST, IF_MODIFIED_SINCE, PROXY_AUTHENTICATE, REFERRER_POLICY, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, STRICT_TRANSPORT_SECURITY, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, USER_AGENT, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, STRICT_TRANSPORT_SECURITY, TE, TRAILER, UPGRADE,
+    USER_AGENT, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -39,11 +39,9 @@ static WEBSOCKET: [(HeaderName, &str); 3] = [
 ];
 
 /// Why each header of an answer is kept from the client.
-static RESPONSE_WITHHELD: [(HeaderName, &str); 11] = [
-    (CONNECTION, "between upstream and us; answers of pvedaemon carry two"),
+static RESPONSE_WITHHELD: [(HeaderName, &str); 9] = [
     (HeaderName::from_static("keep-alive"), "between upstream and us"),
     (HeaderName::from_static("proxy-connection"), "between upstream and us"),
-    (TRANSFER_ENCODING, "the framing is written anew"),
     (TE, "between upstream and us"),
     (TRAILER, "trailers are not passed on"),
     (UPGRADE, "an answer to a websocket request gets its own"),
@@ -132,24 +130,10 @@ pub(crate) fn upstream_headers(
     Ok(headers)
 }
 
-/// The headers of the client's answer, from upstream's.
-pub(crate) fn client_headers(upstream: &HeaderMap) -> HeaderMap {
-    let mut headers = end_to_end(upstream);
-    add_security(&mut headers);
-    headers
-}
-
-/// Upstream's headers without the withheld ones, in its order.
-pub(crate) fn end_to_end(upstream: &HeaderMap) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(upstream.len() + SECURITY.len());
-    let nominates = upstream.get_all(CONNECTION).iter().any(nominates);
-    for (name, value) in upstream {
-        let withheld = is_withheld(name) || (nominates && is_nominated(upstream, name));
-        if !withheld {
-            headers.append(name.clone(), value.clone());
-        }
-    }
-    headers
+/// Whether a header of an answer is kept from the client. Asked while its head is parsed, where
+/// also the Connection lines and what they name are taken out.
+pub(crate) fn is_withheld(name: &HeaderName) -> bool {
+    RESPONSE_WITHHELD.iter().any(|(withheld, _)| withheld == name)
 }
 
 /// Adds what [`SECURITY`] lists and the answer does not carry yet.
@@ -159,24 +143,6 @@ pub(crate) fn add_security(headers: &mut HeaderMap) {
             headers.insert(name.clone(), value.clone());
         }
     }
-}
-
-fn is_withheld(name: &HeaderName) -> bool {
-    RESPONSE_WITHHELD.iter().any(|(withheld, _)| withheld == name)
-}
-
-/// Whether a Connection line may name a header: pveproxy's own never do.
-fn nominates(value: &HeaderValue) -> bool {
-    let value = value.as_bytes();
-    !(value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close"))
-}
-
-/// Whether a Connection line names this header as its own (RFC 9110 §7.6.1).
-fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
-    headers.get_all(CONNECTION).iter().any(|value| {
-        let mut tokens = value.as_bytes().split(|byte| *byte == b',');
-        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
-    })
 }
 
 /// HTTP/2 has the host in its authority.
@@ -205,12 +171,11 @@ fn joined_cookie(headers: &HeaderMap) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        REQUEST, RESPONSE_WITHHELD, SECURITY, WEBSOCKET, client_headers, upstream_headers,
-    };
+    use super::{REQUEST, RESPONSE_WITHHELD, SECURITY, WEBSOCKET, add_security, upstream_headers};
+    use crate::http1::parse_response;
     use crate::refusal::Refusal;
     use http::uri::PathAndQuery;
-    use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
+    use http::{HeaderMap, HeaderValue, Request, Version};
 
     fn upstream(request: http::request::Builder, websocket: bool) -> Result<HeaderMap, Refusal> {
         let (parts, ()) = request.body(()).unwrap().into_parts();
@@ -300,37 +265,19 @@ mod tests {
     #[test]
     fn every_withheld_header_is_withheld() {
         for (name, _) in &RESPONSE_WITHHELD {
-            let mut answer = HeaderMap::new();
-            answer.append(name.clone(), HeaderValue::from_static("x"));
-            answer.append(name.clone(), HeaderValue::from_static("y"));
-            assert!(!client_headers(&answer).contains_key(name), "{name}");
+            let head = format!("HTTP/1.1 200 OK\r\n{name}: x\r\nDate: y\r\n{name}: z\r\n\r\n");
+            let head = parse_response(&mut head.as_bytes().into()).unwrap().unwrap();
+            assert_eq!(head.parts.headers.len(), 1, "{name}");
+            assert_eq!(head.parts.headers["date"], "y");
         }
-    }
-
-    #[test]
-    fn headers_named_by_connection_are_withheld_and_order_is_kept() {
-        let mut answer = HeaderMap::new();
-        for (name, value) in [
-            ("cache-control", "max-age=0"),
-            ("connection", "close"),
-            ("connection", "Keep-Alive, X-Hop"),
-            ("x-hop", "1"),
-            ("date", "now"),
-            ("server", "pve-api-daemon/3.0"),
-        ] {
-            answer.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        let headers = client_headers(&answer);
-        let names: Vec<_> = headers.keys().map(HeaderName::as_str).take(3).collect();
-        assert_eq!(names, ["cache-control", "date", "server"]);
-        assert!(!headers.contains_key("x-hop"));
     }
 
     #[test]
     fn security_headers_are_added_but_never_doubled() {
         let mut answer = HeaderMap::new();
         answer.append("x-frame-options", HeaderValue::from_static("DENY"));
-        let headers = client_headers(&answer);
+        let mut headers = answer;
+        add_security(&mut headers);
         assert_eq!(headers.get_all("x-frame-options").iter().count(), 1);
         assert_eq!(headers["x-frame-options"], "DENY");
         for (name, _, _) in &SECURITY {

@@ -44,7 +44,7 @@ mod tasks;
 mod upstream;
 mod worker;
 
-pub use config::{Config, ConfigError, LimitSettings, Settings};
+pub use config::{AccessLogTo, Config, ConfigError, LimitSettings, Settings};
 pub use destination::{Destination, DestinationError};
 pub use limits::Limits;
 pub use running::{Listeners, Running, StartError, Stopped, start};

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, header};
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use crate::body::{Source, Stall, timed_out};
@@ -228,6 +228,12 @@ impl LinkBody {
         }
     }
 
+    /// Whether the end would be a close that pveproxy puts off: its redirects announce no length,
+    /// say Keep-Alive and then wait out their five seconds.
+    pub(crate) fn ends_late(&self, status: StatusCode) -> bool {
+        status.is_redirection() && matches!(self.framing, BodyFraming::Close)
+    }
+
     fn poll_link(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
         let Some(link) = self.link.as_mut().filter(|_| !self.ended) else {
             return Poll::Ready(Ok(None));
@@ -282,30 +288,6 @@ impl LinkBody {
     }
 }
 
-/// Whether the end of an answer without announced length would be a close that pveproxy puts
-/// off: its redirects say Keep-Alive and then wait out their five seconds.
-pub(crate) fn ends_late(status: StatusCode, headers: &HeaderMap) -> bool {
-    status.is_redirection()
-        && !headers.contains_key(header::CONTENT_LENGTH)
-        && !headers.contains_key(header::TRANSFER_ENCODING)
-}
-
 fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ends_late;
-    use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-
-    #[test]
-    fn only_redirects_without_a_length_end_late() {
-        let none = HeaderMap::new();
-        let mut length = HeaderMap::new();
-        length.append(HeaderName::from_static("content-length"), HeaderValue::from_static("0"));
-        assert!(ends_late(StatusCode::MOVED_PERMANENTLY, &none));
-        assert!(!ends_late(StatusCode::MOVED_PERMANENTLY, &length));
-        assert!(!ends_late(StatusCode::UNAUTHORIZED, &none));
-    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use telemetry::Clock;
+use telemetry::access::AccessLog;
 use telemetry::metrics::{MetricError, Registry};
 use thiserror::Error;
 use tls::{Acceptor, Alpn, CertificateError};
@@ -29,6 +30,7 @@ pub struct Running {
     addresses: Vec<SocketAddr>,
     drain: watch::Sender<bool>,
     workers: Vec<JoinHandle<usize>>,
+    access_log: Option<AccessLog>,
 }
 
 /// How the stop went.
@@ -60,6 +62,9 @@ pub enum StartError {
     /// A second gate on the same registry.
     #[error(transparent)]
     Metrics(#[from] MetricError),
+    /// The access log can not be written.
+    #[error("gate.access_log: {0}; name a file in a directory that the gate may write")]
+    AccessLog(#[source] io::Error),
     /// A worker's thread, runtime or copy of a socket.
     #[error("starting the workers: {0}")]
     Worker(#[source] io::Error),
@@ -122,6 +127,7 @@ pub fn start(
         proxies: config.proxy_protocol_from,
         limits: config.limits,
     });
+    let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
     for listener in &listeners.0 {
         listener.set_nonblocking(true).map_err(StartError::Worker)?;
     }
@@ -130,12 +136,13 @@ pub fn start(
     for number in 0..config.workers.get() {
         let (shared, destination) = (Arc::clone(&shared), config.destination.clone());
         let drained = drained.clone();
-        let worker = move || Worker::new(shared, destination, drained);
+        let lines = access_log.as_ref().map(AccessLog::lines);
+        let worker = move || Worker::new(shared, destination, drained, lines);
         workers.push(spawn(number, worker, &listeners).map_err(StartError::Worker)?);
     }
     // The workers have their copies; this one would keep the ports after they stopped.
     drop(listeners);
-    Ok(Running { addresses, drain, workers })
+    Ok(Running { addresses, drain, workers, access_log })
 }
 
 impl Running {
@@ -165,6 +172,9 @@ impl Running {
                 Ok(cut) => stopped.cut += cut,
                 Err(_) => stopped.failed += 1,
             }
+        }
+        if let Some(log) = self.access_log {
+            log.close();
         }
         stopped
     }

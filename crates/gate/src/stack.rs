@@ -21,7 +21,7 @@ use crate::body::{AnswerBody, Source};
 use crate::edge::{self, BodyRule};
 use crate::hygiene;
 use crate::limits::BODY_BYTES;
-use crate::link::{LinkBody, ends_late};
+use crate::link::LinkBody;
 use crate::reason;
 use crate::record::Record;
 use crate::refusal::Refusal;
@@ -54,12 +54,8 @@ pub(crate) async fn serve(
     body: &mut dyn Source,
 ) -> Response<AnswerBody> {
     let shared = &peer.worker.shared;
-    let mut record = Box::new(Record::begin(
-        &shared.clock,
-        &shared.metrics,
-        peer.client,
-        Some((parts.version, &parts.method)),
-    ));
+    let request = Some((parts.version, &parts.method));
+    let mut record = Box::new(Record::begin(&peer.worker, peer.client, request));
     let mut answer = match pass(peer, &mut record, &parts, body).await {
         Ok(answer) => answer,
         Err(refusal) => {
@@ -196,7 +192,7 @@ async fn adapt(
         return Err(UpstreamError::Broken(text));
     }
     let error = head.status.is_client_error() || head.status.is_server_error();
-    let empty = if ends_late(head.status, &head.headers) {
+    let empty = if body.ends_late(head.status) {
         true
     } else if error && body.length().is_none() {
         // An authentication error ends with the connection and is empty: said with a length,
@@ -206,7 +202,7 @@ async fn adapt(
     } else {
         body.length() == Some(0)
     };
-    head.headers = hygiene::client_headers(&head.headers);
+    hygiene::add_security(&mut head.headers);
     let instead = match version {
         Version::HTTP_2 => reason::for_http2(&mut head, empty),
         _ => None,
@@ -224,7 +220,7 @@ fn switching(upstream: &Response<()>) -> Response<AnswerBody> {
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.extend(hygiene::end_to_end(upstream.headers()));
+    headers.extend(upstream.headers().clone());
     let mut answer = Response::new(AnswerBody::full(Bytes::new()));
     *answer.status_mut() = upstream.status();
     *answer.headers_mut() = headers;

@@ -1,5 +1,6 @@
 //! One thread: a runtime, its share of the connections, its own way upstream.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use netpolicy::AddressSet;
 use telemetry::Clock;
+use telemetry::access::Lines;
 use tls::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -23,7 +25,7 @@ use crate::limits::{ACCEPT_PAUSE, Limits};
 use crate::metrics::Metrics;
 use crate::upstream::Upstream;
 
-/// How often idle upstream connections are looked at.
+/// How often idle upstream connections are looked at, and access lines handed over.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// What all workers share.
@@ -41,6 +43,8 @@ pub(crate) struct Shared {
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) upstream: Upstream,
+    /// Where the lines of requests go, if anywhere.
+    pub(crate) access: Option<RefCell<Lines>>,
     /// Turns true when the gate stops.
     pub(crate) drain: watch::Receiver<bool>,
 }
@@ -50,9 +54,10 @@ impl Worker {
         shared: Arc<Shared>,
         destination: Destination,
         drain: watch::Receiver<bool>,
+        access: Option<Lines>,
     ) -> Self {
         let upstream = Upstream::new(destination, shared.limits.clone(), shared.metrics.clone());
-        Self { shared, upstream, drain }
+        Self { shared, upstream, access: access.map(RefCell::new), drain }
     }
 
     /// Accepts until told to stop, then waits for what is under way. Returns the number of
@@ -103,7 +108,12 @@ impl Worker {
                         error!(%error, "a connection ended by a bug");
                     }
                 }
-                _ = sweep.tick() => self.upstream.sweep(),
+                _ = sweep.tick() => {
+                    self.upstream.sweep();
+                    if let Some(lines) = &self.access {
+                        lines.borrow_mut().flush();
+                    }
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ use tokio::io::AsyncWrite;
 
 use super::connection::Connection;
 use super::response::reason;
-use super::write_headers;
+use super::{wire, write_headers};
 use crate::body::AnswerBody;
 
 /// Body pieces up to this size are copied behind what is to be written anyway; larger ones are
@@ -116,7 +116,11 @@ impl Framing {
         match self {
             Self::None => {}
             Self::Length(length) => {
-                headers.insert(CONTENT_LENGTH, length.into());
+                let said = headers.get(CONTENT_LENGTH);
+                let said = said.and_then(|value| wire::content_length(value.as_bytes()).ok());
+                if said != Some(length) {
+                    headers.insert(CONTENT_LENGTH, length.into());
+                }
             }
             Self::Chunked => {
                 headers.remove(CONTENT_LENGTH);

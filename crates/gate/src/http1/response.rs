@@ -1,10 +1,11 @@
 //! The head of an answer from upstream.
 
-use bytes::BytesMut;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header, response};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
 
 use super::chunked::Chunked;
 use super::wire;
+use crate::hygiene;
 use crate::limits::{UPSTREAM_HEAD, UPSTREAM_HEADER_LINES};
 use crate::reason::Phrase;
 
@@ -14,7 +15,8 @@ const HEADERS: usize = 16;
 /// A parsed head.
 #[derive(Debug)]
 pub(crate) struct ResponseHead {
-    /// Status, headers, and the reason phrase as an extension where it is not the status' own.
+    /// Status, the headers but those of the connection, and the reason phrase as an extension
+    /// where it is not the status' own.
     pub(crate) parts: response::Parts,
     pub(crate) framing: BodyFraming,
     /// Upstream will take another request after this answer.
@@ -53,24 +55,86 @@ pub(crate) fn parse(input: &mut BytesMut) -> Result<Option<ResponseHead>, &'stat
         parts.extensions.insert(phrase.ok_or("control characters in its reason phrase")?);
     }
     parts.headers.reserve(HEADERS);
+    let mut connection = Connection::default();
+    let mut encodings = Vec::new();
+    let mut count = 0;
     for line in lines {
         if line.is_empty() {
             break;
         }
-        if parts.headers.len() >= UPSTREAM_HEADER_LINES {
+        count += 1;
+        if count > UPSTREAM_HEADER_LINES {
             return Err("too many header lines");
         }
         let (name, value) = wire::field(&head, line).ok_or("a header line without a colon")?;
         let name = HeaderName::from_bytes(head.get(name).unwrap_or_default());
-        let value = HeaderValue::from_maybe_shared(head.slice(value));
-        parts.headers.append(
-            name.map_err(|_| "a header name that is none")?,
-            value.map_err(|_| "a header value with control characters")?,
-        );
+        let name = name.map_err(|_| "a header name that is none")?;
+        match name {
+            header::CONNECTION => connection.line(head.get(value).unwrap_or_default()),
+            header::TRANSFER_ENCODING => encodings.push(head.slice(value)),
+            _ if hygiene::is_withheld(&name) => {}
+            _ => {
+                let value = HeaderValue::from_maybe_shared(head.slice(value));
+                let value = value.map_err(|_| "a header value with control characters")?;
+                parts.headers.append(name, value);
+            }
+        }
     }
-    let framing = framing(&parts)?;
-    let stays_open = stays_open(&parts, &framing, old);
+    let framing = framing(&parts, &encodings)?;
+    connection.withhold_nominated(&mut parts.headers);
+    let stays_open = connection.stays_open(&framing, old);
     Ok(Some(ResponseHead { parts, framing, stays_open }))
+}
+
+/// What the Connection lines say. They are upstream's and ours, so neither they nor the headers
+/// they name go further (RFC 9110 §7.6.1).
+#[derive(Default)]
+struct Connection {
+    lines: usize,
+    closes: bool,
+    keeps: bool,
+    /// The second line, and so far the last, is just `keep-alive`.
+    relayed: bool,
+    nominated: Vec<HeaderName>,
+}
+
+impl Connection {
+    fn line(&mut self, value: &[u8]) {
+        self.lines += 1;
+        self.relayed = self.lines == 2 && value.eq_ignore_ascii_case(b"keep-alive");
+        for token in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            if token.eq_ignore_ascii_case(b"close") {
+                self.closes = true;
+            } else if token.eq_ignore_ascii_case(b"keep-alive") {
+                self.keeps = true;
+            } else if let Ok(name) = HeaderName::from_bytes(token) {
+                self.nominated.push(name);
+            }
+        }
+    }
+
+    /// Takes the named headers out; the others keep their order.
+    fn withhold_nominated(&self, headers: &mut HeaderMap) {
+        if !self.nominated.is_empty() {
+            let all = headers.iter().filter(|(name, _)| !self.nominated.contains(name));
+            *headers = all.map(|(name, value)| (name.clone(), value.clone())).collect();
+        }
+    }
+
+    /// Whether the connection outlives this answer.
+    ///
+    /// An answer that pveproxy relays from pvedaemon carries two lines, `close` and after it
+    /// `Keep-Alive`, and pveproxy keeps the connection open (reference: real-pve.md). Taking the
+    /// first for final would cost a TLS handshake after every such call; the length must be
+    /// announced, or the end would be the close.
+    fn stays_open(&self, framing: &BodyFraming, old: bool) -> bool {
+        match (framing, self.closes, self.keeps) {
+            (BodyFraming::Close, ..) | (_, true, false) => false,
+            (BodyFraming::Length(_), true, true) => self.relayed,
+            (_, true, true) => false,
+            (_, false, keeps) => keeps || !old,
+        }
+    }
 }
 
 /// Whether the version is HTTP/1.0, the status and the reason of `HTTP/1.x SP status SP reason`.
@@ -91,7 +155,7 @@ fn status_parts(line: &[u8]) -> Option<(bool, u16, &[u8])> {
     digits.iter().all(u8::is_ascii_digit).then_some((old, status, reason))
 }
 
-fn framing(parts: &response::Parts) -> Result<BodyFraming, &'static str> {
+fn framing(parts: &response::Parts, encodings: &[Bytes]) -> Result<BodyFraming, &'static str> {
     let status = parts.status;
     let bodiless = status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
@@ -100,46 +164,16 @@ fn framing(parts: &response::Parts) -> Result<BodyFraming, &'static str> {
     }
     let mut lengths = parts.headers.get_all(header::CONTENT_LENGTH).iter();
     let length = lengths.next().map(|value| wire::content_length(value.as_bytes()));
-    let mut encodings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
-    match (encodings.next(), length) {
-        (Some(_), Some(_)) => Err("both a length and a transfer encoding"),
+    match (encodings, length) {
+        ([_, ..], Some(_)) => Err("both a length and a transfer encoding"),
         _ if lengths.next().is_some() => Err("two lengths"),
-        (Some(value), None)
-            if value.as_bytes().eq_ignore_ascii_case(b"chunked") && encodings.next().is_none() =>
-        {
+        ([value], None) if value.eq_ignore_ascii_case(b"chunked") => {
             Ok(BodyFraming::Chunked(Chunked::default()))
         }
-        (Some(_), None) => Err("an unknown transfer encoding"),
-        (None, Some(Ok(length))) => Ok(BodyFraming::Length(length)),
-        (None, Some(Err(_))) => Err("a length that is no number"),
-        (None, None) => Ok(BodyFraming::Close),
-    }
-}
-
-/// Whether the connection outlives this answer.
-///
-/// An answer that pveproxy relays from pvedaemon carries two Connection lines, `close` and after
-/// it `Keep-Alive`, and pveproxy keeps the connection open (reference: real-pve.md). Taking the
-/// first for final would cost a TLS handshake after every such call; the length must be
-/// announced, or the end would be the close.
-fn stays_open(parts: &response::Parts, framing: &BodyFraming, old: bool) -> bool {
-    if matches!(framing, BodyFraming::Close) {
-        return false;
-    }
-    let mut closes = false;
-    let mut keeps = false;
-    let mut relayed = false;
-    for (at, value) in parts.headers.get_all(header::CONNECTION).iter().enumerate() {
-        for token in value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            closes |= token.eq_ignore_ascii_case(b"close");
-            keeps |= token.eq_ignore_ascii_case(b"keep-alive");
-        }
-        relayed = at == 1 && value.as_bytes().eq_ignore_ascii_case(b"keep-alive");
-    }
-    match (closes, keeps) {
-        (true, true) => relayed && matches!(framing, BodyFraming::Length(_)),
-        (true, false) => false,
-        (false, keeps) => keeps || !old,
+        ([_, ..], None) => Err("an unknown transfer encoding"),
+        ([], Some(Ok(length))) => Ok(BodyFraming::Length(length)),
+        ([], Some(Err(_))) => Err("a length that is no number"),
+        ([], None) => Ok(BodyFraming::Close),
     }
 }
 
@@ -155,6 +189,7 @@ pub(super) fn reason(parts: &response::Parts) -> &[u8] {
 mod tests {
     use super::{BodyFraming, ResponseHead, parse, reason};
     use bytes::BytesMut;
+    use http::HeaderName;
     use proptest::prelude::*;
 
     fn head(text: &str) -> Result<ResponseHead, &'static str> {
@@ -217,6 +252,17 @@ mod tests {
         assert!(!stays(&format!("{close}{keep}{close}{length}")));
         assert!(stays(length));
         assert!(!stays(keep));
+    }
+
+    #[test]
+    fn headers_of_the_connection_do_not_go_further() {
+        let head = answer(
+            "X-A: 1\r\nConnection: close\r\nX-Hop: 2\r\nConnection: X-Hop, keep-alive\r\nX-B: 3\r\nTransfer-Encoding: chunked\r\n",
+        )
+        .unwrap();
+        let names: Vec<_> = head.parts.headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["x-a", "x-b"]);
+        assert!(!head.stays_open);
     }
 
     #[test]

@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use memchr::{memchr, memchr_iter};
+
 use crate::limits::{HEAD_BYTES, HEAD_LINES};
 use crate::refusal::Refusal;
 
@@ -28,18 +30,11 @@ pub(crate) fn head_end(buf: &[u8], from: usize) -> Option<usize> {
     // A blank line may begin up to three bytes before what is new.
     let from = from.saturating_sub(3);
     let rest = buf.get(from..)?;
-    let mut last_feed = None;
-    for (at, byte) in rest.iter().enumerate() {
-        match (byte, last_feed) {
-            (b'\n', Some(feed)) if at == feed + 1 => return Some(from + at + 1),
-            (b'\n', Some(feed)) if at == feed + 2 && rest.get(at - 1) == Some(&b'\r') => {
-                return Some(from + at + 1);
-            }
-            (b'\n', _) => last_feed = Some(at),
-            _ => {}
-        }
-    }
-    None
+    memchr_iter(b'\n', rest).find_map(|feed| match rest.get(feed + 1..)? {
+        [b'\n', ..] => Some(from + feed + 2),
+        [b'\r', b'\n', ..] => Some(from + feed + 3),
+        _ => None,
+    })
 }
 
 /// Judges one head, blank line included.
@@ -75,7 +70,7 @@ pub(crate) fn lines(head: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     std::iter::from_fn(move || {
         let rest = head.get(at..)?;
-        let feed = rest.iter().position(|byte| *byte == b'\n')?;
+        let feed = memchr(b'\n', rest)?;
         let line = at..at + feed;
         at += feed + 1;
         let carriage = feed > 0 && rest.get(feed - 1) == Some(&b'\r');
@@ -98,7 +93,7 @@ pub(super) fn words(head: &[u8], line: Range<usize>) -> impl Iterator<Item = Ran
 /// Name and value of a header line, blanks around the value left out.
 pub(super) fn field(head: &[u8], line: Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
     let bytes = head.get(line.clone())?;
-    let colon = bytes.iter().position(|byte| *byte == b':')?;
+    let colon = memchr(b':', bytes)?;
     let value = bytes.get(colon + 1..)?;
     let left = value.iter().take_while(|byte| is_blank(**byte)).count();
     let right = value.iter().rev().take_while(|byte| is_blank(**byte)).count();
@@ -130,11 +125,11 @@ impl<'a> Iterator for Lines<'a> {
     type Item = Result<&'a [u8], Refusal>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let feed = self.rest.iter().position(|byte| *byte == b'\n')?;
+        let feed = memchr(b'\n', self.rest)?;
         let (line, rest) = self.rest.split_at_checked(feed + 1)?;
         self.rest = rest;
         Some(match line.strip_suffix(b"\r\n") {
-            Some(line) if !line.contains(&b'\r') => Ok(line),
+            Some(line) if memchr(b'\r', line).is_none() => Ok(line),
             _ => Err(Refusal::LineEnding),
         })
     }
@@ -167,8 +162,8 @@ fn request_line(line: &[u8]) -> Result<(), Refusal> {
 /// Origin form, or absolute form without user information. A fragment never belongs on the
 /// wire and a parser of URLs would cut it off in silence.
 fn check_target(target: &[u8]) -> Result<(), Refusal> {
-    let visible = target.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'#');
-    if !visible {
+    let hidden = |byte: u8| !byte.is_ascii_graphic() || byte == b'#';
+    if target.iter().fold(false, |found, byte| found | hidden(*byte)) {
         return Err(Refusal::Url);
     }
     if target.starts_with(b"/") {
@@ -202,7 +197,7 @@ impl Seen {
         if line.first().is_some_and(|byte| is_blank(*byte)) {
             return Err(Refusal::Folding);
         }
-        let colon = line.iter().position(|byte| *byte == b':').ok_or(Refusal::HeaderLine)?;
+        let colon = memchr(b':', line).ok_or(Refusal::HeaderLine)?;
         let (name, value) = line.split_at_checked(colon).ok_or(Refusal::HeaderLine)?;
         let value = value.strip_prefix(b":").unwrap_or(value);
         if name.last().is_some_and(|byte| is_blank(*byte)) {
@@ -211,7 +206,8 @@ impl Seen {
         if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
             return Err(Refusal::HeaderLine);
         }
-        if value.iter().any(|byte| is_control(*byte)) {
+        // Every byte is looked at, whatever the first ones are: so it is done many at a time.
+        if value.iter().fold(false, |found, byte| found | is_control(*byte)) {
             return Err(Refusal::HeaderValue);
         }
         self.framing_header(name, value.trim_ascii())
