@@ -39,7 +39,7 @@ impl Drop for Permit {
 }
 
 /// Whoever has one IPv6 address has its /64.
-fn budget_of(client: IpAddr) -> IpAddr {
+pub(crate) fn budget_of(client: IpAddr) -> IpAddr {
     match canonical(client) {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();
