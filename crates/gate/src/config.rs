@@ -12,6 +12,7 @@ use tls::{Identity, Trust};
 
 use crate::destination::Destination;
 use crate::limits::{Limits, WORKERS};
+use crate::session::{SessionConfig, SessionSettings};
 
 /// Bytes of `upstream_ca` at most.
 const CA_BYTES: u64 = 1024 * 1024;
@@ -42,6 +43,10 @@ pub struct Settings {
     pub http2: Option<bool>,
     /// Worker threads. Default: one for each core.
     pub workers: Option<usize>,
+    /// Directory for what outlasts the process, of mode 0700. Default: nothing outlasts it.
+    pub state: Option<PathBuf>,
+    /// Sessions and credentials.
+    pub sessions: SessionSettings,
     /// Bounds.
     pub limits: LimitSettings,
 }
@@ -93,6 +98,10 @@ pub struct Config {
     pub http2: bool,
     /// Worker threads, at most [`WORKERS`].
     pub workers: NonZeroUsize,
+    /// Directory for what outlasts the process.
+    pub state: Option<PathBuf>,
+    /// Sessions and credentials.
+    pub sessions: SessionConfig,
     /// Bounds.
     pub limits: Limits,
 }
@@ -129,6 +138,8 @@ impl Config {
             proxy_protocol_from: AddressSet::default(),
             http2: true,
             workers: cores(),
+            state: None,
+            sessions: SessionConfig::default(),
             limits: Limits::default(),
         }
     }
@@ -167,6 +178,11 @@ impl Settings {
                     ConfigError::new("workers", &what)
                 })?;
         }
+        config.state.clone_from(&self.state);
+        config.sessions = self
+            .sessions
+            .check()
+            .map_err(|(key, what)| ConfigError::new(&format!("sessions.{key}"), &what))?;
         self.limits.apply(&mut config.limits)?;
         Ok(config)
     }

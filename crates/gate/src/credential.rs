@@ -120,7 +120,10 @@ impl<'h> Headers<'h> {
         Lines {
             cookie: self.cookies(Some(ticket)),
             authorization: None,
-            csrf: csrf.and_then(|csrf| HeaderValue::from_str(csrf).ok()).map_or(Csrf::None, Csrf::Is),
+            csrf: csrf
+                .and_then(|csrf| HeaderValue::from_str(csrf).ok())
+                .map_or(Csrf::None, Csrf::Is),
+            readable: false,
         }
     }
 
@@ -133,7 +136,12 @@ impl<'h> Headers<'h> {
             Credential::None => (None, None),
         };
         let authorization = authorization.and_then(|line| sensitive(&line));
-        Lines { cookie: self.cookies(ticket), authorization, csrf: Csrf::OfTheClient }
+        Lines {
+            cookie: self.cookies(ticket),
+            authorization,
+            csrf: Csrf::OfTheClient,
+            readable: false,
+        }
     }
 
     fn cookies(&self, ticket: Option<&[u8]>) -> Option<HeaderValue> {
@@ -162,6 +170,8 @@ pub(crate) struct Lines {
     pub(crate) cookie: Option<HeaderValue>,
     pub(crate) authorization: Option<HeaderValue>,
     pub(crate) csrf: Csrf,
+    /// The answer will be read here, so it must not come compressed.
+    pub(crate) readable: bool,
 }
 
 /// The CSRF token for upstream.
@@ -296,7 +306,9 @@ mod tests {
         assert_eq!(value("a=b PVEAuthCookie=t").as_deref(), Some("t"));
         assert_eq!(value("a=b\tPVEAuthCookie=t ").as_deref(), Some("t "));
         assert_eq!(value("PVEAuthCookie=%2541").as_deref(), Some("%41"));
-        for absent in ["a=b;PVEAuthCookie=t", "__Host-PVEAuthCookie=t", "PVEAuthCookie", "pveauthcookie=t"] {
+        for absent in
+            ["a=b;PVEAuthCookie=t", "__Host-PVEAuthCookie=t", "PVEAuthCookie", "pveauthcookie=t"]
+        {
             assert_eq!(value(absent), None, "{absent}");
         }
     }
@@ -307,15 +319,24 @@ mod tests {
             found(&[("cookie", "a=1"), ("cookie", "PVEAuthCookie=x"), ("cookie", "b=2")]),
             ("x, b=2".into(), "cookie")
         );
-        let split = parts(Version::HTTP_2, &[("cookie", "a=1"), ("cookie", "PVEAuthCookie=x"), ("cookie", "b=2")]);
+        let split = parts(
+            Version::HTTP_2,
+            &[("cookie", "a=1"), ("cookie", "PVEAuthCookie=x"), ("cookie", "b=2")],
+        );
         let headers = Headers::of(&split);
-        assert_eq!(headers.credential(), Credential::Ticket { text: b"x".into(), by: Carrier::Cookie });
+        assert_eq!(
+            headers.credential(),
+            Credential::Ticket { text: b"x".into(), by: Carrier::Cookie }
+        );
     }
 
     #[test]
     fn upstream_gets_one_credential_and_two_harmless_cookies() {
         let lines = [
-            ("cookie", "x=1; PVEAuthCookie=first; PVELangCookie=de; PVEAuthCookie=second; PVEThemeCookie=a"),
+            (
+                "cookie",
+                "x=1; PVEAuthCookie=first; PVELangCookie=de; PVEAuthCookie=second; PVEThemeCookie=a",
+            ),
             ("authorization", "PVEAPIToken=u@pve!n=s"),
         ];
         let parts = parts(Version::HTTP_11, &lines);
@@ -326,7 +347,10 @@ mod tests {
         assert!(cookie.is_sensitive());
         assert_eq!(upstream.authorization, None);
         let upstream = headers.with_ticket(b"a;b", Some("c"));
-        assert_eq!(upstream.cookie.unwrap(), "PVEAuthCookie=a%3Bb; PVELangCookie=de; PVEThemeCookie=a");
+        assert_eq!(
+            upstream.cookie.unwrap(),
+            "PVEAuthCookie=a%3Bb; PVELangCookie=de; PVEThemeCookie=a"
+        );
         assert!(matches!(upstream.csrf, Csrf::Is(value) if value == "c"));
     }
 

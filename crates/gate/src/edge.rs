@@ -159,7 +159,7 @@ pub(crate) fn body_rule(
 }
 
 /// `/api2/FORMAT/nodes/NODE/storage/STORAGE/upload`: the only call whose body has no bound.
-fn is_upload(path: &str) -> bool {
+pub(crate) fn is_upload(path: &str) -> bool {
     let mut parts = path.split('/');
     let fixed = |part: Option<&str>, text: &str| part == Some(text);
     let variable = |part: Option<&str>| part.is_some_and(|part| !part.is_empty());

@@ -15,10 +15,14 @@
 
 mod admission;
 mod body;
+mod caller;
 mod config;
 mod connection;
+mod console;
+mod credential;
 mod destination;
 mod edge;
+mod frames;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -26,9 +30,13 @@ mod guard;
 mod http_server;
 mod hygiene;
 mod idle;
+mod index;
 pub mod limits;
 mod link;
+mod login;
 mod metrics;
+mod origin;
+mod own;
 mod plain;
 mod prefixed;
 mod proxy_protocol;
@@ -36,7 +44,10 @@ mod reason;
 mod record;
 mod refusal;
 mod relay;
+mod rewrite;
+mod route;
 mod running;
+mod session;
 mod socket;
 mod stack;
 mod tasks;
@@ -48,3 +59,4 @@ pub use config::{Config, ConfigError, LimitSettings, Settings};
 pub use destination::{Destination, DestinationError};
 pub use limits::Limits;
 pub use running::{Listeners, Running, StartError, Stopped, start};
+pub use session::{ConsolePolicy, KeyError, Policy, SessionConfig, SessionSettings};

@@ -35,7 +35,8 @@ impl Origins {
         }
         let mut known = false;
         for origin in parts.headers.get_all(ORIGIN) {
-            known = self.0.iter().any(|known| origin.as_bytes().eq_ignore_ascii_case(known.as_bytes()));
+            known =
+                self.0.iter().any(|known| origin.as_bytes().eq_ignore_ascii_case(known.as_bytes()));
             if !known && !is_own(parts, origin.as_bytes()) {
                 return Err(Refusal::CrossSite);
             }
@@ -90,9 +91,12 @@ mod tests {
 
     fn passes(method: &str, websocket: bool, headers: &[(&str, &str)]) -> bool {
         let request = Request::builder().method(method).header("host", "pve1:8006");
-        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let request =
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        Origins::new(vec![parse("https://Portal.example:443").unwrap()]).check(&parts, websocket).is_ok()
+        Origins::new(vec![parse("https://Portal.example:443").unwrap()])
+            .check(&parts, websocket)
+            .is_ok()
     }
 
     #[test]

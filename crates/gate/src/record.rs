@@ -8,6 +8,7 @@ use http::{Method, Version};
 use telemetry::{Clock, CorrelationId};
 use tracing::info;
 
+use crate::login::Verdict;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 
@@ -26,6 +27,7 @@ pub(crate) struct Record {
     status: u16,
     bytes: u64,
     rule: Option<&'static str>,
+    login: Option<&'static str>,
     cause: Option<String>,
 }
 
@@ -47,6 +49,7 @@ impl Record {
             status: 0,
             bytes: 0,
             rule: None,
+            login: None,
             cause: None,
         }
     }
@@ -70,6 +73,11 @@ impl Record {
         self.status = refusal.status();
         self.rule = Some(refusal.rule());
         self.metrics.refusal(refusal.rule());
+    }
+
+    /// What came of a login.
+    pub(crate) fn login(&mut self, verdict: Verdict) {
+        self.login = Some(verdict.label());
     }
 
     /// What went wrong behind the gate, for the log only.
@@ -99,6 +107,7 @@ impl Drop for Record {
             bytes = self.bytes,
             us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             rule = self.rule,
+            login = self.login,
             cause = self.cause.as_deref(),
             "request"
         );

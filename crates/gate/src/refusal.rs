@@ -42,6 +42,18 @@ pub(crate) enum Refusal {
     BodyTimeout,
     BodyIncomplete,
     LengthRequired,
+    TwoSessions,
+    CrossSite,
+    Csrf,
+    NotLoggedIn,
+    ForeignTicket,
+    ApiToken,
+    LoginFormat,
+    ContentType,
+    Parameters,
+    ConsoleTicket,
+    NoSuchPath,
+    NotStored,
     UpstreamUnreachable,
     UpstreamTimeout,
     UpstreamBroken,
@@ -152,7 +164,7 @@ impl Refusal {
     /// The rows that are always the same.
     #[rustfmt::skip]
     fn fixed_row(&self) -> Row {
-        use Shape::{Json, Text};
+        use Shape::{Empty, Json, Text};
         let (rule, status, shape, text) = match self {
             // pveproxy's own words
             Self::RequestLine => ("request-line", 400, Text, "bad request"),
@@ -174,6 +186,19 @@ impl Refusal {
             Self::BodyTimeout => ("body-timeout", 408, Json, "the request body took too long"),
             Self::BodyIncomplete => ("body-incomplete", 400, Json, "the request body ended early"),
             Self::LengthRequired => ("length-required", 411, Json, "an upload needs a Content-Length"),
+            // who asks, in pveproxy's own words where it has some; the rest is the gate's alone
+            Self::Csrf => ("csrf", 401, Empty, "Permission denied - invalid csrf token"),
+            Self::NotLoggedIn => ("session-ended", 401, Empty, "Authentication failed!"),
+            Self::ConsoleTicket => ("console-ticket", 401, Empty, "permission denied - invalid PVEVNC ticket"),
+            Self::CrossSite => ("cross-site", 403, Json, "another site's page has sent this request"),
+            Self::TwoSessions => ("two-sessions", 400, Json, "more than one session cookie"),
+            Self::ForeignTicket => ("foreign-ticket", 401, Json, "tickets from elsewhere are refused here, log in"),
+            Self::ApiToken => ("api-token", 403, Json, "API tokens are refused here"),
+            Self::LoginFormat => ("login-format", 501, Json, "no login in this format"),
+            Self::ContentType => ("content-type", 506, Text, "a login of this Content-Type is not implemented"),
+            Self::Parameters => ("login-parameters", 400, Json, "the parameters of the login can not be read"),
+            Self::NoSuchPath => ("no-such-path", 404, Json, "no such path"),
+            Self::NotStored => ("not-stored", 503, Json, "the session has ended, but that could not be stored"),
             // where only a gateway can fail; pveproxy's own 595 and 596 (towards other
             // nodes) are not HTTP status codes and HTTP/2 clients reject them
             Self::UpstreamUnreachable => ("upstream-unreachable", 502, Json, "no connection to Proxmox VE"),

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use state::{Redb, Store as _, StoreError, Table, Writer};
 use telemetry::Clock;
 use telemetry::metrics::{MetricError, Registry};
 use thiserror::Error;
@@ -15,8 +16,14 @@ use tokio::task::LocalSet;
 
 use crate::admission::Admission;
 use crate::config::Config;
+use crate::console::Consoles;
 use crate::metrics::Metrics;
+use crate::origin::Origins;
+use crate::session::{Keeper, KeyError, Sealer, Sessions};
 use crate::worker::{Shared, Worker};
+
+/// Holds the key of stored sessions, in the state directory.
+const KEY_FILE: &str = "session.key";
 
 /// Bound sockets, before any connection is accepted. Bound apart from [`start`] so that a
 /// program can bind as root and start as someone else.
@@ -60,6 +67,12 @@ pub enum StartError {
     /// A second gate on the same registry.
     #[error(transparent)]
     Metrics(#[from] MetricError),
+    /// What outlasts the process can not be read or written.
+    #[error(transparent)]
+    State(#[from] StoreError),
+    /// The key that seals stored sessions.
+    #[error("gate.sessions.key: {0}")]
+    Key(#[from] KeyError),
     /// A worker's thread, runtime or copy of a socket.
     #[error("starting the workers: {0}")]
     Worker(#[source] io::Error),
@@ -114,7 +127,11 @@ pub fn start(
     let alpn = if config.http2 { Alpn::Http2AndHttp1 } else { Alpn::Http1 };
     let total = u32::try_from(config.limits.connections).unwrap_or(u32::MAX);
     let each = u32::try_from(config.limits.connections_per_address).unwrap_or(u32::MAX);
+    let sessions = sessions(&config, &clock)?;
     let shared = Arc::new(Shared {
+        sessions,
+        consoles: Consoles::new(config.sessions.pass_unknown_console_tickets),
+        origins: Origins::new(config.sessions.origins),
         clock,
         metrics: Metrics::register(registry)?,
         acceptor: Acceptor::new(&config.identity, alpn)?,
@@ -168,6 +185,22 @@ impl Running {
         }
         stopped
     }
+}
+
+/// The sessions, with those of before where a directory keeps them.
+fn sessions(config: &Config, clock: &Clock) -> Result<Sessions, StartError> {
+    let (settings, now) = (config.sessions.clone(), clock.unix_secs());
+    let Some(directory) = config.state.as_ref().filter(|_| settings.enabled) else {
+        return Ok(Sessions::new(settings, None, Vec::new(), now));
+    };
+    let mut store = Redb::open(directory)?;
+    let stored = store.load(Table::Sessions)?;
+    let sealer = match &settings.key {
+        Some(path) => Sealer::load(path, false)?,
+        None => Sealer::load(&directory.join(KEY_FILE), true)?,
+    };
+    let writer = Arc::new(Writer::start(Box::new(store)).map_err(StartError::Worker)?);
+    Ok(Sessions::new(settings, Some(Keeper { writer, sealer }), stored, now))
 }
 
 /// Everything that can fail is done here, before the thread starts. The worker itself is made

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, SET_COOKIE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -20,13 +20,20 @@ use telemetry::CorrelationId;
 use tokio::time::timeout;
 
 use crate::body::AnswerBody;
+use crate::caller::Caller;
+use crate::console;
+use crate::credential::Headers;
 use crate::edge::{self, BodyRule};
 use crate::hygiene;
 use crate::limits::BODY_BYTES;
 use crate::link::{LinkBody, ends_late};
+use crate::login::{Exchange, describe, session_cookie};
+use crate::own;
 use crate::reason;
 use crate::record::Record;
 use crate::refusal::Refusal;
+use crate::rewrite;
+use crate::route::{AuthCall, Format, Route};
 use crate::socket::Socket;
 use crate::upstream::{Inbound, Outbound, UpstreamError};
 use crate::worker::Worker;
@@ -85,7 +92,7 @@ async fn pass(
     parts: &Parts,
     body: Incoming,
 ) -> Result<Response<AnswerBody>, Refusal> {
-    let upstream = &peer.worker.upstream;
+    let shared = &peer.worker.shared;
 
     // 1. Method. First, as pveproxy does it: nothing else is looked at for a word it does
     //    not know.
@@ -96,45 +103,141 @@ async fn pass(
     let target = edge::target(parts)?;
     let path = edge::decode_path(target.path())?;
     record.set_path(&path);
-
-    // 3. Headers. Rebuilt from a list before any of them is believed, so that no later step
-    //    can trust what a client forged.
+    let route = Route::of(&path);
     let websocket = edge::wants_websocket(parts);
-    let outbound = Outbound {
-        parts,
-        target: &target,
-        headers: hygiene::upstream_headers(parts, &target, websocket)?,
-    };
 
-    // 4. Body. Bounded before it is read, read before an upstream connection is taken: a slow
+    // 3. Caller. Found as pveproxy finds it; of several credentials one counts, here and
+    //    upstream alike.
+    let now = shared.clock.unix_secs();
+    let headers = Headers::of(parts);
+    let caller = Caller::find(&headers, parts, &shared.sessions, now)?;
+
+    // 4. Site. Before anything is changed or opened for a page of somebody else.
+    shared.origins.check(parts, websocket)?;
+
+    // 5. Sessions that are over: known here, so nothing is asked of Proxmox VE for them.
+    if let Caller::LoggedOut(session) = &caller {
+        shared.sessions.end(session.id).await.map_err(|_| Refusal::NotStored)?;
+    }
+    caller.check_alive(parts, &route)?;
+
+    // 6. CSRF token of the session.
+    caller.check_csrf(parts, &route, &path, now)?;
+    if let Route::Own(own) = route {
+        return own::answer(&parts.method, own, &caller, &shared.sessions).await;
+    }
+
+    // 7. Headers. Rebuilt from a list before any of them is believed, so that no later step
+    //    can trust what a client forged; the credential is the one that was judged.
+    let auth = route.auth(&parts.method);
+    let mut lines = caller.lines(&headers, &parts.method);
+    let page = matches!(caller, Caller::Session { .. }) && route.is_index();
+    let console = route.hands_out_console(&parts.method);
+    lines.readable = page || console || auth.is_some();
+    let headers = hygiene::upstream_headers(parts, &target, websocket, &lines)?;
+    let outbound = Outbound { parts, target: &target, headers };
+
+    // 8. Body. Bounded before it is read, read before an upstream connection is taken: a slow
     //    client holds only its own.
     let length = parts.headers.get(CONTENT_LENGTH).map(declared_length).transpose()?;
     let rule = edge::body_rule(&parts.method, &path, length, body.is_end_stream())?;
+    if let Some(auth) = auth {
+        let bytes = whole(peer, body).await?;
+        return login(peer, record, &caller, auth, outbound, &bytes).await;
+    }
 
-    // 5. Upstream.
-    let inbound = match rule {
-        BodyRule::Stream => upstream.upload(&outbound, body).await.map(Inbound::Answer),
-        BodyRule::None if websocket => upstream.websocket(&outbound).await,
-        BodyRule::None | BodyRule::Whole => {
-            let bytes = whole(peer, body).await?;
-            upstream.call(&outbound, &bytes).await.map(Inbound::Answer)
-        }
-    };
+    // 9. Console. Its ticket is good once, for whom it was handed to.
+    if websocket {
+        let ticket = console::ticket(&target).ok_or(Refusal::ConsoleTicket)?;
+        let now = shared.clock.monotonic();
+        shared.consoles.take(&ticket, caller.id(), peer.client.ip(), now)?;
+    }
+
+    // 10. Upstream.
+    let inbound = ask(peer, &outbound, rule, body, websocket).await?;
     let inbound = inbound.map_err(|error| refused(record, &error))?;
 
-    // 6. Answer. The tunnel is handed over whole; everything else is stripped of what is
-    //    between upstream and us, and its reason phrase carried on.
-    match inbound {
+    // 11. Answer. The tunnel is handed over whole; everything else is stripped of what is
+    //     between upstream and us, and its reason phrase carried on.
+    let answer = match inbound {
         Inbound::Tunnel(head, socket, early) => {
             let id = record.id();
             *peer.tunnel.borrow_mut() = Some(Tunnel { socket, early, id });
-            Ok(switching(&head))
+            return Ok(switching(&head));
         }
-        Inbound::Answer(answer) => {
-            let answer = adapt(parts.version, answer).await;
-            answer.map_err(|error| refused(record, &error))
+        Inbound::Answer(answer) => answer,
+    };
+    let mut answer = match route {
+        _ if page && rewrite::is_page(answer.headers()) => {
+            rewrite::page(peer, &caller, answer).await.map(|read| readout(parts.version, read))
         }
+        Route::Api(format, _) if console => {
+            let read = rewrite::console(peer, &caller, format, answer).await;
+            read.map(|read| readout(parts.version, read))
+        }
+        _ => adapt(parts.version, answer).await,
     }
+    .map_err(|error| refused(record, &error))?;
+    if matches!(caller, Caller::LoggedOut(_)) {
+        answer.headers_mut().extend(session_cookie("").map(|cookie| (SET_COOKIE, cookie)));
+    }
+    Ok(answer)
+}
+
+/// A login: its parameters read and written anew, the answer judged, its ticket kept here.
+async fn login(
+    peer: &Peer,
+    record: &mut Record,
+    caller: &Caller<'_>,
+    auth: (Format, AuthCall),
+    mut outbound: Outbound<'_>,
+    body: &Bytes,
+) -> Result<Response<AnswerBody>, Refusal> {
+    let shared = &peer.worker.shared;
+    let parts = outbound.parts;
+    let mut exchange = Exchange::read(auth, parts, outbound.target.query(), body)?;
+    exchange.substitute(caller, &shared.sessions, shared.clock.unix_secs())?;
+    let rewritten = exchange.rewritten(outbound.target);
+    describe(&mut outbound.headers);
+    let outbound = Outbound { target: &rewritten.target, ..outbound };
+    let answer = peer.worker.upstream.call(&outbound, &rewritten.body).await;
+    let answer = answer.map_err(|error| refused(record, &error))?;
+    let judged = rewrite::login(peer, caller, &exchange, answer).await;
+    let (read, judged) = judged.map_err(|error| refused(record, &error))?;
+    record.login(judged.verdict);
+    if let Some(session) = judged.replaced {
+        shared.sessions.end(session.id).await.map_err(|_| Refusal::NotStored)?;
+    }
+    Ok(readout(parts.version, read))
+}
+
+/// Sends the request on, its body as it has to be.
+async fn ask(
+    peer: &Peer,
+    outbound: &Outbound<'_>,
+    rule: BodyRule,
+    body: Incoming,
+    websocket: bool,
+) -> Result<Result<Inbound, UpstreamError>, Refusal> {
+    let upstream = &peer.worker.upstream;
+    Ok(match rule {
+        BodyRule::Stream => upstream.upload(outbound, body).await.map(Inbound::Answer),
+        BodyRule::None if websocket => upstream.websocket(outbound).await,
+        BodyRule::None | BodyRule::Whole => {
+            let bytes = whole(peer, body).await?;
+            upstream.call(outbound, &bytes).await.map(Inbound::Answer)
+        }
+    })
+}
+
+/// An answer that was read here, as the client gets it.
+fn readout(version: Version, read: rewrite::Read) -> Response<AnswerBody> {
+    let rewrite::Read { mut head, body } = read;
+    let instead = match version {
+        Version::HTTP_2 => reason::for_http2(&mut head, body.is_empty()),
+        _ => None,
+    };
+    Response::from_parts(head, AnswerBody::full(instead.unwrap_or(body)))
 }
 
 /// The gate's own answer, with what every answer gets.

@@ -18,9 +18,12 @@ use tracing::{error, warn};
 
 use crate::admission::Admission;
 use crate::connection;
+use crate::console::Consoles;
 use crate::destination::Destination;
 use crate::limits::{ACCEPT_PAUSE, Limits};
 use crate::metrics::Metrics;
+use crate::origin::Origins;
+use crate::session::Sessions;
 use crate::upstream::Upstream;
 
 /// How often idle upstream connections are looked at.
@@ -35,6 +38,10 @@ pub(crate) struct Shared {
     pub(crate) proxies: AddressSet,
     pub(crate) acceptor: Acceptor,
     pub(crate) admission: Admission,
+    pub(crate) sessions: Sessions,
+    pub(crate) consoles: Consoles,
+    /// From which pages browsers may change something.
+    pub(crate) origins: Origins,
 }
 
 /// What the connections of one worker share.

@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use state::limits::BATCH_CHANGES;
 use state::{Change, Entry, StoreError, Table as Place, Writer};
 use tracing::{info, warn};
 
@@ -126,7 +127,6 @@ impl Sessions {
         let value = Value::random()?;
         let session = Arc::new(Session::begin(value.id(), login, now));
         info!(session = %session.id.short(), user = ?session.user, client = %session.client, "session opened");
-        self.store_later(&session);
         let mut out = Vec::new();
         let last = self.swept.load(Ordering::Relaxed);
         let lifetimes = self.config.lifetimes();
@@ -135,8 +135,9 @@ impl Sessions {
             self.swept.store(now, Ordering::Relaxed);
             out = table.sweep(|session| session.ends(&lifetimes) <= now);
         }
-        out.extend(table.insert(session, &self.config.bounds()));
+        out.extend(table.insert(Arc::clone(&session), &self.config.bounds()));
         drop(table);
+        self.store_later(&session);
         self.forget_later(out);
         Ok(value)
     }
@@ -144,10 +145,7 @@ impl Sessions {
     /// Puts a fresh ticket into a session.
     pub(crate) fn renew(&self, session: &Session, vault: Vault) {
         session.replace(vault);
-        // Ended meanwhile: it must not come back from the disk.
-        if self.table().get(&session.id).is_some() {
-            self.store_later(session);
-        }
+        self.store_later(session);
     }
 
     /// Ends a session. It is gone at once, and durably when this returns `Ok`.
@@ -187,7 +185,9 @@ impl Sessions {
         let ended = {
             let mut table = self.table();
             table.sweep(|session| match which {
-                Selection::Id(prefix) => !prefix.is_empty() && session.id.short().starts_with(prefix),
+                Selection::Id(prefix) => {
+                    !prefix.is_empty() && session.id.short().starts_with(prefix)
+                }
                 Selection::User(user) => session.user == *user,
                 Selection::All => true,
             })
@@ -203,6 +203,12 @@ impl Sessions {
 
     fn store_later(&self, session: &Session) {
         let Some(keeper) = &self.keeper else { return };
+        // Held until it is queued: a session that ends meanwhile must not come back from the
+        // disk, and its deletion is queued after it has left the table.
+        let table = self.table();
+        if table.get(&session.id).is_none() {
+            return;
+        }
         let expires = Duration::from_secs(session.ends(&self.config.lifetimes()));
         if let Some(value) = keeper.sealer.seal(&session.id, session.to_bytes()) {
             let entry = Entry { key: session.id.0.to_vec(), value, expires };
@@ -218,10 +224,12 @@ impl Sessions {
     }
 
     async fn forget(&self, ids: impl IntoIterator<Item = Id>) -> Result<(), StoreError> {
-        match &self.keeper {
-            Some(keeper) => keeper.writer.durable(ids.into_iter().map(deletion).collect()).await,
-            None => Ok(()),
+        let Some(keeper) = &self.keeper else { return Ok(()) };
+        let changes: Vec<Change> = ids.into_iter().map(deletion).collect();
+        for batch in changes.chunks(BATCH_CHANGES) {
+            keeper.writer.durable(batch.to_vec()).await?;
         }
+        Ok(())
     }
 }
 

@@ -24,7 +24,9 @@ pub enum KeyError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The file holds something else.
-    #[error("{0}: expected 64 hexadecimal digits; remove the file to have a new key made (everybody logs in again)")]
+    #[error(
+        "{0}: expected 64 hexadecimal digits; remove the file to have a new key made (everybody logs in again)"
+    )]
     Content(String),
     /// The kernel gives no random bytes.
     #[error("no random bytes for the key of the sessions: {0}")]
@@ -80,7 +82,6 @@ impl Sealer {
         Some(SecretBytes::new(record))
     }
 }
-
 
 fn unhex(digits: &[u8]) -> Option<SecretBytes> {
     let digits = std::str::from_utf8(digits).ok().filter(|digits| digits.len() == 64)?;

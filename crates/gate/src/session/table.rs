@@ -65,8 +65,12 @@ impl Table {
 
     /// Takes out what has ended by itself.
     pub(super) fn sweep(&mut self, ended: impl Fn(&Session) -> bool) -> Vec<Id> {
-        let ended: Vec<Id> =
-            self.sessions.values().filter(|session| ended(session)).map(|session| session.id).collect();
+        let ended: Vec<Id> = self
+            .sessions
+            .values()
+            .filter(|session| ended(session))
+            .map(|session| session.id)
+            .collect();
         for id in &ended {
             self.remove(id);
         }

@@ -118,7 +118,9 @@ pub(crate) fn ticket_label(ticket: &str) -> Option<&str> {
 
 /// Whether a text has the form of a ticket that could authenticate.
 pub(crate) fn is_ticket(text: &[u8]) -> bool {
-    split_last(text).and_then(|(head, _)| label(head)).is_some_and(|name| !name.starts_with(b"!tfa!"))
+    split_last(text)
+        .and_then(|(head, _)| label(head))
+        .is_some_and(|name| !name.starts_with(b"!tfa!"))
 }
 
 /// `PVE:NAME:TIME` without the two ends.
@@ -149,7 +151,9 @@ mod tests {
         assert_eq!(dummy(TICKET).unwrap(), "PVE:a@pve:6B00CE44::proxward");
         assert!(matches!(shape(dummy(TICKET).unwrap().as_bytes()), Shape::Dummy));
         let opaque = opaque(TICKET, &value).unwrap();
-        let Shape::Opaque { label, value: read } = shape(opaque.as_bytes()) else { panic!("{opaque}") };
+        let Shape::Opaque { label, value: read } = shape(opaque.as_bytes()) else {
+            panic!("{opaque}")
+        };
         assert_eq!((label, read.expose()), (b"a@pve".as_slice(), value.expose()));
         assert_eq!(ticket_label(TICKET), Some("a@pve"));
     }

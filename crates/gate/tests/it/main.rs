@@ -11,6 +11,7 @@
 
 mod answers;
 mod client;
+mod consoles;
 mod gate;
 mod http2;
 mod lifecycle;
@@ -18,6 +19,7 @@ mod log;
 mod pve;
 mod refusals;
 mod requests;
+mod sessions;
 mod sources;
 mod tunnel;
 mod upstream_tls;
