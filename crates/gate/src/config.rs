@@ -12,6 +12,7 @@ use tls::{Identity, Trust};
 
 use crate::destination::Destination;
 use crate::limits::{Limits, WORKERS};
+use crate::login::{LoginRules, LoginSettings};
 
 /// Bytes of `upstream_ca` at most.
 const CA_BYTES: u64 = 1024 * 1024;
@@ -44,6 +45,10 @@ pub struct Settings {
     pub workers: Option<usize>,
     /// Bounds.
     pub limits: LimitSettings,
+    /// Directory for what outlasts a restart: made when it does not exist, 0700.
+    pub state: Option<PathBuf>,
+    /// What failed logins cost.
+    pub login: LoginSettings,
 }
 
 /// `[gate.limits]` as it is written; what is absent keeps the default of [`Limits`].
@@ -95,6 +100,10 @@ pub struct Config {
     pub workers: NonZeroUsize,
     /// Bounds.
     pub limits: Limits,
+    /// Directory for what outlasts a restart. None: memory, no control socket and no audit log.
+    pub state: Option<PathBuf>,
+    /// What failed logins cost.
+    pub login: LoginRules,
 }
 
 /// A refused value: the key, what is wrong with it, and what to write instead.
@@ -112,7 +121,7 @@ impl ConfigError {
         &self.key
     }
 
-    fn new(key: &str, what: &(impl ToString + ?Sized)) -> Self {
+    pub(crate) fn new(key: &str, what: &(impl ToString + ?Sized)) -> Self {
         Self { key: format!("gate.{key}"), what: what.to_string() }
     }
 }
@@ -130,6 +139,8 @@ impl Config {
             http2: true,
             workers: cores(),
             limits: Limits::default(),
+            state: None,
+            login: LoginRules::default(),
         }
     }
 }
@@ -168,7 +179,28 @@ impl Settings {
                 })?;
         }
         self.limits.apply(&mut config.limits)?;
+        config.state = self.state_directory()?;
+        config.login = self.login.check()?;
         Ok(config)
+    }
+
+    /// One host keeps its state in a directory. A shared store is refused in words, so that
+    /// nobody believes several gates to share their bans.
+    fn state_directory(&self) -> Result<Option<PathBuf>, ConfigError> {
+        let Some(path) = &self.state else {
+            return Ok(None);
+        };
+        let text = path.to_string_lossy();
+        if text.contains("://") {
+            let what = format!(
+                "{text:?}: a store shared by several gates is not there yet; name a directory"
+            );
+            return Err(ConfigError::new("state", &what));
+        }
+        if text.is_empty() {
+            return Err(ConfigError::new("state", "empty; name a directory, or leave it out"));
+        }
+        Ok(Some(path.clone()))
     }
 
     fn trust(&self) -> Result<Option<Trust>, ConfigError> {

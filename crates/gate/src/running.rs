@@ -2,10 +2,14 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use netpolicy::AddressSet;
+use state::{Memory, Redb, Store, StoreError, Table, Writer};
 use telemetry::Clock;
+use telemetry::audit::AuditError;
 use telemetry::metrics::{MetricError, Registry};
 use thiserror::Error;
 use tls::{Acceptor, Alpn, CertificateError};
@@ -15,8 +19,13 @@ use tokio::task::LocalSet;
 
 use crate::admission::Admission;
 use crate::config::Config;
+use crate::control::{self, Control};
+use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
 use crate::worker::{Shared, Worker};
+
+/// The audit log in the state directory.
+const AUDIT: &str = "audit.jsonl";
 
 /// Bound sockets, before any connection is accepted. Bound apart from [`start`] so that a
 /// program can bind as root and start as someone else.
@@ -29,6 +38,7 @@ pub struct Running {
     addresses: Vec<SocketAddr>,
     drain: watch::Sender<bool>,
     workers: Vec<JoinHandle<usize>>,
+    control: Option<Control>,
 }
 
 /// How the stop went.
@@ -60,6 +70,20 @@ pub enum StartError {
     /// A second gate on the same registry.
     #[error(transparent)]
     Metrics(#[from] MetricError),
+    /// What outlasts a restart can not be read or kept.
+    #[error(transparent)]
+    State(#[from] StoreError),
+    /// The audit log in the state directory.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The control socket.
+    #[error("{}: {source}; is the path of the state directory too long for a socket?", path.display())]
+    Control {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A worker's thread, runtime or copy of a socket.
     #[error("starting the workers: {0}")]
     Worker(#[source] io::Error),
@@ -114,18 +138,27 @@ pub fn start(
     let alpn = if config.http2 { Alpn::Http2AndHttp1 } else { Alpn::Http1 };
     let total = u32::try_from(config.limits.connections).unwrap_or(u32::MAX);
     let each = u32::try_from(config.limits.connections_per_address).unwrap_or(u32::MAX);
+    let metrics = Metrics::register(registry)?;
+    let logins = open_logins(&config, &clock, &metrics)?;
     let shared = Arc::new(Shared {
         clock,
-        metrics: Metrics::register(registry)?,
+        metrics,
         acceptor: Acceptor::new(&config.identity, alpn)?,
         admission: Admission::new(each, total),
         proxies: config.proxy_protocol_from,
         limits: config.limits,
+        logins,
     });
     for listener in &listeners.0 {
         listener.set_nonblocking(true).map_err(StartError::Worker)?;
     }
     let (drain, drained) = watch::channel(false);
+    let control = config.state.map(|directory| {
+        let path = directory.join(control::SOCKET);
+        let served = control::serve(&path, Arc::clone(&shared), drained.clone());
+        served.map_err(|source| StartError::Control { path, source })
+    });
+    let control = control.transpose()?;
     let mut workers = Vec::with_capacity(config.workers.get());
     for number in 0..config.workers.get() {
         let (shared, destination) = (Arc::clone(&shared), config.destination.clone());
@@ -135,7 +168,7 @@ pub fn start(
     }
     // The workers have their copies; this one would keep the ports after they stopped.
     drop(listeners);
-    Ok(Running { addresses, drain, workers })
+    Ok(Running { addresses, drain, workers, control })
 }
 
 impl Running {
@@ -166,8 +199,25 @@ impl Running {
                 Err(_) => stopped.failed += 1,
             }
         }
+        if let Some(mut control) = self.control {
+            control.join();
+        }
         stopped
     }
+}
+
+/// What outlasts a restart, and the engine that begins with it.
+fn open_logins(config: &Config, clock: &Clock, metrics: &Metrics) -> Result<Logins, StartError> {
+    let mut store: Box<dyn Store> = match &config.state {
+        Some(directory) => Box::new(Redb::open(directory)?),
+        None => Box::new(Memory::new()),
+    };
+    let kept = store.load(Table::Bans)?;
+    let state = Arc::new(Writer::start(store).map_err(StartError::Worker)?);
+    let audit = config.state.as_ref().map(|directory| directory.join(AUDIT));
+    let journal = Arc::new(Journal::start(audit.as_deref(), &config.login, clock)?);
+    let proxies = [config.proxy_protocol_from.clone(), AddressSet::default()];
+    Ok(Logins::new(&config.login, proxies, &kept, (clock, metrics), (state, journal)))
 }
 
 /// Everything that can fail is done here, before the thread starts. The worker itself is made

@@ -20,6 +20,7 @@ use crate::admission::Admission;
 use crate::connection;
 use crate::destination::Destination;
 use crate::limits::{ACCEPT_PAUSE, Limits};
+use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::upstream::Upstream;
 
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) proxies: AddressSet,
     pub(crate) acceptor: Acceptor,
     pub(crate) admission: Admission,
+    pub(crate) logins: Logins,
 }
 
 /// What the connections of one worker share.
