@@ -1,10 +1,11 @@
 //! How many connections at once, per address and together.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use limits::{Busy, Concurrency};
-use netpolicy::canonical;
+
+use crate::source::source_of;
 
 /// The count of all workers. A lock is taken twice in the life of a connection, never for a
 /// request.
@@ -24,7 +25,7 @@ impl Admission {
 
     /// A place for a connection of this client.
     pub(crate) fn admit(&self, client: IpAddr) -> Result<Permit, Busy> {
-        let key = budget_of(client);
+        let key = source_of(client);
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.acquire(&key)?;
         Ok(Permit { admission: self.clone(), key })
@@ -35,17 +36,6 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut held = self.admission.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.release(&self.key);
-    }
-}
-
-/// Whoever has one IPv6 address has its /64.
-pub(crate) fn budget_of(client: IpAddr) -> IpAddr {
-    match canonical(client) {
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        v4 => v4,
     }
 }
 

@@ -6,6 +6,7 @@
 //!    its session, unless the request shows that a browser sends it (then it was stolen, or
 //!    planted); everything else is the client's own, and Proxmox VE judges it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Method;
@@ -14,10 +15,13 @@ use pve_access::csrf::CsrfSecret;
 
 use crate::credential::{CSRF_HEADER, Credential, Headers, Lines};
 use crate::edge::is_upload;
+use crate::login::{Attempt, Channel};
 use crate::origin::has_metadata;
 use crate::refusal::Refusal;
 use crate::route::Route;
-use crate::session::{Id, Policy, Session, Sessions, Shape, Value, shape};
+use crate::session::{
+    Id, Policy, Session, Sessions, Shape, TICKET_SECONDS, Value, shape, ticket_label, ticket_time,
+};
 
 /// The sender of a request.
 pub(crate) enum Caller<'h> {
@@ -29,8 +33,9 @@ pub(crate) enum Caller<'h> {
     OwnTicket(Credential<'h>),
     /// An API token.
     ApiToken(Credential<'h>),
-    /// Something that was a session, or pretends to have been one.
-    Ended,
+    /// What was a session, or pretends to have been one. The readable stand-in is no try to
+    /// be anybody; a value that stands for nothing is, and is marked.
+    Ended(Option<Id>),
     /// The session of an interface that has deleted its ticket: it has logged out.
     LoggedOut(Arc<Session>),
 }
@@ -98,7 +103,7 @@ impl<'h> Caller<'h> {
     /// Refuses what has ended, where Proxmox VE would want a credential. Pages and open calls
     /// are answered as to nobody.
     pub(crate) fn check_alive(&self, parts: &Parts, route: &Route<'_>) -> Result<(), Refusal> {
-        let ended = matches!(self, Self::Ended | Self::LoggedOut(_));
+        let ended = matches!(self, Self::Ended(_) | Self::LoggedOut(_));
         // The pages of the API lead to their login page by themselves.
         let wanted = matches!(route, Route::Api(..)) && !route.is_index();
         if ended && wanted && !route.is_open(&parts.method) {
@@ -118,10 +123,31 @@ impl<'h> Caller<'h> {
             Self::OwnTicket(credential) | Self::ApiToken(credential) => {
                 headers.with_credential(credential)
             }
-            Self::Anonymous | Self::Ended | Self::LoggedOut(_) => {
+            Self::Anonymous | Self::Ended(_) | Self::LoggedOut(_) => {
                 headers.with_credential(&Credential::None)
             }
         }
+    }
+
+    /// The attempt that a refusal of this caller's credential was.
+    pub(crate) fn attempt(&self, client: IpAddr, now: u64) -> Option<Attempt> {
+        let (channel, text) = match self {
+            Self::OwnTicket(Credential::Ticket { text, .. }) => (Channel::Ticket, text),
+            Self::ApiToken(Credential::ApiToken(text)) => (Channel::ApiToken, text),
+            Self::Ended(Some(id)) => {
+                let attempt = Attempt::new(Channel::Ticket, client, None);
+                return Some(Attempt { expired: Some(id.mark()), ..attempt });
+            }
+            _ => return None,
+        };
+        let text = std::str::from_utf8(text).unwrap_or_default();
+        if channel == Channel::ApiToken {
+            let id = text.rsplit_once('=').map_or(text, |(id, _)| id);
+            return Some(Attempt::new(channel, client, Some(id)));
+        }
+        let attempt = Attempt::new(channel, client, ticket_label(text));
+        let old = ticket_time(text).is_some_and(|time| time + TICKET_SECONDS <= now);
+        Some(Attempt { expired: old.then(|| Id::of(text.as_bytes()).mark()), ..attempt })
     }
 
     /// What this caller is known by where something is bound to them; None for nobody.
@@ -132,7 +158,7 @@ impl<'h> Caller<'h> {
                 Credential::Ticket { text, .. } | Credential::ApiToken(text) => Some(Id::of(text)),
                 Credential::None => None,
             },
-            Self::Anonymous | Self::Ended | Self::LoggedOut(_) => None,
+            Self::Anonymous | Self::Ended(_) | Self::LoggedOut(_) => None,
         }
     }
 }
@@ -146,12 +172,15 @@ fn of_the_gate<'h>(
 ) -> Option<Caller<'h>> {
     let (label, value) = match shape(text) {
         Shape::Foreign => return None,
-        Shape::Dummy => return Some(Caller::Ended),
+        Shape::Dummy => return Some(Caller::Ended(None)),
         Shape::Opaque { label, value } => (label, value),
     };
     let session = sessions.find(&value, now);
     let session = session.filter(|session| {
         !session.browser && session.label.as_bytes() == label && !has_metadata(&parts.headers)
     });
-    Some(session.map_or(Caller::Ended, |session| Caller::Session { session, value }))
+    Some(match session {
+        Some(session) => Caller::Session { session, value },
+        None => Caller::Ended(Some(value.id())),
+    })
 }

@@ -12,6 +12,7 @@ use tls::{Identity, Trust};
 
 use crate::destination::Destination;
 use crate::limits::{Limits, WORKERS};
+use crate::login::{LoginRules, LoginSettings};
 use crate::session::{SessionConfig, SessionSettings};
 
 /// Bytes of `upstream_ca` at most.
@@ -43,12 +44,14 @@ pub struct Settings {
     pub http2: Option<bool>,
     /// Worker threads. Default: one for each core.
     pub workers: Option<usize>,
-    /// Directory for what outlasts the process, of mode 0700. Default: nothing outlasts it.
-    pub state: Option<PathBuf>,
     /// Sessions and credentials.
     pub sessions: SessionSettings,
     /// Bounds.
     pub limits: LimitSettings,
+    /// Directory for what outlasts a restart: made when it does not exist, 0700.
+    pub state: Option<PathBuf>,
+    /// What failed logins cost.
+    pub login: LoginSettings,
 }
 
 /// `[gate.limits]` as it is written; what is absent keeps the default of [`Limits`].
@@ -98,12 +101,14 @@ pub struct Config {
     pub http2: bool,
     /// Worker threads, at most [`WORKERS`].
     pub workers: NonZeroUsize,
-    /// Directory for what outlasts the process.
-    pub state: Option<PathBuf>,
     /// Sessions and credentials.
     pub sessions: SessionConfig,
     /// Bounds.
     pub limits: Limits,
+    /// Directory for what outlasts a restart. None: memory, no control socket and no audit log.
+    pub state: Option<PathBuf>,
+    /// What failed logins cost.
+    pub login: LoginRules,
 }
 
 /// A refused value: the key, what is wrong with it, and what to write instead.
@@ -121,7 +126,7 @@ impl ConfigError {
         &self.key
     }
 
-    fn new(key: &str, what: &(impl ToString + ?Sized)) -> Self {
+    pub(crate) fn new(key: &str, what: &(impl ToString + ?Sized)) -> Self {
         Self { key: format!("gate.{key}"), what: what.to_string() }
     }
 }
@@ -138,9 +143,10 @@ impl Config {
             proxy_protocol_from: AddressSet::default(),
             http2: true,
             workers: cores(),
-            state: None,
             sessions: SessionConfig::default(),
             limits: Limits::default(),
+            state: None,
+            login: LoginRules::default(),
         }
     }
 }
@@ -178,13 +184,33 @@ impl Settings {
                     ConfigError::new("workers", &what)
                 })?;
         }
-        config.state.clone_from(&self.state);
         config.sessions = self
             .sessions
             .check()
             .map_err(|(key, what)| ConfigError::new(&format!("sessions.{key}"), &what))?;
         self.limits.apply(&mut config.limits)?;
+        config.state = self.state_directory()?;
+        config.login = self.login.check()?;
         Ok(config)
+    }
+
+    /// One host keeps its state in a directory. A shared store is refused in words, so that
+    /// nobody believes several gates to share their bans.
+    fn state_directory(&self) -> Result<Option<PathBuf>, ConfigError> {
+        let Some(path) = &self.state else {
+            return Ok(None);
+        };
+        let text = path.to_string_lossy();
+        if text.contains("://") {
+            let what = format!(
+                "{text:?}: a store shared by several gates is not there yet; name a directory"
+            );
+            return Err(ConfigError::new("state", &what));
+        }
+        if text.is_empty() {
+            return Err(ConfigError::new("state", "empty; name a directory, or leave it out"));
+        }
+        Ok(Some(path.clone()))
     }
 
     fn trust(&self) -> Result<Option<Trust>, ConfigError> {

@@ -91,6 +91,48 @@ pub const UPSTREAM_IDLE_CONNECTIONS: usize = 128;
 /// Pause of a worker after `accept` failed, usually for want of file descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Characters of an account that are counted and logged; PVE's own limit is 64.
+pub const USER_TEXT: usize = 128;
+
+/// Sources whose failed logins are counted, those banned among them. About 100 bytes each.
+pub const LOGIN_SOURCES: usize = 65_536;
+
+/// Pairs of source and account that are counted, those locked among them.
+pub const LOGIN_PAIRS: usize = 65_536;
+
+/// Accounts, and realms, that are counted over all sources.
+pub const LOGIN_ACCOUNTS: usize = 16_384;
+
+/// Failures of a source that take the ordinary delay, before it doubles with each.
+pub const UNDELAYED_FAILURES: u32 = 3;
+
+/// Longest delay of a failure that can be set, in seconds.
+pub const LOGIN_DELAY: u64 = 60;
+
+/// Longest window, lock or ban that can be set, in seconds: a year.
+pub const LOGIN_TIME: u64 = 366 * 24 * 3600;
+
+/// Bans that are taken over from the state at the start.
+pub const LOGIN_BANS_KEPT: usize = LOGIN_SOURCES / 4 * 3;
+
+/// After so many new bans the expired ones are removed from the state.
+pub const BANS_BETWEEN_PRUNES: u64 = 256;
+
+/// Records of failures, locks and bans that wait for the disk; more are dropped and counted.
+pub const JOURNAL_RECORDS: usize = 4096;
+
+/// Bytes of one order on the control socket.
+pub const CONTROL_LINE: u64 = 64 * 1024;
+
+/// Bytes of its answer: the longest list of bans and locks fits.
+pub const CONTROL_ANSWER: u64 = 64 * 1024 * 1024;
+
+/// Orders at once; others wait for their turn.
+pub const CONTROL_CONNECTIONS: usize = 16;
+
+/// How long an order may take, both ways.
+pub const CONTROL_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Worker threads at most.
 pub const WORKERS: usize = 256;
 

@@ -8,7 +8,6 @@ use http::{Method, Version};
 use telemetry::{Clock, CorrelationId};
 use tracing::info;
 
-use crate::login::Verdict;
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 
@@ -27,7 +26,6 @@ pub(crate) struct Record {
     status: u16,
     bytes: u64,
     rule: Option<&'static str>,
-    login: Option<&'static str>,
     cause: Option<String>,
 }
 
@@ -49,7 +47,6 @@ impl Record {
             status: 0,
             bytes: 0,
             rule: None,
-            login: None,
             cause: None,
         }
     }
@@ -75,9 +72,9 @@ impl Record {
         self.metrics.refusal(refusal.rule());
     }
 
-    /// What came of a login.
-    pub(crate) fn login(&mut self, verdict: Verdict) {
-        self.login = Some(verdict.label());
+    /// When the request came, on the monotonic clock.
+    pub(crate) fn begun(&self) -> Duration {
+        self.begun
     }
 
     /// What went wrong behind the gate, for the log only.
@@ -107,7 +104,6 @@ impl Drop for Record {
             bytes = self.bytes,
             us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             rule = self.rule,
-            login = self.login,
             cause = self.cause.as_deref(),
             "request"
         );

@@ -1,6 +1,8 @@
 //! Answers that are read here before they go on: what of them a client must not have is taken
 //! out. An answer that can not be read is not passed on.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::response::Parts;
@@ -39,12 +41,12 @@ async fn read(answer: Response<LinkBody>, limit: usize) -> Result<Read, Upstream
 /// for the caller of this to end, durably, before the answer goes out.
 pub(crate) async fn login(
     peer: &Peer,
-    caller: &Caller<'_>,
+    (caller, client): (&Caller<'_>, IpAddr),
     exchange: &Exchange,
     answer: Response<LinkBody>,
 ) -> Result<(Read, Judged), UpstreamError> {
     let mut answer = read(answer, LOGIN_ANSWER_BYTES).await?;
-    let judged = exchange.judge(peer, caller, &mut answer.head, &answer.body);
+    let judged = exchange.judge(peer, (caller, client), &mut answer.head, &answer.body);
     let judged = judged.map_err(|error| broken(&error.to_string()))?;
     answer.replace(judged.body.clone());
     Ok((answer, judged))
@@ -69,7 +71,7 @@ pub(crate) async fn page(
 /// An answer that may hand out a console's ticket, which is noted.
 pub(crate) async fn console(
     peer: &Peer,
-    caller: &Caller<'_>,
+    (caller, client): (&Caller<'_>, IpAddr),
     format: Format,
     answer: Response<LinkBody>,
 ) -> Result<Read, UpstreamError> {
@@ -81,7 +83,7 @@ pub(crate) async fn console(
         && let Some(ticket) = envelope.as_ref().and_then(|envelope| envelope.text("ticket"))
     {
         let now = shared.clock.monotonic();
-        shared.consoles.note(ticket.as_bytes(), id, peer.client.ip(), now);
+        shared.consoles.note(ticket.as_bytes(), id, client, now);
     }
     Ok(answer)
 }

@@ -2,11 +2,14 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use state::{Redb, Store as _, StoreError, Table, Writer};
+use netpolicy::AddressSet;
+use state::{Memory, Redb, Store, StoreError, Table, Writer};
 use telemetry::Clock;
+use telemetry::audit::AuditError;
 use telemetry::metrics::{MetricError, Registry};
 use thiserror::Error;
 use tls::{Acceptor, Alpn, CertificateError};
@@ -17,13 +20,18 @@ use tokio::task::LocalSet;
 use crate::admission::Admission;
 use crate::config::Config;
 use crate::console::Consoles;
+use crate::control::{self, Control};
+use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
 use crate::origin::Origins;
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
 use crate::worker::{Shared, Worker};
 
-/// Holds the key of stored sessions, in the state directory.
-const KEY_FILE: &str = "session.key";
+/// The audit log in the state directory.
+const AUDIT: &str = "audit.jsonl";
+
+/// The key of stored sessions, in the state directory.
+const SESSION_KEY: &str = "session.key";
 
 /// Bound sockets, before any connection is accepted. Bound apart from [`start`] so that a
 /// program can bind as root and start as someone else.
@@ -36,6 +44,7 @@ pub struct Running {
     addresses: Vec<SocketAddr>,
     drain: watch::Sender<bool>,
     workers: Vec<JoinHandle<usize>>,
+    control: Option<Control>,
 }
 
 /// How the stop went.
@@ -67,12 +76,23 @@ pub enum StartError {
     /// A second gate on the same registry.
     #[error(transparent)]
     Metrics(#[from] MetricError),
-    /// What outlasts the process can not be read or written.
+    /// What outlasts a restart can not be read or kept.
     #[error(transparent)]
     State(#[from] StoreError),
     /// The key that seals stored sessions.
     #[error("gate.sessions.key: {0}")]
     Key(#[from] KeyError),
+    /// The audit log in the state directory.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The control socket.
+    #[error("{}: {source}; is the path of the state directory too long for a socket?", path.display())]
+    Control {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A worker's thread, runtime or copy of a socket.
     #[error("starting the workers: {0}")]
     Worker(#[source] io::Error),
@@ -127,22 +147,30 @@ pub fn start(
     let alpn = if config.http2 { Alpn::Http2AndHttp1 } else { Alpn::Http1 };
     let total = u32::try_from(config.limits.connections).unwrap_or(u32::MAX);
     let each = u32::try_from(config.limits.connections_per_address).unwrap_or(u32::MAX);
-    let sessions = sessions(&config, &clock)?;
+    let metrics = Metrics::register(registry)?;
+    let (logins, sessions) = open_state(&config, &clock, &metrics)?;
     let shared = Arc::new(Shared {
-        sessions,
         consoles: Consoles::new(config.sessions.pass_unknown_console_tickets),
         origins: Origins::new(config.sessions.origins),
         clock,
-        metrics: Metrics::register(registry)?,
+        metrics,
         acceptor: Acceptor::new(&config.identity, alpn)?,
         admission: Admission::new(each, total),
         proxies: config.proxy_protocol_from,
         limits: config.limits,
+        logins,
+        sessions,
     });
     for listener in &listeners.0 {
         listener.set_nonblocking(true).map_err(StartError::Worker)?;
     }
     let (drain, drained) = watch::channel(false);
+    let control = config.state.map(|directory| {
+        let path = directory.join(control::SOCKET);
+        let served = control::serve(&path, Arc::clone(&shared), drained.clone());
+        served.map_err(|source| StartError::Control { path, source })
+    });
+    let control = control.transpose()?;
     let mut workers = Vec::with_capacity(config.workers.get());
     for number in 0..config.workers.get() {
         let (shared, destination) = (Arc::clone(&shared), config.destination.clone());
@@ -152,7 +180,7 @@ pub fn start(
     }
     // The workers have their copies; this one would keep the ports after they stopped.
     drop(listeners);
-    Ok(Running { addresses, drain, workers })
+    Ok(Running { addresses, drain, workers, control })
 }
 
 impl Running {
@@ -183,24 +211,37 @@ impl Running {
                 Err(_) => stopped.failed += 1,
             }
         }
+        if let Some(mut control) = self.control {
+            control.join();
+        }
         stopped
     }
 }
 
-/// The sessions, with those of before where a directory keeps them.
-fn sessions(config: &Config, clock: &Clock) -> Result<Sessions, StartError> {
-    let (settings, now) = (config.sessions.clone(), clock.unix_secs());
-    let Some(directory) = config.state.as_ref().filter(|_| settings.enabled) else {
-        return Ok(Sessions::new(settings, None, Vec::new(), now));
+/// What outlasts a restart, and those who begin with it.
+fn open_state(
+    config: &Config,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Result<(Logins, Sessions), StartError> {
+    let mut store: Box<dyn Store> = match &config.state {
+        Some(directory) => Box::new(Redb::open(directory)?),
+        None => Box::new(Memory::new()),
     };
-    let mut store = Redb::open(directory)?;
-    let stored = store.load(Table::Sessions)?;
-    let sealer = match &settings.key {
-        Some(path) => Sealer::load(path, false)?,
-        None => Sealer::load(&directory.join(KEY_FILE), true)?,
+    let (bans, stored) = (store.load(Table::Bans)?, store.load(Table::Sessions)?);
+    let sealer = match (&config.sessions.key, &config.state) {
+        (_, None) => None,
+        (Some(path), _) => Some(Sealer::load(path, false)?),
+        (None, Some(directory)) => Some(Sealer::load(&directory.join(SESSION_KEY), true)?),
     };
-    let writer = Arc::new(Writer::start(Box::new(store)).map_err(StartError::Worker)?);
-    Ok(Sessions::new(settings, Some(Keeper { writer, sealer }), stored, now))
+    let writer = Arc::new(Writer::start(store).map_err(StartError::Worker)?);
+    let keeper = sealer.map(|sealer| Keeper { writer: Arc::clone(&writer), sealer });
+    let sessions = Sessions::new(config.sessions.clone(), keeper, stored, clock.unix_secs());
+    let audit = config.state.as_ref().map(|directory| directory.join(AUDIT));
+    let journal = Arc::new(Journal::start(audit.as_deref(), &config.login, clock)?);
+    let proxies = [config.proxy_protocol_from.clone(), AddressSet::default()];
+    let logins = Logins::new(&config.login, proxies, &bans, (clock, metrics), (writer, journal));
+    Ok((logins, sessions))
 }
 
 /// Everything that can fail is done here, before the thread starts. The worker itself is made

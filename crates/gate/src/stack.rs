@@ -7,15 +7,16 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, SET_COOKIE, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
+use hyper::ext::ReasonPhrase;
 use telemetry::CorrelationId;
 use tokio::time::timeout;
 
@@ -27,7 +28,7 @@ use crate::edge::{self, BodyRule};
 use crate::hygiene;
 use crate::limits::BODY_BYTES;
 use crate::link::{LinkBody, ends_late};
-use crate::login::{Exchange, describe, session_cookie};
+use crate::login::{Attempt, Begun, Exchange, describe, session_cookie};
 use crate::own;
 use crate::reason;
 use crate::record::Record;
@@ -106,6 +107,8 @@ async fn pass(
     let route = Route::of(&path);
     let websocket = edge::wants_websocket(parts);
 
+    let client = peer.client.ip();
+
     // 3. Caller. Found as pveproxy finds it; of several credentials one counts, here and
     //    upstream alike.
     let now = shared.clock.unix_secs();
@@ -119,7 +122,10 @@ async fn pass(
     if let Caller::LoggedOut(session) = &caller {
         shared.sessions.end(session.id).await.map_err(|_| Refusal::NotStored)?;
     }
-    caller.check_alive(parts, &route)?;
+    if let Err(refusal) = caller.check_alive(parts, &route) {
+        count_refused(peer, record, caller.attempt(client, now)).await;
+        return Err(refusal);
+    }
 
     // 6. CSRF token of the session.
     caller.check_csrf(parts, &route, &path, now)?;
@@ -143,14 +149,14 @@ async fn pass(
     let rule = edge::body_rule(&parts.method, &path, length, body.is_end_stream())?;
     if let Some(auth) = auth {
         let bytes = whole(peer, body).await?;
-        return login(peer, record, &caller, auth, outbound, &bytes).await;
+        return login(peer, record, (&caller, client), auth, outbound, &bytes).await;
     }
 
     // 9. Console. Its ticket is good once, for whom it was handed to.
     if websocket {
         let ticket = console::ticket(&target).ok_or(Refusal::ConsoleTicket)?;
         let now = shared.clock.monotonic();
-        shared.consoles.take(&ticket, caller.id(), peer.client.ip(), now)?;
+        shared.consoles.take(&ticket, caller.id(), client, now)?;
     }
 
     // 10. Upstream.
@@ -167,17 +173,21 @@ async fn pass(
         }
         Inbound::Answer(answer) => answer,
     };
+    let denied = is_denied(&answer, &route, &parts.method);
     let mut answer = match route {
         _ if page && rewrite::is_page(answer.headers()) => {
             rewrite::page(peer, &caller, answer).await.map(|read| readout(parts.version, read))
         }
         Route::Api(format, _) if console => {
-            let read = rewrite::console(peer, &caller, format, answer).await;
+            let read = rewrite::console(peer, (&caller, client), format, answer).await;
             read.map(|read| readout(parts.version, read))
         }
         _ => adapt(parts.version, answer).await,
     }
     .map_err(|error| refused(record, &error))?;
+    if denied {
+        count_refused(peer, record, caller.attempt(client, now)).await;
+    }
     if matches!(caller, Caller::LoggedOut(_)) {
         answer.headers_mut().extend(session_cookie("").map(|cookie| (SET_COOKIE, cookie)));
     }
@@ -188,7 +198,7 @@ async fn pass(
 async fn login(
     peer: &Peer,
     record: &mut Record,
-    caller: &Caller<'_>,
+    (caller, client): (&Caller<'_>, IpAddr),
     auth: (Format, AuthCall),
     mut outbound: Outbound<'_>,
     body: &Bytes,
@@ -196,19 +206,45 @@ async fn login(
     let shared = &peer.worker.shared;
     let parts = outbound.parts;
     let mut exchange = Exchange::read(auth, parts, outbound.target.query(), body)?;
+    let attempt = exchange.attempt(client);
+    let permit = match shared.logins.begin(&attempt) {
+        Begun::Pass(permit) => permit,
+        Begun::Refused(refused) => {
+            shared.logins.refuse(&attempt, refused).await;
+            return Ok(readout(parts.version, exchange.failure(shared.clock.unix())));
+        }
+    };
     exchange.substitute(caller, &shared.sessions, shared.clock.unix_secs())?;
     let rewritten = exchange.rewritten(outbound.target);
     describe(&mut outbound.headers);
     let outbound = Outbound { target: &rewritten.target, ..outbound };
     let answer = peer.worker.upstream.call(&outbound, &rewritten.body).await;
     let answer = answer.map_err(|error| refused(record, &error))?;
-    let judged = rewrite::login(peer, caller, &exchange, answer).await;
+    let judged = rewrite::login(peer, (caller, client), &exchange, answer).await;
     let (read, judged) = judged.map_err(|error| refused(record, &error))?;
-    record.login(judged.verdict);
+    shared.logins.end(permit, &attempt, judged.verdict.outcome()).await;
     if let Some(session) = judged.replaced {
         shared.sessions.end(session.id).await.map_err(|_| Refusal::NotStored)?;
     }
     Ok(readout(parts.version, read))
+}
+
+/// Counts a credential that was refused, and waits as a wrong password does.
+async fn count_refused(peer: &Peer, record: &Record, attempt: Option<Attempt>) {
+    if let Some(attempt) = attempt {
+        peer.worker.shared.logins.failed(&attempt, record.begun()).await;
+    }
+}
+
+/// Whether Proxmox VE did not believe the credential. Its other 401s are for a CSRF token and
+/// for a console's ticket, which are shown by someone it knows.
+fn is_denied(answer: &Response<LinkBody>, route: &Route<'_>, method: &http::Method) -> bool {
+    let reason = answer.extensions().get::<ReasonPhrase>();
+    let known = reason.is_some_and(|reason| {
+        let reason = reason.as_bytes().to_ascii_lowercase();
+        reason.starts_with(b"permission denied - invalid")
+    });
+    answer.status() == StatusCode::UNAUTHORIZED && !known && !route.is_open(method)
 }
 
 /// Sends the request on, its body as it has to be.
@@ -331,7 +367,7 @@ fn switching(upstream: &Response<()>) -> Response<AnswerBody> {
 
 /// What depends on the connection and not on where the answer came from.
 fn finish(parts: &Parts, answer: &mut Response<AnswerBody>) {
-    let switched = answer.status() == http::StatusCode::SWITCHING_PROTOCOLS;
+    let switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
     if parts.version == Version::HTTP_2 {
         answer.headers_mut().remove(CONNECTION);
     } else if parts.headers.contains_key(UPGRADE) && !switched {

@@ -21,6 +21,7 @@ use crate::connection;
 use crate::console::Consoles;
 use crate::destination::Destination;
 use crate::limits::{ACCEPT_PAUSE, Limits};
+use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::origin::Origins;
 use crate::session::Sessions;
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) consoles: Consoles,
     /// From which pages browsers may change something.
     pub(crate) origins: Origins,
+    pub(crate) logins: Logins,
 }
 
 /// What the connections of one worker share.

@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::attempt::Outcome;
 use crate::route::Format;
 
 /// An answer: its data, and whether it says that the login succeeded.
@@ -22,13 +23,12 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    /// The word for it in the log.
-    pub(crate) fn label(self) -> &'static str {
+    /// How it counts: the first of two steps proves nothing yet.
+    pub(crate) fn outcome(self) -> Outcome {
         match self {
-            Self::Success => "success",
-            Self::Challenge => "challenge",
-            Self::Failure => "failure",
-            Self::Undecided => "undecided",
+            Self::Success => Outcome::Success,
+            Self::Failure => Outcome::Failure,
+            Self::Challenge | Self::Undecided => Outcome::Undecided,
         }
     }
 }
@@ -105,7 +105,7 @@ const ENTITIES: [(&str, char); 6] = [
 ];
 
 /// `HTML::Entities::encode_entities` for what JSON of a login holds.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len() + text.len() / 4);
     for c in text.chars() {
         match ENTITIES.iter().find(|(_, plain)| *plain == c) {

@@ -1,27 +1,40 @@
 //! One call of the kind that answers who somebody is: its request read and written anew, its
 //! answer judged, and the ticket in it put into the vault.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use hyper::ext::ReasonPhrase;
 use pve_access::csrf::CsrfSecret;
 use secrets::SecretString;
+use telemetry::HttpDate;
 
-use super::envelope::{Envelope, Verdict};
+use super::attempt::{Attempt, Channel};
+use super::envelope::{Envelope, Verdict, escape};
 use super::params::{Kind, Params};
 use crate::caller::Caller;
 use crate::credential::{SESSION_COOKIE, TICKET};
+use crate::hygiene;
 use crate::origin::from_browser;
 use crate::refusal::Refusal;
+use crate::rewrite::Read;
 use crate::route::{AuthCall, Format};
 use crate::session::{
     Login, Policy, Session, Sessions, Shape, Value, Vault, dummy, is_ticket, opaque, shape,
     ticket_label,
 };
 use crate::stack::Peer;
-use std::sync::Arc;
+
+/// What Proxmox VE says to a wrong password.
+const JSON_FAILURE: &str = r#"{"data":null,"message":"authentication failure\n"}"#;
+const EXTJS_FAILURE: &str =
+    r#"{"data":null,"message":"authentication failure\n","status":"401","success":0}"#;
 
 /// Has the shape of a ticket and the signature of none.
 const WORTHLESS: &[u8] = b"PVE:-:00000000::proxward";
@@ -79,6 +92,65 @@ impl Exchange {
         let kind = Kind::of(parts).ok_or(Refusal::ContentType)?;
         let params = Params::read(kind, body, query).map_err(|_| Refusal::Parameters)?;
         Ok(Self { call, format, params, browser: from_browser(&parts.headers), renewed: None })
+    }
+
+    /// The attempt, as it is counted.
+    pub(crate) fn attempt(&self, client: IpAddr) -> Attempt {
+        let text = |name| self.params.one(name).and_then(|text| std::str::from_utf8(text).ok());
+        let channel = match self.call {
+            AuthCall::OpenId => return Attempt::of_realm(Channel::OpenId, client, None),
+            AuthCall::VncTicket => {
+                return Attempt::new(Channel::Ticket, client, text("authid"));
+            }
+            AuthCall::Ticket if self.params.one("tfa-challenge").is_some() => Channel::Tfa,
+            AuthCall::Ticket if self.format == Format::Json => Channel::Json,
+            AuthCall::Ticket => Channel::Extjs,
+        };
+        let user = text("username").map(|user| match text("realm") {
+            Some(realm) => format!("{user}@{realm}"),
+            None => user.to_owned(),
+        });
+        Attempt::new(channel, client, user.as_deref())
+    }
+
+    /// The answer to an attempt that is not passed on: that to a wrong password, to the letter.
+    pub(crate) fn failure(&self, now: Duration) -> Read {
+        let (status, body) = match self.format {
+            Format::Extjs | Format::Htmljs => (StatusCode::OK, EXTJS_FAILURE),
+            _ => (StatusCode::UNAUTHORIZED, JSON_FAILURE),
+        };
+        let (mut head, ()) = http::Response::new(()).into_parts();
+        head.status = status;
+        let date = HttpDate(now.as_secs()).to_string();
+        let content_type = match self.format {
+            Format::Htmljs => "text/html;charset=UTF-8",
+            _ => "application/json;charset=UTF-8",
+        };
+        let body = match self.format {
+            Format::Htmljs => Bytes::from(escape(body)),
+            _ => Bytes::from_static(body.as_bytes()),
+        };
+        // pveproxy's lines in its order, as they are after the gate's hygiene.
+        let lines = [
+            ("cache-control", "max-age=0"),
+            ("date", date.as_str()),
+            ("pragma", "no-cache"),
+            ("server", "pve-api-daemon/3.0"),
+            ("content-length", &body.len().to_string()),
+            ("content-type", content_type),
+            ("expires", date.as_str()),
+        ];
+        for (name, value) in lines {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                head.headers.append(HeaderName::from_static(name), value);
+            }
+        }
+        hygiene::add_security(&mut head.headers);
+        if status == StatusCode::UNAUTHORIZED {
+            head.extensions.insert(ReasonPhrase::from_static(b"authentication failure"));
+        }
+        let body = if self.format == Format::Html { redirect(&mut head, false) } else { body };
+        Read { head, body }
     }
 
     /// Puts the genuine ticket in the place of a value of the gate that was posted as password.
@@ -152,7 +224,7 @@ impl Exchange {
     pub(crate) fn judge(
         &self,
         peer: &Peer,
-        caller: &Caller<'_>,
+        (caller, client): (&Caller<'_>, IpAddr),
         head: &mut http::response::Parts,
         body: &Bytes,
     ) -> Result<Judged, AnswerError> {
@@ -175,7 +247,7 @@ impl Exchange {
         let ticket = envelope.text("ticket").map(SecretString::from);
         let holds_ticket = verdict == Verdict::Success && sessions.config().enabled;
         if let Some(ticket) = ticket.filter(|_| holds_ticket) {
-            let opened = self.vaulted(peer, &envelope, &ticket)?;
+            let opened = self.vaulted(peer, client, &envelope, &ticket)?;
             if opened.new
                 && let Caller::Session { session, .. } = caller
             {
@@ -201,6 +273,7 @@ impl Exchange {
     fn vaulted(
         &self,
         peer: &Peer,
+        client: IpAddr,
         envelope: &Envelope,
         ticket: &SecretString,
     ) -> Result<Opened, AnswerError> {
@@ -218,7 +291,7 @@ impl Exchange {
                 (value.clone(), session.browser)
             }
             None => {
-                let (browser, client) = (self.browser, peer.client.ip());
+                let browser = self.browser;
                 let login = Login { user: user.clone(), label, browser, client, vault };
                 (shared.sessions.open(login, now).map_err(AnswerError::Random)?, browser)
             }
@@ -265,7 +338,7 @@ fn readable(shown: &str) -> Result<HeaderValue, AnswerError> {
 fn redirect(head: &mut http::response::Parts, logged_in: bool) -> Bytes {
     let to = if logged_in { "/api2/html/" } else { "/api2/html/access/ticket" };
     head.status = StatusCode::SEE_OTHER;
-    head.extensions.remove::<hyper::ext::ReasonPhrase>();
+    head.extensions.remove::<ReasonPhrase>();
     head.headers.remove(CONTENT_TYPE);
     head.headers.insert(LOCATION, HeaderValue::from_static(to));
     Bytes::new()

@@ -11,7 +11,7 @@ use super::settings::Lifetimes;
 use super::value::Id;
 
 /// Seconds for which Proxmox VE takes a ticket (gateway reference §2.1).
-pub(super) const TICKET_SECONDS: u64 = 7200;
+pub(crate) const TICKET_SECONDS: u64 = 7200;
 
 /// Seconds between two notes of when a session was used last.
 const NOTE_EVERY: u64 = 60;

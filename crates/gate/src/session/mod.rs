@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use serde::Serialize;
 use state::limits::BATCH_CHANGES;
 use state::{Change, Entry, StoreError, Table as Place, Writer};
 use tracing::{info, warn};
@@ -23,10 +24,12 @@ use tracing::{info, warn};
 pub use seal::KeyError;
 pub use settings::{ConsolePolicy, Policy, SessionConfig, SessionSettings};
 
-pub(crate) use entry::{Login, Session, Vault};
+pub(crate) use entry::{Login, Session, TICKET_SECONDS, Vault};
 pub(crate) use seal::Sealer;
 use table::Table;
-pub(crate) use value::{Id, Shape, Value, dummy, is_ticket, opaque, shape, ticket_label};
+pub(crate) use value::{
+    Id, Shape, Value, dummy, is_ticket, opaque, shape, ticket_label, ticket_time,
+};
 
 /// Seconds between two looks for sessions that have ended by themselves.
 const SWEEP_EVERY: u64 = 60;
@@ -54,10 +57,12 @@ pub(crate) enum Selection<'s> {
 }
 
 /// A session as it is shown to the operator: nothing that could be used.
+#[derive(Serialize)]
 pub(crate) struct Listed {
     pub(crate) id: String,
     pub(crate) user: String,
-    pub(crate) browser: bool,
+    /// `browser` or `tool`.
+    pub(crate) kind: &'static str,
     pub(crate) client: IpAddr,
     pub(crate) began: u64,
     pub(crate) used: u64,
@@ -166,7 +171,7 @@ impl Sessions {
         let listed = table.iter().map(|session| Listed {
             id: session.id.short(),
             user: session.user.clone(),
-            browser: session.browser,
+            kind: if session.browser { "browser" } else { "tool" },
             client: session.client,
             began: session.began,
             used: session.used(),

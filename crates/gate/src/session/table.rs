@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::entry::Session;
 use super::settings::Bounds;
 use super::value::Id;
-use crate::admission::budget_of;
+use crate::source::source_of;
 
 /// See the module. No clock and no disk.
 #[derive(Default)]
@@ -30,7 +30,7 @@ impl Table {
 
     /// Takes a session in. Returns those that made room for it.
     pub(super) fn insert(&mut self, session: Arc<Session>, bounds: &Bounds) -> Vec<Id> {
-        let address = budget_of(session.client);
+        let address = source_of(session.client);
         let full = [
             (self.users.get(&session.user), bounds.per_user),
             (self.addresses.get(&address), bounds.per_address),
@@ -59,7 +59,7 @@ impl Table {
     pub(super) fn remove(&mut self, id: &Id) -> Option<Arc<Session>> {
         let session = self.sessions.remove(id)?;
         forget(&mut self.users, &session.user, id);
-        forget(&mut self.addresses, &budget_of(session.client), id);
+        forget(&mut self.addresses, &source_of(session.client), id);
         Some(session)
     }
 

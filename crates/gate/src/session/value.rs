@@ -31,6 +31,12 @@ impl Id {
         Self(id)
     }
 
+    /// Enough of it to tell one from the next.
+    pub(crate) fn mark(self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// The first half in hex: enough to name a session to a person.
     pub(crate) fn short(self) -> String {
         self.0.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
@@ -116,6 +122,13 @@ pub(crate) fn ticket_label(ticket: &str) -> Option<&str> {
     label(head.as_bytes()).and_then(|label| std::str::from_utf8(label).ok())
 }
 
+/// When a ticket says that it was issued, in seconds since 1970.
+pub(crate) fn ticket_time(ticket: &str) -> Option<u64> {
+    let (head, _) = ticket.rsplit_once("::")?;
+    let (_, time) = head.rsplit_once(':')?;
+    u64::from_str_radix(time, 16).ok().filter(|_| time.len() == 8)
+}
+
 /// Whether a text has the form of a ticket that could authenticate.
 pub(crate) fn is_ticket(text: &[u8]) -> bool {
     split_last(text)
@@ -156,6 +169,8 @@ mod tests {
         };
         assert_eq!((label, read.expose()), (b"a@pve".as_slice(), value.expose()));
         assert_eq!(ticket_label(TICKET), Some("a@pve"));
+        assert_eq!(ticket_time(TICKET), Some(0x6B00_CE44));
+        assert_eq!(ticket_time("PVE:x:zz::"), None);
     }
 
     #[test]
