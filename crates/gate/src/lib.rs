@@ -20,6 +20,7 @@ mod connection;
 pub mod control;
 mod destination;
 mod edge;
+mod forwarded;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use netpolicy::AddressSet;
 use state::{Memory, Redb, Store, StoreError, Table, Writer};
 use telemetry::Clock;
 use telemetry::audit::AuditError;
@@ -138,14 +137,16 @@ pub fn start(
     let alpn = if config.http2 { Alpn::Http2AndHttp1 } else { Alpn::Http1 };
     let total = u32::try_from(config.limits.connections).unwrap_or(u32::MAX);
     let each = u32::try_from(config.limits.connections_per_address).unwrap_or(u32::MAX);
+    let silent = u32::try_from(config.limits.silent_per_address).unwrap_or(u32::MAX);
     let metrics = Metrics::register(registry)?;
     let logins = open_logins(&config, &clock, &metrics)?;
     let shared = Arc::new(Shared {
         clock,
         metrics,
         acceptor: Acceptor::new(&config.identity, alpn)?,
-        admission: Admission::new(each, total),
+        admission: Admission::new(each, silent, total),
         proxies: config.proxy_protocol_from,
+        trusted: config.trusted_proxies,
         limits: config.limits,
         logins,
     });
@@ -216,7 +217,7 @@ fn open_logins(config: &Config, clock: &Clock, metrics: &Metrics) -> Result<Logi
     let state = Arc::new(Writer::start(store).map_err(StartError::Worker)?);
     let audit = config.state.as_ref().map(|directory| directory.join(AUDIT));
     let journal = Arc::new(Journal::start(audit.as_deref(), &config.login, clock)?);
-    let proxies = [config.proxy_protocol_from.clone(), AddressSet::default()];
+    let proxies = [config.proxy_protocol_from.clone(), config.trusted_proxies.clone()];
     Ok(Logins::new(&config.login, proxies, &kept, (clock, metrics), (state, journal)))
 }
 

@@ -19,8 +19,10 @@ use hyper::body::{Body, Incoming};
 use telemetry::CorrelationId;
 use tokio::time::timeout;
 
+use crate::admission::Permit;
 use crate::body::AnswerBody;
 use crate::edge::{self, BodyRule};
+use crate::forwarded;
 use crate::hygiene;
 use crate::limits::BODY_BYTES;
 use crate::link::{LinkBody, ends_late};
@@ -36,6 +38,8 @@ pub(crate) struct Peer {
     pub(crate) worker: Rc<Worker>,
     /// The client's own address, from the PROXY header where there is one.
     pub(crate) client: SocketAddr,
+    /// Its place among all connections.
+    pub(crate) permit: Rc<Permit>,
     /// Where a 101 leaves the stream to upstream, for the connection to relay.
     pub(crate) tunnel: RefCell<Option<Tunnel>>,
 }
@@ -56,13 +60,15 @@ pub(crate) async fn serve(
 ) -> Result<Response<AnswerBody>, Infallible> {
     let shared = &peer.worker.shared;
     let (parts, body) = request.into_parts();
+    // Each request of a proxy's connection may be of another client.
+    let client = forwarded::client(peer.client, &parts.headers, &shared.trusted);
     let mut record = Box::new(Record::begin(
         &shared.clock,
         &shared.metrics,
-        peer.client,
+        client,
         Some((parts.version, &parts.method)),
     ));
-    let mut answer = match pass(&peer, &mut record, &parts, body).await {
+    let mut answer = match pass(&peer, client, &mut record, &parts, body).await {
         Ok(answer) => answer,
         Err(refusal) => {
             record.refused(&refusal);
@@ -81,11 +87,12 @@ pub(crate) async fn serve(
 
 async fn pass(
     peer: &Peer,
+    client: SocketAddr,
     record: &mut Record,
     parts: &Parts,
     body: Incoming,
 ) -> Result<Response<AnswerBody>, Refusal> {
-    let upstream = &peer.worker.upstream;
+    let Worker { shared, upstream, .. } = &*peer.worker;
 
     // 1. Method. First, as pveproxy does it: nothing else is looked at for a word it does
     //    not know.
@@ -97,7 +104,13 @@ async fn pass(
     let path = edge::decode_path(target.path())?;
     record.set_path(&path);
 
-    // 3. Headers. Rebuilt from a list before any of them is believed, so that no later step
+    // 3. Address. Whoever is banned gets no further.
+    if shared.logins.banned(client.ip()) {
+        shared.logins.wait_banned().await;
+        return Err(Refusal::Unauthorized);
+    }
+
+    // 4. Headers. Rebuilt from a list before any of them is believed, so that no later step
     //    can trust what a client forged.
     let websocket = edge::wants_websocket(parts);
     let outbound = Outbound {
@@ -106,23 +119,27 @@ async fn pass(
         headers: hygiene::upstream_headers(parts, &target, websocket)?,
     };
 
-    // 4. Body. Bounded before it is read, read before an upstream connection is taken: a slow
+    // 5. Body. Bounded before it is read, read before an upstream connection is taken: a slow
     //    client holds only its own.
     let length = parts.headers.get(CONTENT_LENGTH).map(declared_length).transpose()?;
     let rule = edge::body_rule(&parts.method, &path, length, body.is_end_stream())?;
 
-    // 5. Upstream.
+    // 6. Upstream. From its first whole request on, the connection makes room for no other.
+    if rule != BodyRule::Whole {
+        peer.permit.heard();
+    }
     let inbound = match rule {
         BodyRule::Stream => upstream.upload(&outbound, body).await.map(Inbound::Answer),
         BodyRule::None if websocket => upstream.websocket(&outbound).await,
         BodyRule::None | BodyRule::Whole => {
             let bytes = whole(peer, body).await?;
+            peer.permit.heard();
             upstream.call(&outbound, &bytes).await.map(Inbound::Answer)
         }
     };
     let inbound = inbound.map_err(|error| refused(record, &error))?;
 
-    // 6. Answer. The tunnel is handed over whole; everything else is stripped of what is
+    // 7. Answer. The tunnel is handed over whole; everything else is stripped of what is
     //    between upstream and us, and its reason phrase carried on.
     match inbound {
         Inbound::Tunnel(head, socket, early) => {
