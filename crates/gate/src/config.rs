@@ -40,6 +40,8 @@ pub struct Settings {
     /// Addresses that send a PROXY header: networks, ranges, commas between. From these it is
     /// required.
     pub proxy_protocol_from: Option<String>,
+    /// Addresses of proxies whose X-Forwarded-For is believed: networks, ranges, commas between.
+    pub trusted_proxies: Option<String>,
     /// Whether HTTP/2 is offered. Default: yes.
     pub http2: Option<bool>,
     /// Worker threads. Default: one for each core.
@@ -62,6 +64,8 @@ pub struct LimitSettings {
     pub connections: Option<usize>,
     /// Client connections at once of one address (IPv6: of one /64).
     pub connections_per_address: Option<usize>,
+    /// Of these, connections without a whole request.
+    pub silent_per_address: Option<usize>,
     /// See [`Limits::handshake`].
     pub handshake_seconds: Option<u64>,
     /// See [`Limits::head`].
@@ -97,6 +101,8 @@ pub struct Config {
     pub identity: Identity,
     /// Who sends PROXY headers; nobody by default.
     pub proxy_protocol_from: AddressSet,
+    /// Whose X-Forwarded-For is believed; nobody's by default.
+    pub trusted_proxies: AddressSet,
     /// Whether HTTP/2 is offered.
     pub http2: bool,
     /// Worker threads, at most [`WORKERS`].
@@ -141,6 +147,7 @@ impl Config {
             destination,
             identity,
             proxy_protocol_from: AddressSet::default(),
+            trusted_proxies: AddressSet::default(),
             http2: true,
             workers: cores(),
             sessions: SessionConfig::default(),
@@ -173,6 +180,10 @@ impl Settings {
         if let Some(text) = &self.proxy_protocol_from {
             config.proxy_protocol_from = AddressSet::strict(text)
                 .map_err(|error| ConfigError::new("proxy_protocol_from", &error))?;
+        }
+        if let Some(text) = &self.trusted_proxies {
+            config.trusted_proxies = AddressSet::strict(text)
+                .map_err(|error| ConfigError::new("trusted_proxies", &error))?;
         }
         config.http2 = self.http2.unwrap_or(config.http2);
         if let Some(workers) = self.workers {
@@ -262,6 +273,7 @@ impl LimitSettings {
                 self.connections_per_address,
                 &mut limits.connections_per_address,
             ),
+            ("silent_per_address", self.silent_per_address, &mut limits.silent_per_address),
         ];
         for (key, given, limit) in counts {
             if let Some(count) = given {
@@ -386,6 +398,11 @@ mod tests {
                 "gate.proxy_protocol_from",
                 Settings { proxy_protocol_from: Some("10.0.0".into()), ..good(&directory) },
             ),
+            (
+                "gate.trusted_proxies",
+                Settings { trusted_proxies: Some("proxy1".into()), ..good(&directory) },
+            ),
+            ("gate.state", Settings { state: Some("redis://10.0.0.1".into()), ..good(&directory) }),
             ("gate.workers", Settings { workers: Some(0), ..good(&directory) }),
             (
                 "gate.limits.connections",

@@ -23,6 +23,7 @@ pub mod control;
 mod credential;
 mod destination;
 mod edge;
+mod forwarded;
 mod frames;
 #[cfg(fuzzing)]
 #[doc(hidden)]

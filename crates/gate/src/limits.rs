@@ -88,8 +88,15 @@ pub const UPSTREAM_IDLE: Duration = Duration::from_secs(4);
 /// pveproxy itself stops keeping connections at 480.
 pub const UPSTREAM_IDLE_CONNECTIONS: usize = 128;
 
+/// Connections beyond all places that a worker holds: their PROXY header is being read, or they
+/// have lost their place and end.
+pub const CONNECTIONS_BESIDE: usize = 256;
+
 /// Pause of a worker after `accept` failed, usually for want of file descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Addresses of X-Forwarded-For that are looked at, from its end.
+pub const FORWARDED_HOPS: usize = 32;
 
 /// Characters of an account that are counted and logged; PVE's own limit is 64.
 pub const USER_TEXT: usize = 128;
@@ -143,6 +150,8 @@ pub struct Limits {
     pub connections: usize,
     /// Client connections at once of one address (IPv6: of one /64).
     pub connections_per_address: usize,
+    /// Of these, connections without a whole request; a further one ends the oldest of them.
+    pub silent_per_address: usize,
     /// From accept to the end of the TLS handshake, PROXY header included.
     pub handshake: Duration,
     /// From the first byte of a request head to its last, however slowly they come.
@@ -172,6 +181,7 @@ impl Default for Limits {
         Self {
             connections: 8192,
             connections_per_address: 256,
+            silent_per_address: 64,
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(10),
             idle: Duration::from_secs(60),

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use netpolicy::AddressSet;
 use state::{Memory, Redb, Store, StoreError, Table, Writer};
 use telemetry::Clock;
 use telemetry::audit::AuditError;
@@ -147,6 +146,7 @@ pub fn start(
     let alpn = if config.http2 { Alpn::Http2AndHttp1 } else { Alpn::Http1 };
     let total = u32::try_from(config.limits.connections).unwrap_or(u32::MAX);
     let each = u32::try_from(config.limits.connections_per_address).unwrap_or(u32::MAX);
+    let silent = u32::try_from(config.limits.silent_per_address).unwrap_or(u32::MAX);
     let metrics = Metrics::register(registry)?;
     let (logins, sessions) = open_state(&config, &clock, &metrics)?;
     let shared = Arc::new(Shared {
@@ -155,8 +155,9 @@ pub fn start(
         clock,
         metrics,
         acceptor: Acceptor::new(&config.identity, alpn)?,
-        admission: Admission::new(each, total),
+        admission: Admission::new(each, silent, total),
         proxies: config.proxy_protocol_from,
+        trusted: config.trusted_proxies,
         limits: config.limits,
         logins,
         sessions,
@@ -239,7 +240,7 @@ fn open_state(
     let sessions = Sessions::new(config.sessions.clone(), keeper, stored, clock.unix_secs());
     let audit = config.state.as_ref().map(|directory| directory.join(AUDIT));
     let journal = Arc::new(Journal::start(audit.as_deref(), &config.login, clock)?);
-    let proxies = [config.proxy_protocol_from.clone(), AddressSet::default()];
+    let proxies = [config.proxy_protocol_from.clone(), config.trusted_proxies.clone()];
     let logins = Logins::new(&config.login, proxies, &bans, (clock, metrics), (writer, journal));
     Ok((logins, sessions))
 }

@@ -13,22 +13,24 @@ use std::rc::Rc;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, SET_COOKIE, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::ext::ReasonPhrase;
 use telemetry::CorrelationId;
 use tokio::time::timeout;
 
+use crate::admission::Permit;
 use crate::body::AnswerBody;
 use crate::caller::Caller;
 use crate::console;
 use crate::credential::Headers;
 use crate::edge::{self, BodyRule};
+use crate::forwarded;
 use crate::hygiene;
 use crate::limits::BODY_BYTES;
 use crate::link::{LinkBody, ends_late};
-use crate::login::{Attempt, Begun, Exchange, describe, session_cookie};
+use crate::login::{Begun, Exchange, describe, session_cookie};
 use crate::own;
 use crate::reason;
 use crate::record::Record;
@@ -44,6 +46,8 @@ pub(crate) struct Peer {
     pub(crate) worker: Rc<Worker>,
     /// The client's own address, from the PROXY header where there is one.
     pub(crate) client: SocketAddr,
+    /// Its place among all connections.
+    pub(crate) permit: Rc<Permit>,
     /// Where a 101 leaves the stream to upstream, for the connection to relay.
     pub(crate) tunnel: RefCell<Option<Tunnel>>,
 }
@@ -64,13 +68,15 @@ pub(crate) async fn serve(
 ) -> Result<Response<AnswerBody>, Infallible> {
     let shared = &peer.worker.shared;
     let (parts, body) = request.into_parts();
+    // Each request of a proxy's connection may be of another client.
+    let client = forwarded::client(peer.client, &parts.headers, &shared.trusted);
     let mut record = Box::new(Record::begin(
         &shared.clock,
         &shared.metrics,
-        peer.client,
+        client,
         Some((parts.version, &parts.method)),
     ));
-    let mut answer = match pass(&peer, &mut record, &parts, body).await {
+    let mut answer = match pass(&peer, client.ip(), &mut record, &parts, body).await {
         Ok(answer) => answer,
         Err(refusal) => {
             record.refused(&refusal);
@@ -87,8 +93,20 @@ pub(crate) async fn serve(
     Ok(answer)
 }
 
+/// A request of which is known who asks for what.
+struct Asked<'r> {
+    peer: &'r Peer,
+    client: IpAddr,
+    parts: &'r Parts,
+    route: Route<'r>,
+    caller: &'r Caller<'r>,
+    /// In seconds since 1970.
+    now: u64,
+}
+
 async fn pass(
     peer: &Peer,
+    client: IpAddr,
     record: &mut Record,
     parts: &Parts,
     body: Incoming,
@@ -107,49 +125,45 @@ async fn pass(
     let route = Route::of(&path);
     let websocket = edge::wants_websocket(parts);
 
-    let client = peer.client.ip();
+    // 3. Address. Whoever is banned gets no further.
+    if shared.logins.banned(client) {
+        shared.logins.wait_banned().await;
+        return Err(Refusal::Unauthorized);
+    }
 
-    // 3. Caller. Found as pveproxy finds it; of several credentials one counts, here and
+    // 4. Caller. Found as pveproxy finds it; of several credentials one counts, here and
     //    upstream alike.
     let now = shared.clock.unix_secs();
     let headers = Headers::of(parts);
-    let caller = Caller::find(&headers, parts, &shared.sessions, now)?;
+    let caller = &Caller::find(&headers, parts, &shared.sessions, now)?;
+    let asked = Asked { peer, client, parts, route, caller, now };
 
-    // 4. Site. Before anything is changed or opened for a page of somebody else.
+    // 5. Site. Before anything is changed or opened for a page of somebody else.
     shared.origins.check(parts, websocket)?;
 
-    // 5. Sessions that are over: known here, so nothing is asked of Proxmox VE for them.
-    if let Caller::LoggedOut(session) = &caller {
-        shared.sessions.end(session.id).await.map_err(|_| Refusal::NotStored)?;
-    }
-    if let Err(refusal) = caller.check_alive(parts, &route) {
-        count_refused(peer, record, caller.attempt(client, now)).await;
-        return Err(refusal);
-    }
-
-    // 6. CSRF token of the session.
+    // 6. Session. In force, and shown together with its CSRF token where something changes.
+    alive(&asked, record).await?;
     caller.check_csrf(parts, &route, &path, now)?;
     if let Route::Own(own) = route {
-        return own::answer(&parts.method, own, &caller, &shared.sessions).await;
+        peer.permit.heard();
+        return own::answer(&parts.method, own, caller, &shared.sessions).await;
     }
 
     // 7. Headers. Rebuilt from a list before any of them is believed, so that no later step
     //    can trust what a client forged; the credential is the one that was judged.
-    let auth = route.auth(&parts.method);
     let mut lines = caller.lines(&headers, &parts.method);
-    let page = matches!(caller, Caller::Session { .. }) && route.is_index();
-    let console = route.hands_out_console(&parts.method);
-    lines.readable = page || console || auth.is_some();
+    lines.readable = asked.is_read_here();
     let headers = hygiene::upstream_headers(parts, &target, websocket, &lines)?;
     let outbound = Outbound { parts, target: &target, headers };
 
     // 8. Body. Bounded before it is read, read before an upstream connection is taken: a slow
-    //    client holds only its own.
+    //    client holds only its own. From its first whole request on, a connection makes room
+    //    for no other.
     let length = parts.headers.get(CONTENT_LENGTH).map(declared_length).transpose()?;
     let rule = edge::body_rule(&parts.method, &path, length, body.is_end_stream())?;
-    if let Some(auth) = auth {
+    if let Some(auth) = route.auth(&parts.method) {
         let bytes = whole(peer, body).await?;
-        return login(peer, record, (&caller, client), auth, outbound, &bytes).await;
+        return login(&asked, record, auth, outbound, &bytes).await;
     }
 
     // 9. Console. Its ticket is good once, for whom it was handed to.
@@ -165,46 +179,59 @@ async fn pass(
 
     // 11. Answer. The tunnel is handed over whole; everything else is stripped of what is
     //     between upstream and us, and its reason phrase carried on.
-    let answer = match inbound {
+    match inbound {
         Inbound::Tunnel(head, socket, early) => {
             let id = record.id();
             *peer.tunnel.borrow_mut() = Some(Tunnel { socket, early, id });
-            return Ok(switching(&head));
+            Ok(switching(&head))
         }
-        Inbound::Answer(answer) => answer,
-    };
-    let denied = is_denied(&answer, &route, &parts.method);
-    let mut answer = match route {
-        _ if page && rewrite::is_page(answer.headers()) => {
-            rewrite::page(peer, &caller, answer).await.map(|read| readout(parts.version, read))
+        Inbound::Answer(answer) => answered(&asked, record, answer).await,
+    }
+}
+
+impl Asked<'_> {
+    /// Whether the answer is a page with the session's CSRF token in it.
+    fn is_page(&self) -> bool {
+        matches!(self.caller, Caller::Session { .. }) && self.route.is_index()
+    }
+
+    /// Whether the answer will be read, so that it must not come compressed.
+    fn is_read_here(&self) -> bool {
+        let method = &self.parts.method;
+        self.is_page() || self.route.hands_out_console(method) || self.route.auth(method).is_some()
+    }
+
+    /// Counts a credential that was refused, and waits as a wrong password does.
+    async fn count_refused(&self, record: &Record) {
+        if let Some(attempt) = self.caller.attempt(self.client, self.now) {
+            self.peer.worker.shared.logins.failed(&attempt, record.begun()).await;
         }
-        Route::Api(format, _) if console => {
-            let read = rewrite::console(peer, (&caller, client), format, answer).await;
-            read.map(|read| readout(parts.version, read))
-        }
-        _ => adapt(parts.version, answer).await,
     }
-    .map_err(|error| refused(record, &error))?;
-    if denied {
-        count_refused(peer, record, caller.attempt(client, now)).await;
+}
+
+/// Refuses what was a session: nothing is asked of Proxmox VE for it.
+async fn alive(asked: &Asked<'_>, record: &Record) -> Result<(), Refusal> {
+    if let Caller::LoggedOut(session) = asked.caller {
+        let ended = asked.peer.worker.shared.sessions.end(session.id).await;
+        ended.map_err(|_| Refusal::NotStored)?;
     }
-    if matches!(caller, Caller::LoggedOut(_)) {
-        answer.headers_mut().extend(session_cookie("").map(|cookie| (SET_COOKIE, cookie)));
+    let alive = asked.caller.check_alive(asked.parts, &asked.route);
+    if alive.is_err() {
+        asked.count_refused(record).await;
     }
-    Ok(answer)
+    alive
 }
 
 /// A login: its parameters read and written anew, the answer judged, its ticket kept here.
 async fn login(
-    peer: &Peer,
+    asked: &Asked<'_>,
     record: &mut Record,
-    (caller, client): (&Caller<'_>, IpAddr),
     auth: (Format, AuthCall),
     mut outbound: Outbound<'_>,
     body: &Bytes,
 ) -> Result<Response<AnswerBody>, Refusal> {
+    let Asked { peer, client, parts, caller, now, .. } = *asked;
     let shared = &peer.worker.shared;
-    let parts = outbound.parts;
     let mut exchange = Exchange::read(auth, parts, outbound.target.query(), body)?;
     let attempt = exchange.attempt(client);
     let permit = match shared.logins.begin(&attempt) {
@@ -214,7 +241,7 @@ async fn login(
             return Ok(readout(parts.version, exchange.failure(shared.clock.unix())));
         }
     };
-    exchange.substitute(caller, &shared.sessions, shared.clock.unix_secs())?;
+    exchange.substitute(caller, &shared.sessions, now)?;
     let rewritten = exchange.rewritten(outbound.target);
     describe(&mut outbound.headers);
     let outbound = Outbound { target: &rewritten.target, ..outbound };
@@ -229,16 +256,37 @@ async fn login(
     Ok(readout(parts.version, read))
 }
 
-/// Counts a credential that was refused, and waits as a wrong password does.
-async fn count_refused(peer: &Peer, record: &Record, attempt: Option<Attempt>) {
-    if let Some(attempt) = attempt {
-        peer.worker.shared.logins.failed(&attempt, record.begun()).await;
+/// The answer to everything else.
+async fn answered(
+    asked: &Asked<'_>,
+    record: &mut Record,
+    answer: Response<LinkBody>,
+) -> Result<Response<AnswerBody>, Refusal> {
+    let Asked { peer, client, parts, route, caller, .. } = *asked;
+    let denied = is_denied(&answer, &route, &parts.method);
+    let answer = match route {
+        _ if asked.is_page() && rewrite::is_page(answer.headers()) => {
+            rewrite::page(peer, caller, answer).await.map(|read| readout(parts.version, read))
+        }
+        Route::Api(format, _) if route.hands_out_console(&parts.method) => {
+            let read = rewrite::console(peer, (caller, client), format, answer).await;
+            read.map(|read| readout(parts.version, read))
+        }
+        _ => adapt(parts.version, answer).await,
+    };
+    let mut answer = answer.map_err(|error| refused(record, &error))?;
+    if denied {
+        asked.count_refused(record).await;
     }
+    if matches!(caller, Caller::LoggedOut(_)) {
+        answer.headers_mut().extend(session_cookie("").map(|cookie| (SET_COOKIE, cookie)));
+    }
+    Ok(answer)
 }
 
 /// Whether Proxmox VE did not believe the credential. Its other 401s are for a CSRF token and
 /// for a console's ticket, which are shown by someone it knows.
-fn is_denied(answer: &Response<LinkBody>, route: &Route<'_>, method: &http::Method) -> bool {
+fn is_denied(answer: &Response<LinkBody>, route: &Route<'_>, method: &Method) -> bool {
     let reason = answer.extensions().get::<ReasonPhrase>();
     let known = reason.is_some_and(|reason| {
         let reason = reason.as_bytes().to_ascii_lowercase();
@@ -256,6 +304,9 @@ async fn ask(
     websocket: bool,
 ) -> Result<Result<Inbound, UpstreamError>, Refusal> {
     let upstream = &peer.worker.upstream;
+    if rule != BodyRule::Whole {
+        peer.permit.heard();
+    }
     Ok(match rule {
         BodyRule::Stream => upstream.upload(outbound, body).await.map(Inbound::Answer),
         BodyRule::None if websocket => upstream.websocket(outbound).await,
@@ -283,7 +334,7 @@ fn own(parts: &Parts, answer: Response<AnswerBody>) -> Response<AnswerBody> {
     if parts.version == Version::HTTP_2 {
         let instead = reason::for_http2(&mut head, body.is_end_stream());
         // HEAD never gets a body, and hyper does not see to it in HTTP/2.
-        if let Some(bytes) = instead.filter(|_| parts.method != http::Method::HEAD) {
+        if let Some(bytes) = instead.filter(|_| parts.method != Method::HEAD) {
             body = AnswerBody::full(bytes);
         }
     }
@@ -307,12 +358,16 @@ fn declared_length(value: &HeaderValue) -> Result<u64, Refusal> {
 /// Reads an ordinary body, at most [`BODY_BYTES`] within the limit on time.
 async fn whole(peer: &Peer, body: Incoming) -> Result<Bytes, Refusal> {
     if body.is_end_stream() {
+        peer.permit.heard();
         return Ok(Bytes::new());
     }
     let bound = usize::try_from(BODY_BYTES).unwrap_or(usize::MAX);
     let read = Limited::new(body, bound).collect();
     match timeout(peer.worker.shared.limits.body, read).await {
-        Ok(Ok(read)) => Ok(read.to_bytes()),
+        Ok(Ok(read)) => {
+            peer.permit.heard();
+            Ok(read.to_bytes())
+        }
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge),
         Ok(Err(_)) => Err(Refusal::BodyIncomplete),
         Err(_) => Err(Refusal::BodyTimeout),

@@ -20,7 +20,7 @@ use crate::admission::Admission;
 use crate::connection;
 use crate::console::Consoles;
 use crate::destination::Destination;
-use crate::limits::{ACCEPT_PAUSE, Limits};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_BESIDE, Limits};
 use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::origin::Origins;
@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     /// From these a PROXY header is required, from all others it is not read.
     pub(crate) proxies: AddressSet,
+    /// Their X-Forwarded-For is believed.
+    pub(crate) trusted: AddressSet,
     pub(crate) acceptor: Acceptor,
     pub(crate) admission: Admission,
     pub(crate) sessions: Sessions,
@@ -86,6 +88,7 @@ impl Worker {
         let mut drained = std::pin::pin!(drain.wait_for(|drain| *drain));
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
         let mut first = 0;
+        let most = self.shared.limits.connections.saturating_add(CONNECTIONS_BESIDE);
         loop {
             tokio::select! {
                 biased;
@@ -93,7 +96,7 @@ impl Worker {
                 accepted = accept_any(listeners, &mut first) => match accepted {
                     // Behind a proxy a connection has no address to be counted under until its
                     // header is there.
-                    Ok(_) if connections.len() >= self.shared.limits.connections => {
+                    Ok(_) if connections.len() >= most => {
                         self.shared.metrics.connection("busy");
                     }
                     Ok((tcp, from)) => {

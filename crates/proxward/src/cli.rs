@@ -134,8 +134,12 @@ pub(crate) struct Mock {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  proxward gate --listen 192.0.2.10:8006 \
     --upstream https://127.0.0.1:8006 --upstream-fingerprint AA:BB:… \
-    --cert gate.pem --key gate.key")]
+    --cert gate.pem --key gate.key --state /var/lib/proxward/gate")]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Gate {
+    /// Orders to a gate that runs
+    #[command(subcommand)]
+    pub(crate) order: Option<GateOrder>,
     /// Address to listen on, as often as needed
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Vec<String>,
@@ -154,11 +158,55 @@ pub(crate) struct Gate {
     /// Private key of that certificate (PEM)
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<String>,
+    /// Directory for bans, audit log and control socket; without one nothing outlasts the process
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<String>,
     /// Configuration instead of /etc/proxward/proxward.toml
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) log: LogOptions,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GateOrder {
+    /// Addresses banned and accounts locked for failed logins
+    Bans(Bans),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  proxward gate bans remove 203.0.113.9 \
+    --state /var/lib/proxward/gate")]
+pub(crate) struct Bans {
+    #[command(subcommand)]
+    pub(crate) action: BansAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BansAction {
+    /// Lists bans and locks in force
+    List(RunningGate),
+    /// Takes the ban and the locks of an address away, or the locks of a user
+    Remove {
+        /// Address (an IPv6 one stands for its /64), or user as name@realm
+        of: String,
+        #[command(flatten)]
+        gate: RunningGate,
+    },
+}
+
+/// Which gate is meant.
+#[derive(Debug, Args)]
+pub(crate) struct RunningGate {
+    /// State directory of the gate; without it, the configuration's
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// Configuration instead of /etc/proxward/proxward.toml
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// How the answer is shown
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]

@@ -188,7 +188,7 @@ impl Logins {
             // At once for every worker; the answer waits for the disk.
             self.any_ban.store(true, Ordering::Relaxed);
             let mut changes = vec![standing::keep(source, ban, &self.clock)];
-            if self.bans_made.fetch_add(1, Ordering::Relaxed) % BANS_BETWEEN_PRUNES == 0 {
+            if self.bans_made.fetch_add(1, Ordering::Relaxed).is_multiple_of(BANS_BETWEEN_PRUNES) {
                 changes.push(Change::Prune { table: Table::Bans, now: self.clock.unix() });
             }
             if let Err(error) = self.state.durable(changes).await {
