@@ -45,6 +45,8 @@ pub(crate) struct Shared {
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) upstream: Upstream,
+    /// pvedaemon, for the calls that log somebody in.
+    pub(crate) daemon: Option<Upstream>,
     /// Turns true when the gate stops.
     pub(crate) drain: watch::Receiver<bool>,
 }
@@ -52,11 +54,13 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        destination: Destination,
+        (destination, daemon): (Destination, Option<Destination>),
         drain: watch::Receiver<bool>,
     ) -> Self {
-        let upstream = Upstream::new(destination, shared.limits.clone(), shared.metrics.clone());
-        Self { shared, upstream, drain }
+        let to =
+            |destination| Upstream::new(destination, shared.limits.clone(), shared.metrics.clone());
+        let (upstream, daemon) = (to(destination), daemon.map(to));
+        Self { shared, upstream, daemon, drain }
     }
 
     /// Accepts until told to stop, then waits for what is under way. Returns the number of
@@ -108,7 +112,10 @@ impl Worker {
                         error!(%error, "a connection ended by a bug");
                     }
                 }
-                _ = sweep.tick() => self.upstream.sweep(),
+                _ = sweep.tick() => {
+                    self.upstream.sweep();
+                    self.daemon.iter().for_each(Upstream::sweep);
+                }
             }
         }
     }
