@@ -11,6 +11,8 @@
 
 mod answers;
 mod client;
+mod control;
+mod forwarded;
 mod gate;
 mod http2;
 mod lifecycle;
@@ -18,6 +20,7 @@ mod log;
 mod pve;
 mod refusals;
 mod requests;
+mod silence;
 mod sources;
 mod tunnel;
 mod upstream_tls;
