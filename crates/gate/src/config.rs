@@ -13,6 +13,7 @@ use tls::{Identity, Trust};
 use crate::destination::Destination;
 use crate::limits::{Limits, WORKERS};
 use crate::login::{LoginRules, LoginSettings};
+use crate::session::{SessionConfig, SessionSettings};
 
 /// Bytes of `upstream_ca` at most.
 const CA_BYTES: u64 = 1024 * 1024;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub http2: Option<bool>,
     /// Worker threads. Default: one for each core.
     pub workers: Option<usize>,
+    /// Sessions and credentials.
+    pub sessions: SessionSettings,
     /// Bounds.
     pub limits: LimitSettings,
     /// Directory for what outlasts a restart: made when it does not exist, 0700.
@@ -109,6 +112,8 @@ pub struct Config {
     pub http2: bool,
     /// Worker threads, at most [`WORKERS`].
     pub workers: NonZeroUsize,
+    /// Sessions and credentials.
+    pub sessions: SessionConfig,
     /// Bounds.
     pub limits: Limits,
     /// Directory for what outlasts a restart. None: memory, no control socket and no audit log.
@@ -151,6 +156,7 @@ impl Config {
             trusted_proxies: AddressSet::default(),
             http2: true,
             workers: cores(),
+            sessions: SessionConfig::default(),
             limits: Limits::default(),
             state: None,
             login: LoginRules::default(),
@@ -197,6 +203,10 @@ impl Settings {
                     ConfigError::new("workers", &what)
                 })?;
         }
+        config.sessions = self
+            .sessions
+            .check()
+            .map_err(|(key, what)| ConfigError::new(&format!("sessions.{key}"), &what))?;
         self.limits.apply(&mut config.limits)?;
         config.state = self.state_directory()?;
         config.login = self.login.check()?;

@@ -15,12 +15,16 @@
 
 mod admission;
 mod body;
+mod caller;
 mod config;
 mod connection;
+mod console;
 pub mod control;
+mod credential;
 mod destination;
 mod edge;
 mod forwarded;
+mod frames;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -28,10 +32,13 @@ mod guard;
 mod http_server;
 mod hygiene;
 mod idle;
+mod index;
 pub mod limits;
 mod link;
 mod login;
 mod metrics;
+mod origin;
+mod own;
 mod plain;
 mod prefixed;
 mod proxy_protocol;
@@ -39,7 +46,10 @@ mod reason;
 mod record;
 mod refusal;
 mod relay;
+mod rewrite;
+mod route;
 mod running;
+mod session;
 mod socket;
 mod source;
 mod stack;
@@ -53,3 +63,4 @@ pub use destination::{Destination, DestinationError};
 pub use limits::Limits;
 pub use login::{LoginRules, LoginSettings};
 pub use running::{Listeners, Running, StartError, Stopped, start};
+pub use session::{ConsolePolicy, KeyError, Policy, SessionConfig, SessionSettings};

@@ -18,6 +18,16 @@ pub const UPSTREAM_HEAD_BYTES: usize = HEAD_BYTES - 1;
 /// Bytes of an ordinary request body: pveproxy's `limit_max_post`.
 pub const BODY_BYTES: u64 = 512 * 1024;
 
+/// Bytes of an answer to a login: the genuine ones have some 1.5 KB, with the rights of the user.
+pub const LOGIN_ANSWER_BYTES: usize = 256 * 1024;
+
+/// Bytes of an answer that hands out a console: a ticket, a port and a certificate.
+pub const CONSOLE_ANSWER_BYTES: usize = 64 * 1024;
+
+/// Bytes of a page that holds a CSRF token. The index has some 4 KB, a page of the API as much
+/// as it lists.
+pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
+
 /// Bytes read from a client in one go before hyper sees them.
 pub const READ_CHUNK: usize = 16 * 1024;
 

@@ -18,13 +18,19 @@ use tokio::task::LocalSet;
 
 use crate::admission::Admission;
 use crate::config::Config;
+use crate::console::Consoles;
 use crate::control::{self, Control};
 use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
+use crate::origin::Origins;
+use crate::session::{Keeper, KeyError, Sealer, Sessions};
 use crate::worker::{Shared, Worker};
 
 /// The audit log in the state directory.
 const AUDIT: &str = "audit.jsonl";
+
+/// The key of stored sessions, in the state directory.
+const SESSION_KEY: &str = "session.key";
 
 /// Bound sockets, before any connection is accepted. Bound apart from [`start`] so that a
 /// program can bind as root and start as someone else.
@@ -72,6 +78,9 @@ pub enum StartError {
     /// What outlasts a restart can not be read or kept.
     #[error(transparent)]
     State(#[from] StoreError),
+    /// The key that seals stored sessions.
+    #[error("gate.sessions.key: {0}")]
+    Key(#[from] KeyError),
     /// The audit log in the state directory.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -139,8 +148,10 @@ pub fn start(
     let each = u32::try_from(config.limits.connections_per_address).unwrap_or(u32::MAX);
     let silent = u32::try_from(config.limits.silent_per_address).unwrap_or(u32::MAX);
     let metrics = Metrics::register(registry)?;
-    let logins = open_logins(&config, &clock, &metrics)?;
+    let (logins, sessions) = open_state(&config, &clock, &metrics)?;
     let shared = Arc::new(Shared {
+        consoles: Consoles::new(config.sessions.pass_unknown_console_tickets),
+        origins: Origins::new(config.sessions.origins),
         clock,
         metrics,
         acceptor: Acceptor::new(&config.identity, alpn)?,
@@ -149,6 +160,7 @@ pub fn start(
         trusted: config.trusted_proxies,
         limits: config.limits,
         logins,
+        sessions,
     });
     for listener in &listeners.0 {
         listener.set_nonblocking(true).map_err(StartError::Worker)?;
@@ -208,18 +220,30 @@ impl Running {
     }
 }
 
-/// What outlasts a restart, and the engine that begins with it.
-fn open_logins(config: &Config, clock: &Clock, metrics: &Metrics) -> Result<Logins, StartError> {
+/// What outlasts a restart, and those who begin with it.
+fn open_state(
+    config: &Config,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Result<(Logins, Sessions), StartError> {
     let mut store: Box<dyn Store> = match &config.state {
         Some(directory) => Box::new(Redb::open(directory)?),
         None => Box::new(Memory::new()),
     };
-    let kept = store.load(Table::Bans)?;
-    let state = Arc::new(Writer::start(store).map_err(StartError::Worker)?);
+    let (bans, stored) = (store.load(Table::Bans)?, store.load(Table::Sessions)?);
+    let sealer = match (&config.sessions.key, &config.state) {
+        (_, None) => None,
+        (Some(path), _) => Some(Sealer::load(path, false)?),
+        (None, Some(directory)) => Some(Sealer::load(&directory.join(SESSION_KEY), true)?),
+    };
+    let writer = Arc::new(Writer::start(store).map_err(StartError::Worker)?);
+    let keeper = sealer.map(|sealer| Keeper { writer: Arc::clone(&writer), sealer });
+    let sessions = Sessions::new(config.sessions.clone(), keeper, stored, clock.unix_secs());
     let audit = config.state.as_ref().map(|directory| directory.join(AUDIT));
     let journal = Arc::new(Journal::start(audit.as_deref(), &config.login, clock)?);
     let proxies = [config.proxy_protocol_from.clone(), config.trusted_proxies.clone()];
-    Ok(Logins::new(&config.login, proxies, &kept, (clock, metrics), (state, journal)))
+    let logins = Logins::new(&config.login, proxies, &bans, (clock, metrics), (writer, journal));
+    Ok((logins, sessions))
 }
 
 /// Everything that can fail is done here, before the thread starts. The worker itself is made

@@ -7,28 +7,36 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, SET_COOKIE, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
+use hyper::ext::ReasonPhrase;
 use telemetry::CorrelationId;
 use tokio::time::timeout;
 
 use crate::admission::Permit;
 use crate::body::AnswerBody;
+use crate::caller::Caller;
+use crate::console;
+use crate::credential::Headers;
 use crate::edge::{self, BodyRule};
 use crate::forwarded;
 use crate::hygiene;
 use crate::limits::BODY_BYTES;
 use crate::link::{LinkBody, ends_late};
+use crate::login::{Begun, Exchange, describe, session_cookie};
+use crate::own;
 use crate::reason;
 use crate::record::Record;
 use crate::refusal::Refusal;
+use crate::rewrite;
+use crate::route::{AuthCall, Format, Route};
 use crate::socket::Socket;
 use crate::upstream::{Inbound, Outbound, UpstreamError};
 use crate::worker::Worker;
@@ -68,7 +76,7 @@ pub(crate) async fn serve(
         client,
         Some((parts.version, &parts.method)),
     ));
-    let mut answer = match pass(&peer, client, &mut record, &parts, body).await {
+    let mut answer = match pass(&peer, client.ip(), &mut record, &parts, body).await {
         Ok(answer) => answer,
         Err(refusal) => {
             record.refused(&refusal);
@@ -85,14 +93,25 @@ pub(crate) async fn serve(
     Ok(answer)
 }
 
+/// A request of which is known who asks for what.
+struct Asked<'r> {
+    peer: &'r Peer,
+    client: IpAddr,
+    parts: &'r Parts,
+    route: Route<'r>,
+    caller: &'r Caller<'r>,
+    /// In seconds since 1970.
+    now: u64,
+}
+
 async fn pass(
     peer: &Peer,
-    client: SocketAddr,
+    client: IpAddr,
     record: &mut Record,
     parts: &Parts,
     body: Incoming,
 ) -> Result<Response<AnswerBody>, Refusal> {
-    let Worker { shared, upstream, .. } = &*peer.worker;
+    let shared = &peer.worker.shared;
 
     // 1. Method. First, as pveproxy does it: nothing else is looked at for a word it does
     //    not know.
@@ -103,55 +122,209 @@ async fn pass(
     let target = edge::target(parts)?;
     let path = edge::decode_path(target.path())?;
     record.set_path(&path);
+    let route = Route::of(&path);
+    let websocket = edge::wants_websocket(parts);
 
     // 3. Address. Whoever is banned gets no further.
-    if shared.logins.banned(client.ip()) {
+    if shared.logins.banned(client) {
         shared.logins.wait_banned().await;
         return Err(Refusal::Unauthorized);
     }
 
-    // 4. Headers. Rebuilt from a list before any of them is believed, so that no later step
-    //    can trust what a client forged.
-    let websocket = edge::wants_websocket(parts);
-    let outbound = Outbound {
-        parts,
-        target: &target,
-        headers: hygiene::upstream_headers(parts, &target, websocket)?,
-    };
+    // 4. Caller. Found as pveproxy finds it; of several credentials one counts, here and
+    //    upstream alike.
+    let now = shared.clock.unix_secs();
+    let headers = Headers::of(parts);
+    let caller = &Caller::find(&headers, parts, &shared.sessions, now)?;
+    let asked = Asked { peer, client, parts, route, caller, now };
 
-    // 5. Body. Bounded before it is read, read before an upstream connection is taken: a slow
-    //    client holds only its own.
+    // 5. Site. Before anything is changed or opened for a page of somebody else.
+    shared.origins.check(parts, websocket)?;
+
+    // 6. Session. In force, and shown together with its CSRF token where something changes.
+    alive(&asked, record).await?;
+    caller.check_csrf(parts, &route, &path, now)?;
+    if let Route::Own(own) = route {
+        peer.permit.heard();
+        return own::answer(&parts.method, own, caller, &shared.sessions).await;
+    }
+
+    // 7. Headers. Rebuilt from a list before any of them is believed, so that no later step
+    //    can trust what a client forged; the credential is the one that was judged.
+    let mut lines = caller.lines(&headers, &parts.method);
+    lines.readable = asked.is_read_here();
+    let headers = hygiene::upstream_headers(parts, &target, websocket, &lines)?;
+    let outbound = Outbound { parts, target: &target, headers };
+
+    // 8. Body. Bounded before it is read, read before an upstream connection is taken: a slow
+    //    client holds only its own. From its first whole request on, a connection makes room
+    //    for no other.
     let length = parts.headers.get(CONTENT_LENGTH).map(declared_length).transpose()?;
     let rule = edge::body_rule(&parts.method, &path, length, body.is_end_stream())?;
-
-    // 6. Upstream. From its first whole request on, the connection makes room for no other.
-    if rule != BodyRule::Whole {
-        peer.permit.heard();
+    if let Some(auth) = route.auth(&parts.method) {
+        let bytes = whole(peer, body).await?;
+        return login(&asked, record, auth, outbound, &bytes).await;
     }
-    let inbound = match rule {
-        BodyRule::Stream => upstream.upload(&outbound, body).await.map(Inbound::Answer),
-        BodyRule::None if websocket => upstream.websocket(&outbound).await,
-        BodyRule::None | BodyRule::Whole => {
-            let bytes = whole(peer, body).await?;
-            peer.permit.heard();
-            upstream.call(&outbound, &bytes).await.map(Inbound::Answer)
-        }
-    };
+
+    // 9. Console. Its ticket is good once, for whom it was handed to.
+    if websocket {
+        let ticket = console::ticket(&target).ok_or(Refusal::ConsoleTicket)?;
+        let now = shared.clock.monotonic();
+        shared.consoles.take(&ticket, caller.id(), client, now)?;
+    }
+
+    // 10. Upstream.
+    let inbound = ask(peer, &outbound, rule, body, websocket).await?;
     let inbound = inbound.map_err(|error| refused(record, &error))?;
 
-    // 7. Answer. The tunnel is handed over whole; everything else is stripped of what is
-    //    between upstream and us, and its reason phrase carried on.
+    // 11. Answer. The tunnel is handed over whole; everything else is stripped of what is
+    //     between upstream and us, and its reason phrase carried on.
     match inbound {
         Inbound::Tunnel(head, socket, early) => {
             let id = record.id();
             *peer.tunnel.borrow_mut() = Some(Tunnel { socket, early, id });
             Ok(switching(&head))
         }
-        Inbound::Answer(answer) => {
-            let answer = adapt(parts.version, answer).await;
-            answer.map_err(|error| refused(record, &error))
+        Inbound::Answer(answer) => answered(&asked, record, answer).await,
+    }
+}
+
+impl Asked<'_> {
+    /// Whether the answer is a page with the session's CSRF token in it.
+    fn is_page(&self) -> bool {
+        matches!(self.caller, Caller::Session { .. }) && self.route.is_index()
+    }
+
+    /// Whether the answer will be read, so that it must not come compressed.
+    fn is_read_here(&self) -> bool {
+        let method = &self.parts.method;
+        self.is_page() || self.route.hands_out_console(method) || self.route.auth(method).is_some()
+    }
+
+    /// Counts a credential that was refused, and waits as a wrong password does.
+    async fn count_refused(&self, record: &Record) {
+        if let Some(attempt) = self.caller.attempt(self.client, self.now) {
+            self.peer.worker.shared.logins.failed(&attempt, record.begun()).await;
         }
     }
+}
+
+/// Refuses what was a session: nothing is asked of Proxmox VE for it.
+async fn alive(asked: &Asked<'_>, record: &Record) -> Result<(), Refusal> {
+    if let Caller::LoggedOut(session) = asked.caller {
+        let ended = asked.peer.worker.shared.sessions.end(session.id).await;
+        ended.map_err(|_| Refusal::NotStored)?;
+    }
+    let alive = asked.caller.check_alive(asked.parts, &asked.route);
+    if alive.is_err() {
+        asked.count_refused(record).await;
+    }
+    alive
+}
+
+/// A login: its parameters read and written anew, the answer judged, its ticket kept here.
+async fn login(
+    asked: &Asked<'_>,
+    record: &mut Record,
+    auth: (Format, AuthCall),
+    mut outbound: Outbound<'_>,
+    body: &Bytes,
+) -> Result<Response<AnswerBody>, Refusal> {
+    let Asked { peer, client, parts, caller, now, .. } = *asked;
+    let shared = &peer.worker.shared;
+    let mut exchange = Exchange::read(auth, parts, outbound.target.query(), body)?;
+    let attempt = exchange.attempt(client);
+    let permit = match shared.logins.begin(&attempt) {
+        Begun::Pass(permit) => permit,
+        Begun::Refused(refused) => {
+            shared.logins.refuse(&attempt, refused).await;
+            return Ok(readout(parts.version, exchange.failure(shared.clock.unix())));
+        }
+    };
+    exchange.substitute(caller, &shared.sessions, now)?;
+    let rewritten = exchange.rewritten(outbound.target);
+    describe(&mut outbound.headers);
+    let outbound = Outbound { target: &rewritten.target, ..outbound };
+    let answer = peer.worker.upstream.call(&outbound, &rewritten.body).await;
+    let answer = answer.map_err(|error| refused(record, &error))?;
+    let judged = rewrite::login(peer, (caller, client), &exchange, answer).await;
+    let (read, judged) = judged.map_err(|error| refused(record, &error))?;
+    shared.logins.end(permit, &attempt, judged.verdict.outcome()).await;
+    if let Some(session) = judged.replaced {
+        shared.sessions.end(session.id).await.map_err(|_| Refusal::NotStored)?;
+    }
+    Ok(readout(parts.version, read))
+}
+
+/// The answer to everything else.
+async fn answered(
+    asked: &Asked<'_>,
+    record: &mut Record,
+    answer: Response<LinkBody>,
+) -> Result<Response<AnswerBody>, Refusal> {
+    let Asked { peer, client, parts, route, caller, .. } = *asked;
+    let denied = is_denied(&answer, &route, &parts.method);
+    let answer = match route {
+        _ if asked.is_page() && rewrite::is_page(answer.headers()) => {
+            rewrite::page(peer, caller, answer).await.map(|read| readout(parts.version, read))
+        }
+        Route::Api(format, _) if route.hands_out_console(&parts.method) => {
+            let read = rewrite::console(peer, (caller, client), format, answer).await;
+            read.map(|read| readout(parts.version, read))
+        }
+        _ => adapt(parts.version, answer).await,
+    };
+    let mut answer = answer.map_err(|error| refused(record, &error))?;
+    if denied {
+        asked.count_refused(record).await;
+    }
+    if matches!(caller, Caller::LoggedOut(_)) {
+        answer.headers_mut().extend(session_cookie("").map(|cookie| (SET_COOKIE, cookie)));
+    }
+    Ok(answer)
+}
+
+/// Whether Proxmox VE did not believe the credential. Its other 401s are for a CSRF token and
+/// for a console's ticket, which are shown by someone it knows.
+fn is_denied(answer: &Response<LinkBody>, route: &Route<'_>, method: &Method) -> bool {
+    let reason = answer.extensions().get::<ReasonPhrase>();
+    let known = reason.is_some_and(|reason| {
+        let reason = reason.as_bytes().to_ascii_lowercase();
+        reason.starts_with(b"permission denied - invalid")
+    });
+    answer.status() == StatusCode::UNAUTHORIZED && !known && !route.is_open(method)
+}
+
+/// Sends the request on, its body as it has to be.
+async fn ask(
+    peer: &Peer,
+    outbound: &Outbound<'_>,
+    rule: BodyRule,
+    body: Incoming,
+    websocket: bool,
+) -> Result<Result<Inbound, UpstreamError>, Refusal> {
+    let upstream = &peer.worker.upstream;
+    if rule != BodyRule::Whole {
+        peer.permit.heard();
+    }
+    Ok(match rule {
+        BodyRule::Stream => upstream.upload(outbound, body).await.map(Inbound::Answer),
+        BodyRule::None if websocket => upstream.websocket(outbound).await,
+        BodyRule::None | BodyRule::Whole => {
+            let bytes = whole(peer, body).await?;
+            upstream.call(outbound, &bytes).await.map(Inbound::Answer)
+        }
+    })
+}
+
+/// An answer that was read here, as the client gets it.
+fn readout(version: Version, read: rewrite::Read) -> Response<AnswerBody> {
+    let rewrite::Read { mut head, body } = read;
+    let instead = match version {
+        Version::HTTP_2 => reason::for_http2(&mut head, body.is_empty()),
+        _ => None,
+    };
+    Response::from_parts(head, AnswerBody::full(instead.unwrap_or(body)))
 }
 
 /// The gate's own answer, with what every answer gets.
@@ -161,7 +334,7 @@ fn own(parts: &Parts, answer: Response<AnswerBody>) -> Response<AnswerBody> {
     if parts.version == Version::HTTP_2 {
         let instead = reason::for_http2(&mut head, body.is_end_stream());
         // HEAD never gets a body, and hyper does not see to it in HTTP/2.
-        if let Some(bytes) = instead.filter(|_| parts.method != http::Method::HEAD) {
+        if let Some(bytes) = instead.filter(|_| parts.method != Method::HEAD) {
             body = AnswerBody::full(bytes);
         }
     }
@@ -185,12 +358,16 @@ fn declared_length(value: &HeaderValue) -> Result<u64, Refusal> {
 /// Reads an ordinary body, at most [`BODY_BYTES`] within the limit on time.
 async fn whole(peer: &Peer, body: Incoming) -> Result<Bytes, Refusal> {
     if body.is_end_stream() {
+        peer.permit.heard();
         return Ok(Bytes::new());
     }
     let bound = usize::try_from(BODY_BYTES).unwrap_or(usize::MAX);
     let read = Limited::new(body, bound).collect();
     match timeout(peer.worker.shared.limits.body, read).await {
-        Ok(Ok(read)) => Ok(read.to_bytes()),
+        Ok(Ok(read)) => {
+            peer.permit.heard();
+            Ok(read.to_bytes())
+        }
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::BodyTooLarge),
         Ok(Err(_)) => Err(Refusal::BodyIncomplete),
         Err(_) => Err(Refusal::BodyTimeout),
@@ -245,7 +422,7 @@ fn switching(upstream: &Response<()>) -> Response<AnswerBody> {
 
 /// What depends on the connection and not on where the answer came from.
 fn finish(parts: &Parts, answer: &mut Response<AnswerBody>) {
-    let switched = answer.status() == http::StatusCode::SWITCHING_PROTOCOLS;
+    let switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
     if parts.version == Version::HTTP_2 {
         answer.headers_mut().remove(CONNECTION);
     } else if parts.headers.contains_key(UPGRADE) && !switched {

@@ -18,10 +18,13 @@ use tracing::{error, warn};
 
 use crate::admission::Admission;
 use crate::connection;
+use crate::console::Consoles;
 use crate::destination::Destination;
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_BESIDE, Limits};
 use crate::login::Logins;
 use crate::metrics::Metrics;
+use crate::origin::Origins;
+use crate::session::Sessions;
 use crate::upstream::Upstream;
 
 /// How often idle upstream connections are looked at.
@@ -38,6 +41,10 @@ pub(crate) struct Shared {
     pub(crate) trusted: AddressSet,
     pub(crate) acceptor: Acceptor,
     pub(crate) admission: Admission,
+    pub(crate) sessions: Sessions,
+    pub(crate) consoles: Consoles,
+    /// From which pages browsers may change something.
+    pub(crate) origins: Origins,
     pub(crate) logins: Logins,
 }
 

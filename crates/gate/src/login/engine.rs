@@ -158,6 +158,18 @@ impl Logins {
         }
     }
 
+    /// Counts a call that Proxmox VE has refused for its ticket or token. It came at `begun`;
+    /// what has passed since then has been waited already.
+    pub(crate) async fn failed(&self, attempt: &Attempt, begun: Duration) {
+        match self.begin(attempt) {
+            Begun::Pass(permit) => {
+                let permit = Permit { begun, ..permit };
+                self.end(permit, attempt, Outcome::Failure).await;
+            }
+            Begun::Refused(refused) => self.refuse(attempt, refused).await,
+        }
+    }
+
     /// Counts an attempt that was not passed on, and waits as a wrong password would.
     pub(crate) async fn refuse(&self, attempt: &Attempt, refused: Refused) {
         self.metrics.login(attempt.channel.name(), refused.why);
@@ -176,7 +188,7 @@ impl Logins {
             // At once for every worker; the answer waits for the disk.
             self.any_ban.store(true, Ordering::Relaxed);
             let mut changes = vec![standing::keep(source, ban, &self.clock)];
-            if self.bans_made.fetch_add(1, Ordering::Relaxed) % BANS_BETWEEN_PRUNES == 0 {
+            if self.bans_made.fetch_add(1, Ordering::Relaxed).is_multiple_of(BANS_BETWEEN_PRUNES) {
                 changes.push(Change::Prune { table: Table::Bans, now: self.clock.unix() });
             }
             if let Err(error) = self.state.durable(changes).await {

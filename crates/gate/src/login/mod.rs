@@ -17,13 +17,19 @@
 
 mod attempt;
 mod engine;
+mod envelope;
+mod exchange;
 mod journal;
 mod ledger;
+mod params;
 mod settings;
 mod standing;
 
 pub use settings::{LoginRules, LoginSettings};
 
-pub(crate) use attempt::{Attempt, Channel, Outcome, UserText};
-pub(crate) use engine::{Begun, Logins, Permit};
+pub(crate) use attempt::{Attempt, Channel};
+pub(crate) use engine::{Begun, Logins};
+pub(crate) use envelope::Envelope;
+pub(crate) use exchange::{Exchange, Judged, describe, session_cookie};
 pub(crate) use journal::Journal;
+pub(crate) use params::query_value;

@@ -11,6 +11,7 @@
 
 mod answers;
 mod client;
+mod consoles;
 mod control;
 mod forwarded;
 mod gate;
@@ -20,6 +21,7 @@ mod log;
 mod pve;
 mod refusals;
 mod requests;
+mod sessions;
 mod silence;
 mod sources;
 mod tunnel;
