@@ -97,26 +97,26 @@ impl Worker {
             tokio::select! {
                 biased;
                 _ = &mut drained => return,
-                accepted = accept_any(listeners, &mut first) => match accepted {
-                    // Behind a proxy a connection has no address to be counted under until its
-                    // header is there.
-                    Ok(_) if connections.len() >= most => {
-                        self.shared.metrics.connection("busy");
-                    }
-                    Ok((tcp, from)) => {
-                        // Answers are written whole; waiting to fill a packet only delays them.
-                        let _ = tcp.set_nodelay(true);
-                        connections.spawn_local(connection::serve(Rc::clone(self), tcp, from));
-                    }
-                    Err(error) => {
-                        // A client that left already, or no descriptors: neither is an end.
-                        warn!(%error, "accept failed");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
+                // Before the next is accepted: those that have lost their place are gone first.
                 Some(ended) = connections.join_next() => {
                     if let Err(error) = ended {
                         error!(%error, "a connection ended by a bug");
+                    }
+                }
+                // Whoever comes when all are busy waits in the kernel's queue for a moment.
+                accepted = accept_any(listeners, &mut first), if connections.len() < most => {
+                    match accepted {
+                        Ok((tcp, from)) => {
+                            // Answers are written whole; waiting to fill a packet only delays
+                            // them.
+                            let _ = tcp.set_nodelay(true);
+                            connections.spawn_local(connection::serve(Rc::clone(self), tcp, from));
+                        }
+                        Err(error) => {
+                            // A client that left already, or no descriptors: neither is an end.
+                            warn!(%error, "accept failed");
+                            tokio::time::sleep(ACCEPT_PAUSE).await;
+                        }
                     }
                 }
                 _ = sweep.tick() => {
