@@ -33,6 +33,8 @@ pub struct Settings {
     pub upstream_fingerprint: Option<String>,
     /// PEM file of the authority that signed upstream's certificate.
     pub upstream_ca: Option<PathBuf>,
+    /// `127.0.0.1:85`: pvedaemon, for the calls that log somebody in.
+    pub daemon: Option<String>,
     /// PEM file of the gate's certificate, chain included.
     pub cert: Option<PathBuf>,
     /// PEM file of its private key; nobody but the owner may read it.
@@ -97,6 +99,9 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Where Proxmox VE is.
     pub destination: Destination,
+    /// pvedaemon, for the calls that log somebody in: its log then has their true address. None:
+    /// they go where all others go.
+    pub daemon: Option<Destination>,
     /// The certificate shown to clients.
     pub identity: Identity,
     /// Who sends PROXY headers; nobody by default.
@@ -145,6 +150,7 @@ impl Config {
         Self {
             listen,
             destination,
+            daemon: None,
             identity,
             proxy_protocol_from: AddressSet::default(),
             trusted_proxies: AddressSet::default(),
@@ -177,6 +183,8 @@ impl Settings {
         let destination = Destination::new(&self.upstream, trust.as_ref())
             .map_err(|error| ConfigError::new("upstream", &error))?;
         let mut config = Config::new(listen, destination, self.identity()?);
+        let daemon = self.daemon.as_deref().map(Destination::daemon).transpose();
+        config.daemon = daemon.map_err(|error| ConfigError::new("daemon", &error))?;
         if let Some(text) = &self.proxy_protocol_from {
             config.proxy_protocol_from = AddressSet::strict(text)
                 .map_err(|error| ConfigError::new("proxy_protocol_from", &error))?;
@@ -391,6 +399,7 @@ mod tests {
                 "gate.upstream_ca",
                 Settings { upstream_ca: Some("/nonexistent".into()), ..good(&directory) },
             ),
+            ("gate.daemon", Settings { daemon: Some("192.0.2.1:85".into()), ..good(&directory) }),
             ("gate.cert", Settings { cert: None, ..good(&directory) }),
             ("gate.key", Settings { key: None, ..good(&directory) }),
             ("gate.cert", Settings { cert: Some("/nonexistent".into()), ..good(&directory) }),

@@ -89,7 +89,7 @@ pub const UPSTREAM_IDLE: Duration = Duration::from_secs(4);
 pub const UPSTREAM_IDLE_CONNECTIONS: usize = 128;
 
 /// Connections beyond all places that a worker holds: their PROXY header is being read, or they
-/// have lost their place and end.
+/// have lost their place and end. Beyond these, new ones are not accepted yet.
 pub const CONNECTIONS_BESIDE: usize = 256;
 
 /// Pause of a worker after `accept` failed, usually for want of file descriptors.

@@ -174,9 +174,10 @@ pub fn start(
     let control = control.transpose()?;
     let mut workers = Vec::with_capacity(config.workers.get());
     for number in 0..config.workers.get() {
-        let (shared, destination) = (Arc::clone(&shared), config.destination.clone());
+        let shared = Arc::clone(&shared);
+        let ways = (config.destination.clone(), config.daemon.clone());
         let drained = drained.clone();
-        let worker = move || Worker::new(shared, destination, drained);
+        let worker = move || Worker::new(shared, ways, drained);
         workers.push(spawn(number, worker, &listeners).map_err(StartError::Worker)?);
     }
     // The workers have their copies; this one would keep the ports after they stopped.

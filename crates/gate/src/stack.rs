@@ -125,8 +125,10 @@ async fn pass(
     let route = Route::of(&path);
     let websocket = edge::wants_websocket(parts);
 
-    // 3. Address. Whoever is banned gets no further.
-    if shared.logins.banned(client) {
+    // 3. Address. Whoever is banned gets no further; a login is answered like a wrong password
+    //    (see `login`).
+    let auth = route.auth(&parts.method);
+    if auth.is_none() && shared.logins.banned(client) {
         shared.logins.wait_banned().await;
         return Err(Refusal::Unauthorized);
     }
@@ -143,6 +145,7 @@ async fn pass(
 
     // 6. Session. In force, and shown together with its CSRF token where something changes.
     alive(&asked, record).await?;
+    asked.refuse_locked(record).await?;
     caller.check_csrf(parts, &route, &path, now)?;
     if let Route::Own(own) = route {
         peer.permit.heard();
@@ -161,7 +164,7 @@ async fn pass(
     //    for no other.
     let length = parts.headers.get(CONTENT_LENGTH).map(declared_length).transpose()?;
     let rule = edge::body_rule(&parts.method, &path, length, body.is_end_stream())?;
-    if let Some(auth) = route.auth(&parts.method) {
+    if let Some(auth) = auth {
         let bytes = whole(peer, body).await?;
         return login(&asked, record, auth, outbound, &bytes).await;
     }
@@ -204,7 +207,20 @@ impl Asked<'_> {
     /// Counts a credential that was refused, and waits as a wrong password does.
     async fn count_refused(&self, record: &Record) {
         if let Some(attempt) = self.caller.attempt(self.client, self.now) {
-            self.peer.worker.shared.logins.failed(&attempt, record.begun()).await;
+            self.peer.worker.shared.logins.failed(&attempt, record.begun(), true).await;
+        }
+    }
+
+    /// Refuses the ticket or token of an account that is locked for this source, as if it were
+    /// not valid: Proxmox VE is not asked.
+    async fn refuse_locked(&self, record: &Record) -> Result<(), Refusal> {
+        let logins = &self.peer.worker.shared.logins;
+        match logins.locked(|| self.caller.attempt(self.client, self.now)) {
+            Some(attempt) => {
+                logins.failed(&attempt, record.begun(), false).await;
+                Err(Refusal::Unauthorized)
+            }
+            None => Ok(()),
         }
     }
 }
@@ -245,7 +261,10 @@ async fn login(
     let rewritten = exchange.rewritten(outbound.target);
     describe(&mut outbound.headers);
     let outbound = Outbound { target: &rewritten.target, ..outbound };
-    let answer = peer.worker.upstream.call(&outbound, &rewritten.body).await;
+    let answer = match &peer.worker.daemon {
+        Some(daemon) => daemon.call(&outbound.for_daemon(client), &rewritten.body).await,
+        None => peer.worker.upstream.call(&outbound, &rewritten.body).await,
+    };
     let answer = answer.map_err(|error| refused(record, &error))?;
     let judged = rewrite::login(peer, (caller, client), &exchange, answer).await;
     let (read, judged) = judged.map_err(|error| refused(record, &error))?;

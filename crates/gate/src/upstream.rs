@@ -2,17 +2,20 @@
 //! repeating is safe.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::body::RequestBody;
+use crate::credential::CSRF_HEADER;
 use crate::destination::Destination;
 use crate::idle::{Idle, Kept};
 use crate::limits::Limits;
@@ -20,6 +23,9 @@ use crate::link::{Link, LinkBody, Unanswered};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::socket::Socket;
+
+/// The address pvedaemon takes for the client's.
+const PVE_CLIENT_IP: HeaderName = HeaderName::from_static("pveclientip");
 
 /// One worker's way to upstream.
 pub(crate) struct Upstream {
@@ -199,6 +205,20 @@ impl Upstream {
 }
 
 impl Outbound<'_> {
+    /// As pvedaemon gets it: with the client's address, which it believes and logs, and without
+    /// any credential. The calls that log somebody in need none, and it would check no CSRF
+    /// token of one.
+    pub(crate) fn for_daemon(&self, client: IpAddr) -> Self {
+        let mut headers = self.headers.clone();
+        for name in [&COOKIE, &AUTHORIZATION, &CSRF_HEADER] {
+            headers.remove(name);
+        }
+        if let Ok(value) = HeaderValue::from_str(&client.to_string()) {
+            headers.insert(PVE_CLIENT_IP, value);
+        }
+        Self { parts: self.parts, target: self.target, headers }
+    }
+
     fn request(&self, body: RequestBody) -> Request<RequestBody> {
         let mut request = Request::new(body);
         *request.method_mut() = self.parts.method.clone();

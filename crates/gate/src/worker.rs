@@ -52,6 +52,8 @@ pub(crate) struct Shared {
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) upstream: Upstream,
+    /// pvedaemon, for the calls that log somebody in.
+    pub(crate) daemon: Option<Upstream>,
     /// Turns true when the gate stops.
     pub(crate) drain: watch::Receiver<bool>,
 }
@@ -59,11 +61,13 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        destination: Destination,
+        (destination, daemon): (Destination, Option<Destination>),
         drain: watch::Receiver<bool>,
     ) -> Self {
-        let upstream = Upstream::new(destination, shared.limits.clone(), shared.metrics.clone());
-        Self { shared, upstream, drain }
+        let to =
+            |destination| Upstream::new(destination, shared.limits.clone(), shared.metrics.clone());
+        let (upstream, daemon) = (to(destination), daemon.map(to));
+        Self { shared, upstream, daemon, drain }
     }
 
     /// Accepts until told to stop, then waits for what is under way. Returns the number of
@@ -93,29 +97,32 @@ impl Worker {
             tokio::select! {
                 biased;
                 _ = &mut drained => return,
-                accepted = accept_any(listeners, &mut first) => match accepted {
-                    // Behind a proxy a connection has no address to be counted under until its
-                    // header is there.
-                    Ok(_) if connections.len() >= most => {
-                        self.shared.metrics.connection("busy");
-                    }
-                    Ok((tcp, from)) => {
-                        // Answers are written whole; waiting to fill a packet only delays them.
-                        let _ = tcp.set_nodelay(true);
-                        connections.spawn_local(connection::serve(Rc::clone(self), tcp, from));
-                    }
-                    Err(error) => {
-                        // A client that left already, or no descriptors: neither is an end.
-                        warn!(%error, "accept failed");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
+                // Before the next is accepted: those that have lost their place are gone first.
                 Some(ended) = connections.join_next() => {
                     if let Err(error) = ended {
                         error!(%error, "a connection ended by a bug");
                     }
                 }
-                _ = sweep.tick() => self.upstream.sweep(),
+                // Whoever comes when all are busy waits in the kernel's queue for a moment.
+                accepted = accept_any(listeners, &mut first), if connections.len() < most => {
+                    match accepted {
+                        Ok((tcp, from)) => {
+                            // Answers are written whole; waiting to fill a packet only delays
+                            // them.
+                            let _ = tcp.set_nodelay(true);
+                            connections.spawn_local(connection::serve(Rc::clone(self), tcp, from));
+                        }
+                        Err(error) => {
+                            // A client that left already, or no descriptors: neither is an end.
+                            warn!(%error, "accept failed");
+                            tokio::time::sleep(ACCEPT_PAUSE).await;
+                        }
+                    }
+                }
+                _ = sweep.tick() => {
+                    self.upstream.sweep();
+                    self.daemon.iter().for_each(Upstream::sweep);
+                }
             }
         }
     }

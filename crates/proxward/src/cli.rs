@@ -154,6 +154,9 @@ pub(crate) struct Gate {
     /// Authority that signed the certificate shown there (PEM)
     #[arg(long, value_name = "FILE")]
     pub(crate) upstream_ca: Option<String>,
+    /// pvedaemon of this machine, for logins: its log then has the clients' true addresses
+    #[arg(long, value_name = "127.0.0.1:85")]
+    pub(crate) daemon: Option<String>,
     /// Certificate of the gate (PEM)
     #[arg(long, value_name = "FILE")]
     pub(crate) cert: Option<String>,

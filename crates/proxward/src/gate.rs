@@ -50,6 +50,7 @@ fn document(arguments: &Gate) -> Result<Document, Stop> {
         ("gate.upstream", "--upstream", &arguments.upstream),
         ("gate.upstream_fingerprint", "--upstream-fingerprint", &arguments.upstream_fingerprint),
         ("gate.upstream_ca", "--upstream-ca", &arguments.upstream_ca),
+        ("gate.daemon", "--daemon", &arguments.daemon),
         ("gate.cert", "--cert", &arguments.cert),
         ("gate.key", "--key", &arguments.key),
         ("gate.state", "--state", &arguments.state),

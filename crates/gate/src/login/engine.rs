@@ -29,6 +29,8 @@ pub(crate) struct Logins {
     ledger: Mutex<Ledger>,
     /// Whether anybody was banned since the start: without a ban no request takes the lock.
     any_ban: AtomicBool,
+    /// The same for accounts.
+    any_lock: AtomicBool,
     under_way: Arc<Mutex<Concurrency<IpAddr>>>,
     waiting: AtomicU32,
     waiting_most: u32,
@@ -52,7 +54,8 @@ pub(crate) enum Begun {
 /// An attempt under way. Dropped with the request.
 pub(crate) struct Permit {
     begun: Duration,
-    _place: Option<Place>,
+    /// None: of an exempt source, which has no number of places.
+    place: Option<Place>,
 }
 
 /// An attempt that is refused unseen.
@@ -94,6 +97,7 @@ impl Logins {
             clock: clock.clone(),
             ledger: Mutex::new(ledger),
             any_ban: AtomicBool::new(any_ban),
+            any_lock: AtomicBool::new(false),
             under_way: Arc::new(Mutex::new(Concurrency::new(rules.attempts_per_address, u32::MAX))),
             waiting: AtomicU32::new(0),
             waiting_most: rules.waiting,
@@ -128,14 +132,14 @@ impl Logins {
         let begun = self.clock.monotonic();
         let source = source_of(attempt.client);
         if self.is_exempt(attempt.client) {
-            return Begun::Pass(Permit { begun, _place: None });
+            return Begun::Pass(Permit { begun, place: None });
         }
         // Places are of the source alone: what others do takes none of them.
         if lock(&self.under_way).acquire(&source).is_err() {
             return Begun::Refused(Refused { why: "busy", permit: None });
         }
         let place = Place { under_way: Arc::clone(&self.under_way), source };
-        let permit = Permit { begun, _place: Some(place) };
+        let permit = Permit { begun, place: Some(place) };
         let why = match self.ledger().standing(source, attempt, begun) {
             Standing::Free => return Begun::Pass(permit),
             Standing::Locked => "locked",
@@ -158,16 +162,29 @@ impl Logins {
         }
     }
 
-    /// Counts a call that Proxmox VE has refused for its ticket or token. It came at `begun`;
-    /// what has passed since then has been waited already.
-    pub(crate) async fn failed(&self, attempt: &Attempt, begun: Duration) {
-        match self.begin(attempt) {
-            Begun::Pass(permit) => {
-                let permit = Permit { begun, ..permit };
-                self.end(permit, attempt, Outcome::Failure).await;
-            }
-            Begun::Refused(refused) => self.refuse(attempt, refused).await,
+    /// Whether this account is locked for its source: for a call with a ticket or a token,
+    /// which is no attempt until it is refused. Without a lock no request takes the mutex.
+    pub(crate) fn locked(&self, attempt: impl FnOnce() -> Option<Attempt>) -> Option<Attempt> {
+        if !self.any_lock.load(Ordering::Relaxed) {
+            return None;
         }
+        let attempt = attempt()?;
+        let source = source_of(attempt.client);
+        let standing = self.ledger().standing(source, &attempt, self.clock.monotonic());
+        (standing == Standing::Locked && !self.is_exempt(attempt.client)).then_some(attempt)
+    }
+
+    /// Counts a call whose ticket or token was refused: by Proxmox VE (`asked`), or unseen. It
+    /// came at `begun`; what has passed since then has been waited already. It is counted even
+    /// where the source has too many that wait: only the waiting is left out then.
+    pub(crate) async fn failed(&self, attempt: &Attempt, begun: Duration, asked: bool) {
+        let source = source_of(attempt.client);
+        let place = lock(&self.under_way).acquire(&source).is_ok();
+        let place = place.then(|| Place { under_way: Arc::clone(&self.under_way), source });
+        if !asked {
+            self.metrics.login(attempt.channel.name(), "locked");
+        }
+        self.fail(Permit { begun, place }, attempt, asked).await;
     }
 
     /// Counts an attempt that was not passed on, and waits as a wrong password would.
@@ -183,6 +200,9 @@ impl Logins {
         let exempt = self.is_exempt(attempt.client);
         let now = self.clock.monotonic();
         let judged = self.ledger().failure(source, attempt, now, (asked, exempt));
+        if judged.lock.is_some() {
+            self.any_lock.store(true, Ordering::Relaxed);
+        }
         self.report(source, attempt, judged, asked);
         if let Some(ban) = judged.ban {
             // At once for every worker; the answer waits for the disk.
@@ -196,7 +216,9 @@ impl Logins {
             }
         }
         let passed = self.clock.monotonic().saturating_sub(permit.begun);
-        self.wait(judged.delay.saturating_sub(passed)).await;
+        if permit.place.is_some() || exempt {
+            self.wait(judged.delay.saturating_sub(passed)).await;
+        }
         drop(permit);
     }
 

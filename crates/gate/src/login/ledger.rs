@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use limits::{Ban, Keyed, Offences, Verdict};
 
-use super::attempt::{Attempt, UserText};
+use super::attempt::{Attempt, Channel, UserText};
 use super::settings::LoginRules;
 use crate::limits::{LOGIN_ACCOUNTS, LOGIN_PAIRS, LOGIN_SOURCES, UNDELAYED_FAILURES};
 
@@ -64,9 +64,7 @@ impl Ledger {
         if self.sources.ban(&source, now).is_some() {
             return Standing::Banned;
         }
-        let locked = attempt
-            .user
-            .as_ref()
+        let locked = lockable(attempt)
             .is_some_and(|user| self.pairs.ban(&(source, user.clone()), now).is_some());
         if locked { Standing::Locked } else { Standing::Free }
     }
@@ -100,7 +98,7 @@ impl Ledger {
             }
             judged.delay = self.delay_of(verdict);
             if asked
-                && let Some(user) = &attempt.user
+                && let Some(user) = lockable(attempt)
                 && let Verdict::Banned(lock) =
                     self.pairs.record(&(source, user.clone()), now, weight)
             {
@@ -207,6 +205,12 @@ impl Ledger {
         let doublings = counted.saturating_sub(UNDELAYED_FAILURES).min(16);
         self.delay.saturating_mul(1 << doublings).min(self.longest_delay)
     }
+}
+
+/// The account that failures of this attempt lock. The name in a forged ticket is anybody's: it
+/// must not shut out its owner behind the same address, and a signature is not guessed.
+fn lockable(attempt: &Attempt) -> Option<&UserText> {
+    attempt.user.as_ref().filter(|_| attempt.channel != Channel::Ticket)
 }
 
 fn is_ban(verdict: Verdict) -> bool {

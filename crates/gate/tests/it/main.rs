@@ -12,6 +12,8 @@
 mod answers;
 mod client;
 mod consoles;
+mod control;
+mod forwarded;
 mod gate;
 mod http2;
 mod lifecycle;
@@ -20,6 +22,7 @@ mod pve;
 mod refusals;
 mod requests;
 mod sessions;
+mod silence;
 mod sources;
 mod tunnel;
 mod upstream_tls;

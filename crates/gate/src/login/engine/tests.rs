@@ -8,7 +8,8 @@ use telemetry::metrics::Registry;
 use telemetry::{Clock, ManualClock};
 
 use super::{Begun, Logins, Permit};
-use crate::login::{Attempt, Channel, Journal, LoginRules, Outcome};
+use crate::login::attempt::Outcome;
+use crate::login::{Attempt, Channel, Journal, LoginRules};
 use crate::metrics::Metrics;
 
 const ATTACKER: &str = "192.0.2.9";

@@ -2,7 +2,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Judged, Ledger, Standing};
-use crate::login::{Attempt, Channel, LoginRules, UserText};
+use crate::login::attempt::UserText;
+use crate::login::{Attempt, Channel, LoginRules};
 
 const ASKED: (bool, bool) = (true, false);
 
@@ -133,6 +134,18 @@ fn the_tab_left_open_over_night_is_one_failure() {
         bench.ledger.failure(source, &tab, bench.now, ASKED).ban
     });
     assert!(ban.is_some());
+}
+
+#[test]
+fn a_forged_ticket_bans_its_source_and_locks_nobody() {
+    let mut bench = Bench::new();
+    let source = "192.0.2.1".parse().unwrap();
+    let forged = Attempt::new(Channel::Ticket, source, Some("root@pam"));
+    for _ in 0..5 {
+        assert!(bench.ledger.failure(source, &forged, bench.now, ASKED).lock.is_none());
+    }
+    assert_eq!(bench.standing("192.0.2.1", "root@pam"), Standing::Free);
+    assert!(bench.ledger.failure(source, &forged, bench.now, ASKED).ban.is_some());
 }
 
 #[test]
