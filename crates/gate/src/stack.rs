@@ -149,7 +149,7 @@ async fn pass(
     caller.check_csrf(parts, &route, &path, now)?;
     if let Route::Own(own) = route {
         peer.permit.heard();
-        return own::answer(&parts.method, own, caller, &shared.sessions).await;
+        return own::answer(peer, parts, own, caller).await;
     }
 
     // 7. Headers. Rebuilt from a list before any of them is believed, so that no later step
@@ -295,6 +295,9 @@ async fn answered(
     };
     let mut answer = answer.map_err(|error| refused(record, &error))?;
     if denied {
+        if let Some(id) = caller.id() {
+            peer.worker.shared.permissions.forget(id);
+        }
         asked.count_refused(record).await;
     }
     if matches!(caller, Caller::LoggedOut(_)) {
