@@ -20,8 +20,9 @@ use pve_access::{Privilege, Privileges};
 use serde_json::Value;
 
 use crate::caller::Caller;
-use crate::credential::{Headers, escape};
+use crate::credential::Headers;
 use crate::limits::{PERMISSION_PATH, PERMISSIONS_BYTES, PERMISSIONS_FOR, PERMISSIONS_KEPT};
+use crate::login::encode;
 use crate::session::Id;
 use crate::stack::Peer;
 use crate::upstream::{Outbound, UpstreamError};
@@ -132,7 +133,7 @@ async fn ask(
     path: &str,
 ) -> Result<Privileges, Unknown> {
     let mut target = b"/api2/json/access/permissions?path=".to_vec();
-    path.bytes().for_each(|byte| escape(&mut target, byte));
+    encode(&mut target, path.as_bytes());
     let target = PathAndQuery::try_from(target).map_err(|_| Unknown::Refused)?;
     let (question, ()) = Request::new(()).into_parts();
     let headers = question_headers(caller, parts);
@@ -198,7 +199,7 @@ mod tests {
         }
         assert!(key(one, "/") != key(two, "/"));
         permissions.forget(one);
-        assert!(permissions.kept().answers.get(&key(one, "/")).is_none());
+        assert!(!permissions.kept().answers.contains_key(&key(one, "/")));
         assert_eq!(permissions.kept().answers.len(), 1);
         permissions.clear();
         assert!(permissions.kept().answers.is_empty());

@@ -169,7 +169,7 @@ pub fn start(
     for listener in &listeners.0 {
         listener.set_nonblocking(true).map_err(StartError::Worker)?;
     }
-    let watched = Watch::start(config.sessions.version_file, Arc::clone(&shared));
+    let watched = Watch::start(config.sessions.version_file, &shared);
     let watched = watched.map_err(StartError::Worker)?;
     let (drain, drained) = watch::channel(false);
     let control = config.state.map(|directory| {

@@ -38,17 +38,20 @@ struct Version {
 impl Watch {
     /// Watches `path` for as long as it lives. Without such a file nothing is ever noticed, and
     /// what is kept is only as old as it may be anyway.
-    pub(crate) fn start(path: PathBuf, shared: Arc<Shared>) -> std::io::Result<Self> {
+    pub(crate) fn start(path: PathBuf, shared: &Arc<Shared>) -> std::io::Result<Self> {
         let ended = Arc::new(AtomicBool::new(false));
         let end = Arc::clone(&ended);
+        // Stuck in the file system, the thread must not keep what others wait for.
+        let shared = Arc::downgrade(shared);
         let thread = thread::Builder::new().name("user-cfg".to_owned()).spawn(move || {
             let mut last = read(&path);
             while !end.load(Ordering::Relaxed) {
                 thread::park_timeout(EVERY);
                 let now = read(&path);
                 if now != last {
-                    shared.permissions.clear();
                     last = now;
+                    let Some(shared) = shared.upgrade() else { return };
+                    shared.permissions.clear();
                 }
             }
         })?;

@@ -28,10 +28,8 @@ mod standing;
 pub use settings::{LoginRules, LoginSettings};
 
 pub(crate) use attempt::{Attempt, Channel};
-#[cfg(test)]
-pub(crate) use attempt::{Outcome, UserText};
 pub(crate) use engine::{Begun, Logins};
 pub(crate) use envelope::Envelope;
 pub(crate) use exchange::{Exchange, Judged, describe, session_cookie};
 pub(crate) use journal::Journal;
-pub(crate) use params::query_value;
+pub(crate) use params::{encode, query_value};

@@ -66,6 +66,11 @@ impl Params {
         value.as_deref().filter(|_| found.next().is_none())
     }
 
+    /// Whether the name is there at all.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(have, _)| have == name.as_bytes())
+    }
+
     /// Puts another value in the place of the one with this name.
     pub(crate) fn set(&mut self, name: &str, to: &[u8]) {
         for (_, value) in self.0.iter_mut().filter(|(have, _)| have == name.as_bytes()) {
@@ -142,7 +147,8 @@ fn decode(raw: &[u8]) -> Vec<u8> {
     crate::edge::unescape(&blanks)
 }
 
-fn encode(text: &mut Vec<u8>, value: &[u8]) {
+/// Percent-encodes what has a meaning of its own in a form or a query.
+pub(crate) fn encode(text: &mut Vec<u8>, value: &[u8]) {
     for byte in value {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
             text.push(*byte);
