@@ -100,6 +100,10 @@ pub const UPSTREAM_IDLE: Duration = Duration::from_secs(4);
 /// pveproxy itself stops keeping connections at 480.
 pub const UPSTREAM_IDLE_CONNECTIONS: usize = 128;
 
+/// Connections that wait in the kernel to be accepted; it allows no more than
+/// `net.core.somaxconn`.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
 /// Connections beyond all places that a worker holds: their PROXY header is being read, or they
 /// have lost their place and end. Beyond these, new ones are not accepted yet.
 pub const CONNECTIONS_BESIDE: usize = 256;

@@ -20,6 +20,7 @@ use crate::admission::Admission;
 use crate::config::Config;
 use crate::console::Consoles;
 use crate::control::{self, Control};
+use crate::limits::LISTEN_BACKLOG;
 use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
 use crate::origin::Origins;
@@ -107,8 +108,13 @@ impl Listeners {
     /// [`StartError::Bind`] with the address at fault.
     pub fn bind(addresses: &[SocketAddr]) -> Result<Self, StartError> {
         let bind = |address: &SocketAddr| {
-            TcpListener::bind(address)
-                .map_err(|source| StartError::Bind { address: *address, source })
+            let bound = TcpListener::bind(address).and_then(|listener| {
+                // std asks for 128: a burst of connections would fill that in a moment, and a
+                // lawful client would wait a second to try again.
+                rustix::net::listen(&listener, LISTEN_BACKLOG)?;
+                Ok(listener)
+            });
+            bound.map_err(|source| StartError::Bind { address: *address, source })
         };
         addresses.iter().map(bind).collect::<Result<_, _>>().map(Self)
     }
