@@ -299,8 +299,13 @@ async fn answered(
     };
     let mut answer = answer.map_err(|error| refused(record, &error))?;
     if denied {
+        let shared = &peer.worker.shared;
         if let Some(id) = caller.id() {
-            peer.worker.shared.permissions.forget(id);
+            shared.permissions.forget(id);
+        }
+        if let Caller::Session { session, .. } = caller {
+            // The user is gone or disabled: nobody is to wait for that with every request.
+            shared.sessions.drop_later(session.id);
         }
         asked.count_refused(record).await;
     }

@@ -584,7 +584,24 @@ fn the_operator_lists_and_revokes() {
     assert_eq!(ask(&gate, get("/api2/json/version", &line)).status(), "401");
 }
 
-/// The process ends without a word, and the next one knows the sessions; the file does not tell
+/// A user that is gone: the session is not asked about again.
+#[test]
+fn a_session_whose_ticket_is_refused_ends() {
+    let refused = "HTTP/1.1 401 Authentication failed!\r\nConnection: close\r\n\r\n";
+    let pve = Pve::start(&[
+        ("/api2/json/access/ticket", &ok(&granted("root@pam")), Then::Stay),
+        ("/api2/json/version", refused, Then::Close),
+    ]);
+    let gate = Gate::start(pve.address);
+    let line = format!("Cookie: PVEAuthCookie={}\r\n", tool(&gate).ticket);
+    for _ in 0..2 {
+        let answer = ask(&gate, get("/api2/json/version", &line));
+        assert_eq!(answer.line, "HTTP/1.1 401 Authentication failed!");
+    }
+    assert_eq!(pve.seen().len(), 2);
+}
+
+/// The process ends, and the next one knows the sessions; the file does not tell
 /// their tickets; what was revoked stays so.
 #[test]
 fn sessions_outlast_the_process() {
