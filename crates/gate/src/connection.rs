@@ -43,20 +43,34 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// Serves a connection until it ends.
 pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, from: SocketAddr) {
     let _open = worker.shared.metrics.open();
-    // Boxed: the room of a handshake is given back before requests begin.
-    let opened = Box::pin(open(&worker, tcp, from)).await;
-    let outcome = match opened {
-        Ok((stream, client, permit)) => {
-            requests(&worker, stream, client).await;
-            drop(permit);
-            "served"
-        }
+    let outcome = match admitted(&worker, tcp, from).await {
+        Ok(()) => "served",
         Err(closed) => {
             debug!(client = %from, outcome = closed.outcome(), %closed, "connection not served");
             closed.outcome()
         }
     };
     worker.shared.metrics.connection(outcome);
+}
+
+/// Finds a place for the connection and serves it as long as it has that.
+async fn admitted(worker: &Rc<Worker>, mut tcp: TcpStream, from: SocketAddr) -> Result<(), Closed> {
+    let deadline = Instant::now() + worker.shared.limits.handshake;
+    let placed = timeout_at(deadline, place(worker, &mut tcp, from)).await;
+    let (client, early, permit) = placed.unwrap_or(Err(Closed::Timeout))?;
+    let permit = Rc::new(permit);
+    let served = async {
+        // Boxed: the room of a handshake is given back before requests begin.
+        let open = Box::pin(timeout_at(deadline, open(worker, early, tcp)));
+        let stream = open.await.unwrap_or(Err(Closed::Timeout))?;
+        requests(worker, stream, client, &permit).await;
+        Ok(())
+    };
+    tokio::select! {
+        biased;
+        () = permit.lost() => Err(Closed::Silent),
+        served = served => served,
+    }
 }
 
 /// Why a connection never got to its first request.
@@ -70,6 +84,8 @@ enum Closed {
     Plain,
     #[error("{0}")]
     Handshake(#[from] tls::HandshakeError),
+    #[error("silent, and its place went to a newer connection")]
+    Silent,
     #[error("nothing that could be served within the handshake's time")]
     Timeout,
     #[error("{0}")]
@@ -84,43 +100,45 @@ impl Closed {
             Self::Proxy(_) => "no_proxy_header",
             Self::Plain => "clear_text",
             Self::Handshake(_) => "handshake_failed",
+            Self::Silent => "silent",
             Self::Timeout => "handshake_timeout",
             Self::Io(_) => "broken",
         }
     }
 }
 
-/// From accept to the end of the handshake.
-async fn open(
+/// The true address, and a place for it. What came after a PROXY header is returned too.
+async fn place(
     worker: &Worker,
-    mut tcp: TcpStream,
+    tcp: &mut TcpStream,
     from: SocketAddr,
-) -> Result<(Client, SocketAddr, Permit), Closed> {
+) -> Result<(SocketAddr, BytesMut, Permit), Closed> {
     let shared = &worker.shared;
-    let deadline = Instant::now() + shared.limits.handshake;
-    let shake = async {
-        // A proxy stands for many clients: their own addresses are counted, not its.
-        let (client, early) = if shared.proxies.contains(from.ip()) {
-            proxied(&mut tcp, from).await?
-        } else {
-            (from, BytesMut::new())
-        };
-        let client = SocketAddr::new(canonical(client.ip()), client.port());
-        let permit = shared.admission.admit(client.ip())?;
-        let first = match early.first() {
-            Some(byte) => *byte,
-            None => peek(&tcp).await?,
-        };
-        let mut stream = Prefixed::new(early.freeze(), tcp);
-        if first != TLS_HANDSHAKE {
-            plain::answer(&mut stream, shared.clock.unix()).await?;
-            linger(&mut stream).await;
-            return Err(Closed::Plain);
-        }
-        let stream = shared.acceptor.accept(stream).await?;
-        Ok((stream, client, permit))
+    // A proxy stands for many clients: their own addresses are counted, not its.
+    let (client, early) = if shared.proxies.contains(from.ip()) {
+        proxied(tcp, from).await?
+    } else {
+        (from, BytesMut::new())
     };
-    timeout_at(deadline, shake).await.unwrap_or(Err(Closed::Timeout))
+    let client = SocketAddr::new(canonical(client.ip()), client.port());
+    let permit = shared.admission.admit(client.ip(), shared.trusted.contains(client.ip()))?;
+    Ok((client, early, permit))
+}
+
+/// The handshake.
+async fn open(worker: &Worker, early: BytesMut, tcp: TcpStream) -> Result<Client, Closed> {
+    let shared = &worker.shared;
+    let first = match early.first() {
+        Some(byte) => *byte,
+        None => peek(&tcp).await?,
+    };
+    let mut stream = Prefixed::new(early.freeze(), tcp);
+    if first != TLS_HANDSHAKE {
+        plain::answer(&mut stream, shared.clock.unix()).await?;
+        linger(&mut stream).await;
+        return Err(Closed::Plain);
+    }
+    Ok(shared.acceptor.accept(stream).await?)
 }
 
 /// Reads the PROXY header; what came after it is returned too.
@@ -151,7 +169,12 @@ async fn peek(tcp: &TcpStream) -> io::Result<u8> {
 }
 
 /// All requests of a connection, and the tunnel one of them may have opened.
-async fn requests(worker: &Rc<Worker>, mut stream: Client, client: SocketAddr) {
+async fn requests(
+    worker: &Rc<Worker>,
+    mut stream: Client,
+    client: SocketAddr,
+    permit: &Rc<Permit>,
+) {
     let shared = &worker.shared;
     // State is built when there is something to read: most attackers only connect.
     let mut first = [0];
@@ -166,7 +189,8 @@ async fn requests(worker: &Rc<Worker>, mut stream: Client, client: SocketAddr) {
         linger(&mut stream).await;
         return;
     }
-    let peer = Rc::new(Peer { worker: Rc::clone(worker), client, tunnel: RefCell::new(None) });
+    let (worker, permit) = (Rc::clone(worker), Rc::clone(permit));
+    let peer = Rc::new(Peer { worker, client, permit, tunnel: RefCell::new(None) });
     if stream.negotiated_h2() {
         let client = Prefixed::new(Bytes::copy_from_slice(&first), stream);
         Box::pin(http2::serve(&peer, client, drain)).await;

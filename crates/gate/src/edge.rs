@@ -109,7 +109,7 @@ pub(crate) fn decode_path(raw: &str) -> Result<Cow<'_, str>, Refusal> {
     Ok(decoded)
 }
 
-fn unescape(raw: &[u8]) -> Vec<u8> {
+pub(crate) fn unescape(raw: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(raw.len());
     let mut rest = raw;
     while let Some((first, after)) = rest.split_first() {
@@ -159,7 +159,7 @@ pub(crate) fn body_rule(
 }
 
 /// `/api2/FORMAT/nodes/NODE/storage/STORAGE/upload`: the only call whose body has no bound.
-fn is_upload(path: &str) -> bool {
+pub(crate) fn is_upload(path: &str) -> bool {
     let mut parts = path.split('/');
     let fixed = |part: Option<&str>, text: &str| part == Some(text);
     let variable = |part: Option<&str>| part.is_some_and(|part| !part.is_empty());

@@ -11,6 +11,7 @@ use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::credential::{CSRF_HEADER, Csrf, Lines};
 use crate::limits::{HEAD_LINES, UPSTREAM_HEAD_BYTES};
 use crate::refusal::Refusal;
 
@@ -19,9 +20,12 @@ use crate::refusal::Refusal;
 /// a daemon behind it would believe. Content-Length is written from the body itself.
 static REQUEST: [(HeaderName, &str); 10] = [
     (HOST, "WebAuthn derives its origin from it; unchanged, port included"),
-    (COOKIE, "the ticket, language and theme of the web interface"),
-    (AUTHORIZATION, "API tokens, and tickets of clients without cookies"),
-    (HeaderName::from_static("csrfpreventiontoken"), "every write with a ticket needs it"),
+    (COOKIE, "the one ticket that was judged, language and theme of the web interface"),
+    (AUTHORIZATION, "the one API token or ticket that was judged"),
+    (
+        HeaderName::from_static("csrfpreventiontoken"),
+        "every write with a ticket needs it; a session's own one is exchanged",
+    ),
     (CONTENT_TYPE, "form, JSON or multipart"),
     (ACCEPT, "asked for by clients, harmless"),
     (ACCEPT_ENCODING, "pveproxy compresses"),
@@ -87,6 +91,7 @@ pub(crate) fn upstream_headers(
     parts: &Parts,
     target: &PathAndQuery,
     websocket: bool,
+    lines: &Lines,
 ) -> Result<HeaderMap, Refusal> {
     let mut headers = HeaderMap::with_capacity(16);
     let mut size = parts.method.as_str().len() + target.as_str().len() + " HTTP/1.1\r\n".len() + 3;
@@ -101,11 +106,20 @@ pub(crate) fn upstream_headers(
                     pass(name, host);
                 }
             }
-            COOKIE if parts.version == http::Version::HTTP_2 => {
-                if let Some(cookie) = joined_cookie(&parts.headers) {
-                    pass(name, cookie);
-                }
+            COOKIE => lines.cookie.iter().for_each(|value| pass(name, value.clone())),
+            AUTHORIZATION => {
+                lines.authorization.iter().for_each(|value| pass(name, value.clone()));
             }
+            ACCEPT_ENCODING if lines.readable => {}
+            _ if *name == CSRF_HEADER => match &lines.csrf {
+                Csrf::None => {}
+                Csrf::Is(value) => pass(name, value.clone()),
+                Csrf::OfTheClient => {
+                    for value in parts.headers.get_all(name) {
+                        pass(name, value.clone());
+                    }
+                }
+            },
             _ => {
                 for value in parts.headers.get_all(name) {
                     pass(name, value.clone());
@@ -153,25 +167,10 @@ fn host(parts: &Parts) -> Option<HeaderValue> {
     HeaderValue::from_str(parts.uri.authority()?.as_str()).ok()
 }
 
-/// HTTP/2 clients split Cookie into one field per cookie; HTTP/1 wants them in one line
-/// (RFC 9113 §8.2.3), and pveproxy would join two lines with a comma.
-fn joined_cookie(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut values = headers.get_all(COOKIE).iter();
-    let first = values.next()?;
-    let mut joined = first.as_bytes().to_vec();
-    for value in values {
-        joined.extend_from_slice(b"; ");
-        joined.extend_from_slice(value.as_bytes());
-    }
-    if joined.len() == first.len() {
-        return Some(first.clone());
-    }
-    HeaderValue::from_bytes(&joined).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::{REQUEST, RESPONSE_WITHHELD, SECURITY, WEBSOCKET, add_security, upstream_headers};
+    use crate::credential::{Csrf, Lines};
     use crate::http1::parse_response;
     use crate::refusal::Refusal;
     use http::uri::PathAndQuery;
@@ -179,7 +178,36 @@ mod tests {
 
     fn upstream(request: http::request::Builder, websocket: bool) -> Result<HeaderMap, Refusal> {
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        upstream_headers(&parts, &PathAndQuery::from_static("/"), websocket)
+        let lines = Lines {
+            cookie: parts.headers.get("cookie").cloned(),
+            authorization: parts.headers.get("authorization").cloned(),
+            csrf: Csrf::OfTheClient,
+            readable: false,
+        };
+        upstream_headers(&parts, &PathAndQuery::from_static("/"), websocket, &lines)
+    }
+
+    #[test]
+    fn credentials_are_those_that_were_judged() {
+        let request = Request::builder()
+            .header("cookie", "a=1")
+            .header("authorization", "b")
+            .header("csrfpreventiontoken", "c")
+            .header("accept-encoding", "gzip");
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let lines = Lines {
+            cookie: Some(HeaderValue::from_static("d")),
+            authorization: None,
+            csrf: Csrf::Is(HeaderValue::from_static("e")),
+            readable: true,
+        };
+        let headers =
+            upstream_headers(&parts, &PathAndQuery::from_static("/"), false, &lines).unwrap();
+        assert_eq!(
+            (&headers["cookie"], &headers["csrfpreventiontoken"]),
+            (&"d".parse().unwrap(), &"e".parse().unwrap())
+        );
+        assert_eq!(headers.len(), 2);
     }
 
     #[test]
@@ -236,24 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn http2_gets_a_host_and_one_cookie_line() {
+    fn http2_gets_a_host() {
         let request = Request::builder()
             .version(Version::HTTP_2)
             .uri("https://pve1:8006/")
-            .header("cookie", "a=1")
-            .header("cookie", "PVEAuthCookie=2");
+            .header("accept", "*/*");
         let headers = upstream(request, false).unwrap();
         assert_eq!(headers["host"], "pve1:8006");
-        assert_eq!(headers["cookie"], "a=1; PVEAuthCookie=2");
         assert_eq!(headers.len(), 2);
-    }
-
-    #[test]
-    fn http1_keeps_two_cookie_lines_and_their_order() {
-        let request = Request::builder().header("cookie", "a=1").header("cookie", "b=2");
-        let headers = upstream(request, false).unwrap();
-        let cookies: Vec<_> = headers.get_all("cookie").iter().collect();
-        assert_eq!(cookies, ["a=1", "b=2"]);
     }
 
     #[test]

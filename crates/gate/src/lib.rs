@@ -16,10 +16,16 @@
 
 mod admission;
 mod body;
+mod caller;
 mod config;
 mod connection;
+mod console;
+pub mod control;
+mod credential;
 mod destination;
 mod edge;
+mod forwarded;
+mod frames;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -27,9 +33,14 @@ mod http1;
 mod http2;
 mod hygiene;
 mod idle;
+mod index;
 pub mod limits;
 mod link;
+mod login;
 mod metrics;
+mod origin;
+mod own;
+mod permissions;
 mod plain;
 mod prefixed;
 mod proxy_protocol;
@@ -37,14 +48,21 @@ mod reason;
 mod record;
 mod refusal;
 mod relay;
+mod rewrite;
+mod route;
 mod running;
+mod session;
 mod socket;
+mod source;
 mod stack;
 mod tasks;
 mod upstream;
+mod watch;
 mod worker;
 
 pub use config::{AccessLogTo, Config, ConfigError, LimitSettings, Settings};
 pub use destination::{Destination, DestinationError};
 pub use limits::Limits;
+pub use login::{LoginRules, LoginSettings};
 pub use running::{Listeners, Running, StartError, Stopped, start};
+pub use session::{ConsolePolicy, KeyError, Policy, SessionConfig, SessionSettings};

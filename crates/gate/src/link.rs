@@ -218,6 +218,21 @@ impl LinkBody {
         Ok(self.first.is_none())
     }
 
+    /// Everything, for an answer that is read here; None when it is longer than `limit`.
+    pub(crate) async fn whole(mut self, limit: usize) -> io::Result<Option<Bytes>> {
+        let mut read = Vec::new();
+        while let Some(data) = poll_fn(|cx| self.poll_data(cx)).await.transpose()? {
+            if read.is_empty() && self.length() == Some(0) && data.len() <= limit {
+                return Ok(Some(data));
+            }
+            if read.len() + data.len() > limit {
+                return Ok(None);
+            }
+            read.extend_from_slice(&data);
+        }
+        Ok(Some(Bytes::from(read)))
+    }
+
     /// Bytes still to come, if that is known.
     pub(crate) fn length(&self) -> Option<u64> {
         let ahead = self.first.as_ref().map_or(0, Bytes::len) as u64;

@@ -22,6 +22,11 @@ impl Phrase {
         (!bytes.iter().any(control)).then_some(Self(bytes))
     }
 
+    /// One of ours: visible ASCII and blanks.
+    pub(crate) fn fixed(text: &'static [u8]) -> Self {
+        Self(Bytes::from_static(text))
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -70,6 +70,11 @@ impl Record {
         self.worker.shared.metrics.refusal(refusal.rule());
     }
 
+    /// When the request came, on the monotonic clock.
+    pub(crate) fn begun(&self) -> Duration {
+        self.begun
+    }
+
     /// What went wrong behind the gate, for the log only.
     pub(crate) fn failed(&mut self, cause: &impl fmt::Display) {
         self.cause = Some(cause.to_string());

@@ -2,16 +2,19 @@
 //! repeating is safe.
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::body::{Source, Stall};
+use crate::credential::CSRF_HEADER;
 use crate::destination::Destination;
 use crate::http1::{ResponseHead, write_headers};
 use crate::idle::Idle;
@@ -20,6 +23,9 @@ use crate::link::{Link, LinkBody, Message, Unanswered, Upload};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::socket::Socket;
+
+/// The address pvedaemon takes for the client's.
+const PVE_CLIENT_IP: HeaderName = HeaderName::from_static("pveclientip");
 
 /// One worker's way to upstream.
 pub(crate) struct Upstream {
@@ -173,6 +179,20 @@ impl Upstream {
 }
 
 impl Outbound<'_> {
+    /// As pvedaemon gets it: with the client's address, which it believes and logs, and without
+    /// any credential. The calls that log somebody in need none, and it would check no CSRF
+    /// token of one.
+    pub(crate) fn for_daemon(&self, client: IpAddr) -> Self {
+        let mut headers = self.headers.clone();
+        for name in [&COOKIE, &AUTHORIZATION, &CSRF_HEADER] {
+            headers.remove(name);
+        }
+        if let Ok(value) = HeaderValue::from_str(&client.to_string()) {
+            headers.insert(PVE_CLIENT_IP, value);
+        }
+        Self { parts: self.parts, target: self.target, headers }
+    }
+
     /// The request as it is written: head, and `body` behind it. A length is announced where
     /// there is a body, and where PVE's own clients announce an empty one.
     fn message(&self, length: Option<u64>, body: &Bytes) -> Bytes {

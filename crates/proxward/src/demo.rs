@@ -68,6 +68,7 @@ pub(crate) fn run(arguments: &Demo) -> Result<(), Stop> {
     let addresses = listeners.local_addrs().map_err(Stop::usage)?;
     let mut config = Config::new(addresses, destination, identity);
     config.access_log = AccessLogTo::File(place.file("access.log"));
+    config.state = arguments.state.is_some().then(|| place.file("gate"));
     let gate = ::gate::start(config, listeners, clock, &Registry::new()).map_err(start_fault)?;
 
     let gate_url = gate.local_addrs().first().map(|address| format!("https://{address}"));
