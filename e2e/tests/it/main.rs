@@ -14,4 +14,5 @@ mod newcomer;
 mod processes;
 mod program;
 mod python;
+mod sessions;
 mod stock_clients;
