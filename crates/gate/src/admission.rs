@@ -248,7 +248,7 @@ mod tests {
                 let places = admission.places();
                 prop_assert_eq!(places.all.held_total() as usize, kept);
                 let silent = permits.iter().filter(|p| !is_lost_flag(p) && p.silent.get()).count();
-                prop_assert_eq!(places.silent.values().map(|s| s.len()).sum::<usize>(), silent);
+                prop_assert_eq!(places.silent.values().map(std::collections::BTreeMap::len).sum::<usize>(), silent);
                 prop_assert!(places.silent.values().all(|silent| !silent.is_empty()));
             }
         }
