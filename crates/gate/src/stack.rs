@@ -172,16 +172,30 @@ async fn pass(
         let bytes = whole(peer, body).await?;
         return login(&asked, record, auth, outbound, &bytes).await;
     }
+    forward(&asked, record, &outbound, rule, body).await
+}
+
+/// The rest of the way, for everything but a login.
+async fn forward(
+    asked: &Asked<'_>,
+    record: &mut Record,
+    outbound: &Outbound<'_>,
+    rule: BodyRule,
+    body: Incoming,
+) -> Result<Response<AnswerBody>, Refusal> {
+    let Asked { peer, client, parts, caller, .. } = *asked;
+    let shared = &peer.worker.shared;
+    let websocket = edge::wants_websocket(parts);
 
     // 9. Console. Its ticket is good once, for whom it was handed to.
     if websocket {
-        let ticket = console::ticket(&target);
+        let ticket = console::ticket(outbound.target);
         let now = shared.clock.monotonic();
         shared.consoles.take(ticket.as_deref(), caller.id(), client, now)?;
     }
 
     // 10. Upstream.
-    let inbound = ask(peer, &outbound, rule, body, websocket).await?;
+    let inbound = ask(peer, outbound, rule, body, websocket).await?;
     let inbound = inbound.map_err(|error| refused(record, &error))?;
 
     // 11. Answer. The tunnel is handed over whole; everything else is stripped of what is
@@ -192,7 +206,7 @@ async fn pass(
             *peer.tunnel.borrow_mut() = Some(Tunnel { socket, early, id });
             Ok(switching(&head))
         }
-        Inbound::Answer(answer) => answered(&asked, record, answer).await,
+        Inbound::Answer(answer) => answered(asked, record, answer).await,
     }
 }
 
