@@ -238,8 +238,7 @@ async fn http1(
         // Boxed: an idle connection should not hold the room a request needs.
         let answer = Box::pin(stack::serve(peer, parts, connection)).await;
         let keep = keep && connection.body_is_read() && !*drain.borrow();
-        let unix = peer.worker.shared.clock.unix();
-        match Box::pin(connection.answer(version, answer, keep, unix)).await {
+        match Box::pin(connection.answer(version, answer, keep)).await {
             Ok(true) if peer.tunnel.borrow().is_none() => {}
             Ok(_) => return None,
             Err(error) => {

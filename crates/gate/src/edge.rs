@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, header};
+use memchr::memchr;
 
 use crate::limits::BODY_BYTES;
 use crate::refusal::Refusal;
@@ -112,17 +113,19 @@ pub(crate) fn decode_path(raw: &str) -> Result<Cow<'_, str>, Refusal> {
 pub(crate) fn unescape(raw: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(raw.len());
     let mut rest = raw;
-    while let Some((first, after)) = rest.split_first() {
-        let (byte, next) = match rest {
+    while let Some((plain, escaped)) = memchr(b'%', rest).and_then(|at| rest.split_at_checked(at)) {
+        decoded.extend_from_slice(plain);
+        let (byte, next) = match escaped {
             [b'%', high, low, next @ ..] => match (hex(*high), hex(*low)) {
                 (Some(high), Some(low)) => (high << 4 | low, next),
-                _ => (*first, after),
+                _ => (b'%', escaped.get(1..).unwrap_or_default()),
             },
-            _ => (*first, after),
+            _ => (b'%', escaped.get(1..).unwrap_or_default()),
         };
         decoded.push(byte);
         rest = next;
     }
+    decoded.extend_from_slice(rest);
     decoded
 }
 

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, SET_COOKIE, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, SET_COOKIE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use telemetry::CorrelationId;
@@ -81,6 +81,11 @@ pub(crate) async fn serve(
         }
     };
     finish(&parts, &mut answer);
+    if !answer.headers().contains_key(DATE)
+        && let Some(date) = peer.worker.date()
+    {
+        answer.headers_mut().insert(DATE, date);
+    }
     record.answered(answer.status().as_u16());
     answer.body_mut().set_record(record);
     answer
@@ -165,16 +170,30 @@ async fn pass(
         let bytes = whole(peer, body).await?;
         return login(&asked, record, auth, outbound, &bytes).await;
     }
+    forward(&asked, record, &outbound, rule, body).await
+}
+
+/// The rest of the way, for everything but a login.
+async fn forward(
+    asked: &Asked<'_>,
+    record: &mut Record,
+    outbound: &Outbound<'_>,
+    rule: BodyRule,
+    body: &mut dyn Source,
+) -> Result<Response<AnswerBody>, Refusal> {
+    let Asked { peer, client, parts, caller, .. } = *asked;
+    let shared = &peer.worker.shared;
+    let websocket = edge::wants_websocket(parts);
 
     // 9. Console. Its ticket is good once, for whom it was handed to.
     if websocket {
-        let ticket = console::ticket(&target);
+        let ticket = console::ticket(outbound.target);
         let now = shared.clock.monotonic();
         shared.consoles.take(ticket.as_deref(), caller.id(), client, now)?;
     }
 
     // 10. Upstream.
-    let inbound = ask(peer, &outbound, rule, body, websocket).await?;
+    let inbound = ask(peer, outbound, rule, body, websocket).await?;
     let inbound = inbound.map_err(|error| refused(record, &error))?;
 
     // 11. Answer. The tunnel is handed over whole; everything else is stripped of what is
@@ -185,7 +204,7 @@ async fn pass(
             *peer.tunnel.borrow_mut() = Some(Tunnel { socket, early, id });
             Ok(switching(&head))
         }
-        Inbound::Answer(answer) => answered(&asked, record, answer).await,
+        Inbound::Answer(answer) => answered(asked, record, answer).await,
     }
 }
 

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::HeaderValue;
 use netpolicy::AddressSet;
-use telemetry::Clock;
 use telemetry::access::Lines;
+use telemetry::{Clock, HttpDate};
 use tls::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -62,6 +63,8 @@ pub(crate) struct Worker {
     pub(crate) access: Option<RefCell<Lines>>,
     /// Turns true when the gate stops.
     pub(crate) drain: watch::Receiver<bool>,
+    /// The second for which the date was written last, and that.
+    date: RefCell<Option<(u64, HeaderValue)>>,
 }
 
 impl Worker {
@@ -74,7 +77,28 @@ impl Worker {
         let to =
             |destination| Upstream::new(destination, shared.limits.clone(), shared.metrics.clone());
         let (upstream, daemon) = (to(destination), daemon.map(to));
-        Self { shared, upstream, daemon, access: access.map(RefCell::new), drain }
+        Self {
+            shared,
+            upstream,
+            daemon,
+            access: access.map(RefCell::new),
+            drain,
+            date: RefCell::default(),
+        }
+    }
+
+    /// The date for answers that have none.
+    pub(crate) fn date(&self) -> Option<HeaderValue> {
+        let now = self.shared.clock.unix_secs();
+        let mut known = self.date.borrow_mut();
+        match &*known {
+            Some((second, date)) if *second == now => Some(date.clone()),
+            _ => {
+                let date = HeaderValue::from_str(&HttpDate(now).to_string()).ok()?;
+                *known = Some((now, date.clone()));
+                Some(date)
+            }
+        }
     }
 
     /// Accepts until told to stop, then waits for what is under way. Returns the number of

@@ -9,7 +9,6 @@
 //! second. Nobody who serves waits for a disk. Lines that a reader does not take in time are
 //! dropped and counted, in the log itself too.
 
-use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -67,6 +66,7 @@ pub struct Lines {
     buffer: Vec<u8>,
     /// Lines in the buffer.
     count: u64,
+    second: Second,
     sender: SyncSender<Vec<u8>>,
     dropped: Arc<AtomicU64>,
 }
@@ -117,7 +117,7 @@ impl AccessLog {
     #[must_use]
     pub fn lines(&self) -> Lines {
         let (sender, dropped) = (self.sender.clone(), Arc::clone(&self.dropped));
-        Lines { buffer: Vec::new(), count: 0, sender, dropped }
+        Lines { buffer: Vec::new(), count: 0, second: Second::default(), sender, dropped }
     }
 
     /// Waits until every [`Lines`] is dropped and all they were given is written. Blocks the
@@ -136,7 +136,7 @@ impl Lines {
         if self.buffer.is_empty() {
             self.buffer.reserve(ACCESS_BUFFER);
         }
-        render(&mut self.buffer, access);
+        render(&mut self.buffer, &mut self.second, access);
         self.count += 1;
         if self.buffer.len() + ACCESS_BUFFER / 8 > ACCESS_BUFFER {
             self.flush();
@@ -204,17 +204,25 @@ impl PathFile {
     }
 }
 
-fn render(out: &mut Vec<u8>, access: &Access<'_>) {
-    put(out, format_args!("{{\"time\":\"{}\"", Rfc3339(access.unix)));
-    out.extend_from_slice(b",\"id\":\"");
+fn render(out: &mut Vec<u8>, second: &mut Second, access: &Access<'_>) {
+    out.extend_from_slice(b"{\"time\":\"");
+    second.put(out, access.unix);
+    out.extend_from_slice(b"\",\"id\":\"");
     out.extend_from_slice(access.id.as_str().as_bytes());
-    put(out, format_args!("\",\"client\":\"{}\"", access.client));
+    out.extend_from_slice(b"\",\"client\":\"");
+    address(out, access.client);
+    out.push(b'"');
     text(out, "user", access.user);
     text(out, "http", access.http);
     text(out, "method", access.method);
     text(out, "path", Some(access.path));
     let us = u64::try_from(access.took.as_micros()).unwrap_or(u64::MAX);
-    put(out, format_args!(",\"status\":{},\"bytes\":{},\"us\":{us}", access.status, access.bytes));
+    out.extend_from_slice(b",\"status\":");
+    number(out, u64::from(access.status));
+    out.extend_from_slice(b",\"bytes\":");
+    number(out, access.bytes);
+    out.extend_from_slice(b",\"us\":");
+    number(out, us);
     text(out, "rule", access.rule);
     if let Some(cause) = access.cause {
         text(out, "cause", Some(&secrets::mask::text(escape::prefix(cause, ACCESS_TEXT))));
@@ -222,9 +230,60 @@ fn render(out: &mut Vec<u8>, access: &Access<'_>) {
     out.extend_from_slice(b"}\n");
 }
 
-fn put(out: &mut Vec<u8>, arguments: fmt::Arguments<'_>) {
-    // A write to a vector can not fail.
-    let _ = out.write_fmt(arguments);
+/// The last second a time was written for: most lines are of the same.
+#[derive(Debug, Default)]
+struct Second {
+    second: u64,
+    /// `2026-07-01T12:00:00.`; empty at first.
+    text: String,
+}
+
+impl Second {
+    fn put(&mut self, out: &mut Vec<u8>, unix: Duration) {
+        if self.text.is_empty() || self.second != unix.as_secs() {
+            self.second = unix.as_secs();
+            self.text = Rfc3339(Duration::from_secs(self.second)).to_string();
+            self.text.truncate(self.text.len().saturating_sub("000Z".len()));
+        }
+        out.extend_from_slice(self.text.as_bytes());
+        let millis = unix.subsec_millis();
+        for digit in [millis / 100, millis / 10 % 10, millis % 10] {
+            number(out, u64::from(digit));
+        }
+        out.push(b'Z');
+    }
+}
+
+/// Formatting costs more than all else in a line, so the common parts are written by hand.
+fn number(out: &mut Vec<u8>, value: u64) {
+    let mut digits = [0; 20];
+    let mut left = value;
+    let mut used = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(left % 10).unwrap_or_default();
+        left /= 10;
+        used += 1;
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
+}
+
+fn address(out: &mut Vec<u8>, address: SocketAddr) {
+    let SocketAddr::V4(v4) = address else {
+        // A write to a vector can not fail.
+        let _ = write!(out, "{address}");
+        return;
+    };
+    for (at, octet) in v4.ip().octets().into_iter().enumerate() {
+        if at > 0 {
+            out.push(b'.');
+        }
+        number(out, u64::from(octet));
+    }
+    out.push(b':');
+    number(out, u64::from(v4.port()));
 }
 
 fn text(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
@@ -246,7 +305,7 @@ fn text(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Access, AccessLog, render};
+    use super::{Access, AccessLog, Second, address, number, render};
     use crate::CorrelationId;
     use proptest::prelude::*;
     use std::time::Duration;
@@ -273,7 +332,11 @@ mod tests {
         let id: CorrelationId = "186c10b14e2f62d3".parse().unwrap();
         let mut out = Vec::new();
         let cause = "posting password=canary";
-        render(&mut out, &Access { cause: Some(cause), ..access(&id, "/api2/json/version") });
+        render(
+            &mut out,
+            &mut Second::default(),
+            &Access { cause: Some(cause), ..access(&id, "/api2/json/version") },
+        );
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "{\"time\":\"2026-07-01T12:00:00.123Z\",\"id\":\"186c10b14e2f62d3\",\
@@ -346,10 +409,22 @@ mod tests {
 
     proptest! {
         #[test]
+        fn written_by_hand_as_by_the_formatter(value: u64, at: std::net::SocketAddr, unix in 0..253_402_300_799_000_u64) {
+            let mut out = Vec::new();
+            number(&mut out, value);
+            out.push(b' ');
+            address(&mut out, at);
+            out.push(b' ');
+            let unix = Duration::from_millis(unix);
+            Second::default().put(&mut out, unix);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), format!("{value} {at} {}", crate::Rfc3339(unix)));
+        }
+
+        #[test]
         fn any_path_is_one_json_line(path in ".{0,200}") {
             let id = CorrelationId::random();
             let mut out = Vec::new();
-            render(&mut out, &access(&id, &path));
+            render(&mut out, &mut Second::default(), &access(&id, &path));
             let text = String::from_utf8(out).unwrap();
             prop_assert_eq!(text.matches('\n').count(), 1);
             let line: serde_json::Value = serde_json::from_str(&text).unwrap();

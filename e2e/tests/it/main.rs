@@ -3,10 +3,12 @@
 
 mod api_command;
 mod canary;
+mod channels;
 mod curl;
 mod demo;
 mod ends_clean;
 mod failures;
+mod front;
 mod golden;
 mod home;
 mod login;
@@ -14,4 +16,5 @@ mod newcomer;
 mod processes;
 mod program;
 mod python;
+mod sessions;
 mod stock_clients;

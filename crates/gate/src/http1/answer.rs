@@ -4,12 +4,10 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderValue, Response, StatusCode, Version, response};
-use telemetry::HttpDate;
 use tokio::io::AsyncWrite;
 
 use super::connection::Connection;
@@ -29,7 +27,6 @@ impl<S: AsyncWrite + Unpin> Connection<S> {
         version: Version,
         answer: Response<AnswerBody>,
         keep: bool,
-        unix: Duration,
     ) -> io::Result<bool> {
         let (mut head, mut body) = answer.into_parts();
         let framing = Framing::of(version, &head, &body);
@@ -37,11 +34,6 @@ impl<S: AsyncWrite + Unpin> Connection<S> {
         let closes = said.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
         let keep = keep && !closes && framing != Framing::Close;
         framing.announce(version, keep, &mut head);
-        if !head.headers.contains_key(DATE)
-            && let Ok(date) = HeaderValue::from_str(&HttpDate(unix.as_secs()).to_string())
-        {
-            head.headers.insert(DATE, date);
-        }
         let mut out =
             Outgoing { bytes: write_head(version, &head), at: 0, data: Bytes::new(), framing };
         let mut ended = framing == Framing::None;

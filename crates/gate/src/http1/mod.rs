@@ -30,12 +30,12 @@ pub(crate) fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
 }
 
 fn write_name(out: &mut Vec<u8>, name: &str) {
-    let mut start = true;
-    out.extend(name.bytes().map(|byte| {
-        let written = if start { byte.to_ascii_uppercase() } else { byte };
-        start = byte == b'-';
-        written
-    }));
+    let start = out.len();
+    out.extend_from_slice(name.as_bytes());
+    let Some(written) = out.get_mut(start..) else { return };
+    written.split_mut(|byte| *byte == b'-').filter_map(<[u8]>::first_mut).for_each(|first| {
+        first.make_ascii_uppercase();
+    });
 }
 
 #[cfg(test)]

@@ -147,7 +147,7 @@ fn label(head: &[u8]) -> Option<&[u8]> {
 }
 
 fn split_last(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = text.windows(2).rposition(|pair| pair == b"::")?;
+    let at = memchr::memmem::rfind(text, b"::")?;
     Some((text.get(..at)?, text.get(at + 2..)?))
 }
 

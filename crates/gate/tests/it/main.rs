@@ -18,6 +18,7 @@ mod gate;
 mod http2;
 mod lifecycle;
 mod log;
+mod logins;
 mod permissions;
 mod pve;
 mod refusals;
