@@ -112,17 +112,21 @@ pub(crate) fn decode_path(raw: &str) -> Result<Cow<'_, str>, Refusal> {
 pub(crate) fn unescape(raw: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(raw.len());
     let mut rest = raw;
-    while let Some((first, after)) = rest.split_first() {
-        let (byte, next) = match rest {
-            [b'%', high, low, next @ ..] => match (hex(*high), hex(*low)) {
+    // Whole runs at a time: this is done for the ticket of each request.
+    while let Some(at) = rest.iter().position(|byte| *byte == b'%') {
+        let (plain, escape) = rest.split_at(at);
+        decoded.extend_from_slice(plain);
+        let (byte, next) = match escape {
+            [_, high, low, next @ ..] => match (hex(*high), hex(*low)) {
                 (Some(high), Some(low)) => (high << 4 | low, next),
-                _ => (*first, after),
+                _ => (b'%', escape.get(1..).unwrap_or_default()),
             },
-            _ => (*first, after),
+            _ => (b'%', escape.get(1..).unwrap_or_default()),
         };
         decoded.push(byte);
         rest = next;
     }
+    decoded.extend_from_slice(rest);
     decoded
 }
 
