@@ -118,7 +118,7 @@ impl<'h> Caller<'h> {
             Self::Session { session, .. } => {
                 let vault = session.vault();
                 let csrf = (*method != Method::GET).then(|| vault.csrf.expose().as_str());
-                headers.with_ticket(vault.ticket.expose().as_bytes(), csrf)
+                headers.with_ticket(vault.cookie.expose(), csrf)
             }
             Self::OwnTicket(credential) | Self::ApiToken(credential) => {
                 headers.with_credential(credential)

@@ -66,14 +66,14 @@ impl Consoles {
     /// Lets a ticket pass, for the last time.
     pub(crate) fn take(
         &self,
-        ticket: &[u8],
+        ticket: Option<&[u8]>,
         caller: Option<Id>,
         client: IpAddr,
         now: Duration,
     ) -> Result<(), Refusal> {
         // Whoever shows it, it is used: one that has got into other hands must not be good
         // for a second try.
-        let noted = self.noted().remove(&id(ticket));
+        let noted = ticket.and_then(|ticket| self.noted().remove(&id(ticket)));
         let good = match noted {
             Some(noted) => {
                 Some(noted.caller) == caller && noted.client == client && noted.until > now
@@ -88,10 +88,13 @@ impl Consoles {
     }
 }
 
-/// The ticket in the address of a websocket. One that stands there twice is none.
+/// The ticket in the address of a websocket. Of two, none counts: Proxmox VE takes only one of
+/// the parameters on each path, and the other must not be what is judged here.
 pub(crate) fn ticket(target: &PathAndQuery) -> Option<Vec<u8>> {
     let query = target.query()?;
-    PARAMETERS.iter().find_map(|name| query_value(query, name))
+    let mut tickets = PARAMETERS.iter().filter_map(|name| query_value(query, name));
+    let ticket = tickets.next();
+    ticket.filter(|_| tickets.next().is_none())
 }
 
 /// What a ticket is known by: itself, from its prefix on.
@@ -122,8 +125,8 @@ mod tests {
     #[test]
     fn once() {
         let consoles = noted(false);
-        assert_eq!(consoles.take(TICKET, Some(Id([1; 32])), client(1), NOW), Ok(()));
-        let again = consoles.take(TICKET, Some(Id([1; 32])), client(1), NOW);
+        assert_eq!(consoles.take(Some(TICKET), Some(Id([1; 32])), client(1), NOW), Ok(()));
+        let again = consoles.take(Some(TICKET), Some(Id([1; 32])), client(1), NOW);
         assert_eq!(again, Err(Refusal::ConsoleTicket));
     }
 
@@ -138,20 +141,22 @@ mod tests {
         ];
         for (caller, client, now) in tries {
             // What is known is never passed on as unknown.
-            assert!(noted(true).take(TICKET, caller, client, now).is_err());
+            assert!(noted(true).take(Some(TICKET), caller, client, now).is_err());
         }
     }
 
     #[test]
     fn with_its_password_or_without() {
         let with: Vec<u8> = [b"abcdefgh:", TICKET].concat();
-        assert_eq!(noted(false).take(&with, Some(Id([1; 32])), client(1), NOW), Ok(()));
+        assert_eq!(noted(false).take(Some(&with), Some(Id([1; 32])), client(1), NOW), Ok(()));
     }
 
     #[test]
     fn unknown_ones_by_policy() {
-        assert!(Consoles::new(false).take(TICKET, None, client(1), NOW).is_err());
-        assert!(Consoles::new(true).take(TICKET, None, client(1), NOW).is_ok());
+        assert!(Consoles::new(false).take(Some(TICKET), None, client(1), NOW).is_err());
+        assert!(Consoles::new(true).take(Some(TICKET), None, client(1), NOW).is_ok());
+        assert!(Consoles::new(false).take(None, None, client(1), NOW).is_err());
+        assert!(Consoles::new(true).take(None, None, client(1), NOW).is_ok());
     }
 
     #[test]
@@ -163,7 +168,11 @@ mod tests {
             consoles.note(ticket.as_bytes(), Id([1; 32]), client(1), now);
         }
         assert_eq!(consoles.noted().len(), NOTED);
-        assert!(consoles.take(b"PVEVNC:00000000::x", Some(Id([1; 32])), client(1), NOW).is_err());
-        assert!(consoles.take(b"PVEVNC:00000001::x", Some(Id([1; 32])), client(1), NOW).is_ok());
+        assert!(
+            consoles.take(Some(b"PVEVNC:00000000::x"), Some(Id([1; 32])), client(1), NOW).is_err()
+        );
+        assert!(
+            consoles.take(Some(b"PVEVNC:00000001::x"), Some(Id([1; 32])), client(1), NOW).is_ok()
+        );
     }
 }

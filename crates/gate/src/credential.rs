@@ -16,6 +16,8 @@ use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
+use secrets::SecretString;
+
 use crate::edge::unescape;
 use crate::refusal::Refusal;
 use crate::session::Value;
@@ -115,10 +117,10 @@ impl<'h> Headers<'h> {
         Ok(found.map(Value::parse))
     }
 
-    /// The lines for upstream that carry `ticket` as a cookie; `csrf` beside it.
-    pub(crate) fn with_ticket(&self, ticket: &[u8], csrf: Option<&str>) -> Lines {
+    /// The lines for upstream that carry a [`ticket_pair`]; `csrf` beside it.
+    pub(crate) fn with_ticket(&self, pair: &str, csrf: Option<&str>) -> Lines {
         Lines {
-            cookie: self.cookies(Some(ticket)),
+            cookie: self.cookies(pair.as_bytes()),
             authorization: None,
             csrf: csrf
                 .and_then(|csrf| HeaderValue::from_str(csrf).ok())
@@ -129,23 +131,41 @@ impl<'h> Headers<'h> {
 
     /// The lines for upstream that carry what was found; the client's CSRF token beside it.
     pub(crate) fn with_credential(&self, credential: &Credential<'_>) -> Lines {
-        let (ticket, authorization) = match credential {
-            Credential::Ticket { text, by: Carrier::Cookie } => (Some(&**text), None),
-            Credential::Ticket { text, .. } => (None, Some(pair(TICKET, text))),
-            Credential::ApiToken(text) => (None, Some(pair(API_TOKEN, text))),
-            Credential::None => (None, None),
+        let (name, text, by) = match credential {
+            Credential::Ticket { text, by } => (TICKET, text, *by),
+            Credential::ApiToken(text) => (API_TOKEN, text, Carrier::Authorization),
+            Credential::None => return self.lines(self.cookies(b""), None),
         };
-        let authorization = authorization.and_then(|line| sensitive(&line));
-        Lines {
-            cookie: self.cookies(ticket),
-            authorization,
-            csrf: Csrf::OfTheClient,
-            readable: false,
+        match by {
+            Carrier::Cookie => {
+                let cookie = self.verbatim(&COOKIE, name);
+                self.lines(cookie.or_else(|| self.cookies(&pair(name, text))), None)
+            }
+            Carrier::Authorization => {
+                let line = self.verbatim(&AUTHORIZATION, name);
+                self.lines(self.cookies(b""), line.or_else(|| sensitive(&pair(name, text))))
+            }
         }
     }
 
-    fn cookies(&self, ticket: Option<&[u8]>) -> Option<HeaderValue> {
-        let mut line = ticket.map(|ticket| pair(TICKET, ticket)).unwrap_or_default();
+    fn lines(&self, cookie: Option<HeaderValue>, authorization: Option<HeaderValue>) -> Lines {
+        Lines { cookie, authorization, csrf: Csrf::OfTheClient, readable: false }
+    }
+
+    /// The client's own line where it is nothing but the credential, which is how tools write
+    /// it: then there is nothing to take out.
+    fn verbatim(&self, header: &HeaderName, name: &str) -> Option<HeaderValue> {
+        let mut lines = self.all.get_all(header).iter();
+        let line = lines.next().filter(|_| lines.next().is_none())?;
+        let value = line.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        let mut line = line.clone();
+        line.set_sensitive(true);
+        value.iter().all(|byte| byte.is_ascii_graphic() && !b";,".contains(byte)).then_some(line)
+    }
+
+    /// `first` and the harmless cookies behind it.
+    fn cookies(&self, first: &[u8]) -> Option<HeaderValue> {
+        let mut line = Cow::Borrowed(first);
         for (name, _) in COOKIES {
             let Some(value) = self.cookie.as_deref().and_then(|header| search(header, name)) else {
                 continue;
@@ -154,6 +174,7 @@ impl<'h> Headers<'h> {
             if !value.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte)) {
                 continue;
             }
+            let line = line.to_mut();
             if !line.is_empty() {
                 line.extend_from_slice(b"; ");
             }
@@ -180,6 +201,11 @@ pub(crate) enum Csrf {
     /// The client's own, for a ticket that is its own: Proxmox VE judges it.
     OfTheClient,
     Is(HeaderValue),
+}
+
+/// The cookie that carries a ticket.
+pub(crate) fn ticket_pair(ticket: &[u8]) -> SecretString {
+    SecretString::new(String::from_utf8(pair(TICKET, ticket)).unwrap_or_default())
 }
 
 /// `NAME=VALUE` with the value written so that pveproxy reads it back to the byte.
@@ -256,7 +282,7 @@ fn search<'t>(text: &'t [u8], name: &str) -> Option<&'t [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Carrier, Credential, Csrf, Headers, extract};
+    use super::{Carrier, Credential, Csrf, Headers, extract, ticket_pair};
     use http::{Request, Version};
     use proptest::prelude::*;
 
@@ -346,12 +372,30 @@ mod tests {
         assert_eq!(cookie, "PVEAuthCookie=first; PVELangCookie=de; PVEThemeCookie=a");
         assert!(cookie.is_sensitive());
         assert_eq!(upstream.authorization, None);
-        let upstream = headers.with_ticket(b"a;b", Some("c"));
+        let upstream = headers.with_ticket(ticket_pair(b"a;b").expose(), Some("c"));
         assert_eq!(
             upstream.cookie.unwrap(),
             "PVEAuthCookie=a%3Bb; PVELangCookie=de; PVEThemeCookie=a"
         );
         assert!(matches!(upstream.csrf, Csrf::Is(value) if value == "c"));
+    }
+
+    #[test]
+    fn a_line_that_is_nothing_else_passes_as_it_is() {
+        let upstream = |name: &str, line: &str| {
+            let parts = parts(Version::HTTP_11, &[(name, line)]);
+            let headers = Headers::of(&parts);
+            let lines = headers.with_credential(&headers.credential());
+            lines.cookie.or(lines.authorization).unwrap().to_str().unwrap().to_owned()
+        };
+        for (name, line) in [
+            ("cookie", "PVEAuthCookie=PVE%3Aa@pve%3A6B00CE46%3A%3Ax+/="),
+            ("authorization", "PVEAPIToken=u@pve!n%3Ds"),
+        ] {
+            assert_eq!(upstream(name, line), line);
+        }
+        assert_eq!(upstream("cookie", "PVEAuthCookie=a%3Ab; x"), "PVEAuthCookie=a:b");
+        assert_eq!(upstream("authorization", "x PVEAPIToken=a%3Ab"), "PVEAPIToken=a:b");
     }
 
     #[test]

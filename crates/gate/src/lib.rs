@@ -39,6 +39,7 @@ mod login;
 mod metrics;
 mod origin;
 mod own;
+mod permissions;
 mod plain;
 mod prefixed;
 mod proxy_protocol;
@@ -55,6 +56,7 @@ mod source;
 mod stack;
 mod tasks;
 mod upstream;
+mod watch;
 mod wire;
 mod worker;
 

@@ -24,6 +24,18 @@ pub const LOGIN_ANSWER_BYTES: usize = 256 * 1024;
 /// Bytes of an answer that hands out a console: a ticket, a port and a certificate.
 pub const CONSOLE_ANSWER_BYTES: usize = 64 * 1024;
 
+/// How long an answer about a caller's permissions is believed.
+pub const PERMISSIONS_FOR: Duration = Duration::from_secs(10);
+
+/// Such answers kept at once; further ones are asked for each time.
+pub const PERMISSIONS_KEPT: usize = 4096;
+
+/// Bytes of such an answer: the privileges at one path.
+pub const PERMISSIONS_BYTES: usize = 64 * 1024;
+
+/// Bytes of a path in the access list.
+pub const PERMISSION_PATH: usize = 256;
+
 /// Bytes of a page that holds a CSRF token. The index has some 4 KB, a page of the API as much
 /// as it lists.
 pub const PAGE_BYTES: usize = 8 * 1024 * 1024;

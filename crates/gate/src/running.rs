@@ -24,7 +24,9 @@ use crate::limits::LISTEN_BACKLOG;
 use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
 use crate::origin::Origins;
+use crate::permissions::Permissions;
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
+use crate::watch::Watch;
 use crate::worker::{Shared, Worker};
 
 /// The audit log in the state directory.
@@ -45,6 +47,7 @@ pub struct Running {
     drain: watch::Sender<bool>,
     workers: Vec<JoinHandle<usize>>,
     control: Option<Control>,
+    _watch: Watch,
 }
 
 /// How the stop went.
@@ -158,6 +161,7 @@ pub fn start(
     let shared = Arc::new(Shared {
         consoles: Consoles::new(config.sessions.pass_unknown_console_tickets),
         origins: Origins::new(config.sessions.origins),
+        permissions: Permissions::default(),
         clock,
         metrics,
         acceptor: Acceptor::new(&config.identity, alpn)?,
@@ -171,6 +175,8 @@ pub fn start(
     for listener in &listeners.0 {
         listener.set_nonblocking(true).map_err(StartError::Worker)?;
     }
+    let watched = Watch::start(config.sessions.version_file, &shared);
+    let watched = watched.map_err(StartError::Worker)?;
     let (drain, drained) = watch::channel(false);
     let control = config.state.map(|directory| {
         let path = directory.join(control::SOCKET);
@@ -188,7 +194,7 @@ pub fn start(
     }
     // The workers have their copies; this one would keep the ports after they stopped.
     drop(listeners);
-    Ok(Running { addresses, drain, workers, control })
+    Ok(Running { addresses, drain, workers, control, _watch: watched })
 }
 
 impl Running {

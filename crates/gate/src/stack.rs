@@ -149,7 +149,11 @@ async fn pass(
     caller.check_csrf(parts, &route, &path, now)?;
     if let Route::Own(own) = route {
         peer.permit.heard();
-        return own::answer(&parts.method, own, caller, &shared.sessions).await;
+        let answer = own::answer(peer, parts, own, caller).await;
+        if matches!(answer, Err(Refusal::NotLoggedIn)) {
+            asked.count_refused(record).await;
+        }
+        return answer;
     }
 
     // 7. Headers. Rebuilt from a list before any of them is believed, so that no later step
@@ -171,9 +175,9 @@ async fn pass(
 
     // 9. Console. Its ticket is good once, for whom it was handed to.
     if websocket {
-        let ticket = console::ticket(&target).ok_or(Refusal::ConsoleTicket)?;
+        let ticket = console::ticket(&target);
         let now = shared.clock.monotonic();
-        shared.consoles.take(&ticket, caller.id(), client, now)?;
+        shared.consoles.take(ticket.as_deref(), caller.id(), client, now)?;
     }
 
     // 10. Upstream.
@@ -295,6 +299,14 @@ async fn answered(
     };
     let mut answer = answer.map_err(|error| refused(record, &error))?;
     if denied {
+        let shared = &peer.worker.shared;
+        if let Some(id) = caller.id() {
+            shared.permissions.forget(id);
+        }
+        if let Caller::Session { session, .. } = caller {
+            // The user is gone or disabled: nobody is to wait for that with every request.
+            shared.sessions.drop_later(session.id);
+        }
         asked.count_refused(record).await;
     }
     if matches!(caller, Caller::LoggedOut(_)) {

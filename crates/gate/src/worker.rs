@@ -24,6 +24,7 @@ use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_BESIDE, Limits};
 use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::origin::Origins;
+use crate::permissions::Permissions;
 use crate::session::Sessions;
 use crate::upstream::Upstream;
 
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) admission: Admission,
     pub(crate) sessions: Sessions,
     pub(crate) consoles: Consoles,
+    pub(crate) permissions: Permissions,
     /// From which pages browsers may change something.
     pub(crate) origins: Origins,
     pub(crate) logins: Logins,

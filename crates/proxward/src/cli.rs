@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Mock(Mock),
     /// The hardened front server
     Gate(Gate),
+    /// Logins in force at a gate that runs
+    Session(Session),
     /// Calls the API of Proxmox VE
     Api(Api),
     /// The audit log
@@ -193,6 +195,40 @@ pub(crate) enum BansAction {
     Remove {
         /// Address (an IPv6 one stands for its /64), or user as name@realm
         of: String,
+        #[command(flatten)]
+        gate: RunningGate,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  proxward session list --state /var/lib/proxward/gate")]
+pub(crate) struct Session {
+    #[command(subcommand)]
+    pub(crate) action: SessionAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionAction {
+    /// Lists sessions in force, oldest first
+    List {
+        /// Of this user alone, name@realm
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
+        #[command(flatten)]
+        gate: RunningGate,
+    },
+    /// Ends sessions at once; each client has to log in again
+    #[command(group = clap::ArgGroup::new("which").required(true))]
+    Revoke {
+        /// Beginning of an id that `list` shows, at least 8 digits
+        #[arg(group = "which")]
+        id: Option<String>,
+        /// Every session of this user, name@realm
+        #[arg(long, value_name = "USER", group = "which")]
+        user: Option<String>,
+        /// Every session there is
+        #[arg(long, group = "which")]
+        all: bool,
         #[command(flatten)]
         gate: RunningGate,
     },

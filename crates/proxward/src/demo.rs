@@ -66,7 +66,8 @@ pub(crate) fn run(arguments: &Demo) -> Result<(), Stop> {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let identity = authority.issue(&names, clock.unix()).map_err(Stop::usage)?;
     let addresses = listeners.local_addrs().map_err(Stop::usage)?;
-    let config = Config::new(addresses, destination, identity);
+    let mut config = Config::new(addresses, destination, identity);
+    config.state = arguments.state.is_some().then(|| place.file("gate"));
     let gate = ::gate::start(config, listeners, clock, &Registry::new()).map_err(start_fault)?;
 
     let gate_url = gate.local_addrs().first().map(|address| format!("https://{address}"));

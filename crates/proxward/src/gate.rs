@@ -12,7 +12,7 @@ use crate::output::note;
 use crate::signals::Signals;
 use crate::{audit, config};
 
-mod bans;
+pub(crate) mod bans;
 
 /// An order to a gate that runs, or a gate.
 pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {

@@ -16,4 +16,5 @@ mod newcomer;
 mod processes;
 mod program;
 mod python;
+mod sessions;
 mod stock_clients;

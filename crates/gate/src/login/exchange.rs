@@ -168,6 +168,9 @@ impl Exchange {
             return Ok(());
         }
         let Some(password) = self.params.one("password") else { return Ok(()) };
+        // Of a renewal there is no second factor: with one, the password is an answer to it,
+        // and a ticket has no business in what is said about that.
+        let renewal = ["tfa-challenge", "otp"].iter().all(|name| !self.params.has(name));
         let found = match shape(password) {
             Shape::Foreign => {
                 let refused = sessions.config().foreign_tickets == Policy::Refuse;
@@ -191,7 +194,7 @@ impl Exchange {
             }
             Shape::Opaque { .. } => None,
         };
-        match found {
+        match found.filter(|_| renewal) {
             Some((session, value)) => {
                 self.params.set("password", session.vault().ticket.expose().as_bytes());
                 self.renewed = Some((session, value));
@@ -234,7 +237,9 @@ impl Exchange {
         let mut envelope = match envelope {
             Some(envelope) => envelope,
             // Its errors before dispatch have no body.
-            None if success => return Err(AnswerError::Envelope),
+            None if success || self.shows_ticket(&String::from_utf8_lossy(body)) => {
+                return Err(AnswerError::Envelope);
+            }
             None => {
                 let failed = head.status == StatusCode::UNAUTHORIZED;
                 let verdict = if failed { Verdict::Failure } else { Verdict::Undecided };
@@ -266,7 +271,20 @@ impl Exchange {
             let logged_in = verdict == Verdict::Success;
             return Ok(Judged { verdict, body: redirect(head, logged_in), replaced });
         }
-        Ok(Judged { verdict, body: Bytes::from(envelope.write(format)), replaced })
+        let body = envelope.write(format);
+        if self.shows_ticket(&body) {
+            return Err(AnswerError::Ticket);
+        }
+        Ok(Judged { verdict, body: Bytes::from(body), replaced })
+    }
+
+    /// Whether the ticket that was sent for the client comes back in what is said about it.
+    fn shows_ticket(&self, body: &str) -> bool {
+        self.renewed.as_ref().is_some_and(|(session, _)| {
+            let vault = session.vault();
+            let signature = vault.ticket.expose().rsplit_once("::").map(|(_, signature)| signature);
+            signature.is_some_and(|signature| body.contains(signature))
+        })
     }
 
     /// Renews the session that asked for it, or opens one.
@@ -282,7 +300,7 @@ impl Exchange {
         let user = envelope.text("username").ok_or(AnswerError::Ticket)?.to_owned();
         let label = ticket_label(ticket.expose()).ok_or(AnswerError::Ticket)?.to_owned();
         let csrf = envelope.text("CSRFPreventionToken").unwrap_or_default();
-        let vault = Vault { ticket: ticket.clone(), csrf: csrf.into(), received: now };
+        let vault = Vault::new(ticket.clone(), csrf.into(), now);
         // The ticket of root@pam makes tickets for others: that is a login of its own.
         let renewed = self.renewed.as_ref().filter(|(session, _)| session.user == user);
         let (value, browser) = match renewed {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::settings::Lifetimes;
 use super::value::Id;
+use crate::credential::ticket_pair;
 
 /// Seconds for which Proxmox VE takes a ticket (gateway reference §2.1).
 pub(crate) const TICKET_SECONDS: u64 = 7200;
@@ -22,6 +23,15 @@ pub(crate) struct Vault {
     pub(crate) csrf: SecretString,
     /// When, in seconds since 1970 by the gate's clock.
     pub(crate) received: u64,
+    /// The ticket as upstream gets it with each request.
+    pub(crate) cookie: SecretString,
+}
+
+impl Vault {
+    pub(crate) fn new(ticket: SecretString, csrf: SecretString, received: u64) -> Self {
+        let cookie = ticket_pair(ticket.expose().as_bytes());
+        Self { ticket, csrf, received, cookie }
+    }
 }
 
 /// A login that succeeded.
@@ -148,11 +158,7 @@ impl Session {
             label: record.label.to_owned(),
             browser: record.browser,
             client: record.client,
-            vault: Vault {
-                ticket: record.ticket.into(),
-                csrf: record.csrf.into(),
-                received: record.received,
-            },
+            vault: Vault::new(record.ticket.into(), record.csrf.into(), record.received),
         };
         let session = Self::begin(id, login, record.began);
         session.touch(record.used);
@@ -172,7 +178,7 @@ mod tests {
             label: "l".into(),
             browser: true,
             client: "192.0.2.1".parse().unwrap(),
-            vault: Vault { ticket: "t".into(), csrf: "c".into(), received },
+            vault: Vault::new("t".into(), "c".into(), received),
         }
     }
 

@@ -105,8 +105,9 @@ impl Sessions {
         let id = value.id();
         let session = Arc::clone(self.table().get(&id)?);
         if session.ends(&self.config.lifetimes()) <= now {
-            self.table().remove(&id);
-            self.forget_later([id]);
+            if self.table().remove(&id).is_some() {
+                self.forget_later([id]);
+            }
             return None;
         }
         if session.touch(now) {
@@ -162,6 +163,14 @@ impl Sessions {
             info!(session = %id.short(), user = ?session.user, "session ended");
         }
         self.forget([id]).await
+    }
+
+    /// Ends a session that is worth nothing any more; Proxmox VE would say so again.
+    pub(crate) fn drop_later(&self, id: Id) {
+        if self.table().remove(&id).is_some() {
+            info!(session = %id.short(), "session dropped, its ticket is refused");
+            self.forget_later([id]);
+        }
     }
 
     /// All sessions in force, oldest first.

@@ -41,6 +41,8 @@ pub struct SessionSettings {
     pub origins: Vec<String>,
     /// See [`SessionConfig::key`].
     pub key: Option<PathBuf>,
+    /// See [`SessionConfig::version_file`].
+    pub version_file: Option<PathBuf>,
 }
 
 /// Whether a credential that did not come from the gate is taken.
@@ -90,6 +92,9 @@ pub struct SessionConfig {
     /// File with the key that seals stored sessions. Default: `session.key` in the state
     /// directory, made when absent.
     pub key: Option<PathBuf>,
+    /// File with the counters of the cluster file system, read once a second: a change of
+    /// `user.cfg` drops the permissions that are remembered. Default `/etc/pve/.version`.
+    pub version_file: PathBuf,
 }
 
 /// When sessions end, in seconds.
@@ -121,6 +126,7 @@ impl Default for SessionConfig {
             pass_unknown_console_tickets: false,
             origins: Vec::new(),
             key: None,
+            version_file: PathBuf::from("/etc/pve/.version"),
         }
     }
 }
@@ -175,6 +181,9 @@ impl SessionSettings {
         let origins = self.origins.iter().map(|origin| origin::parse(origin));
         config.origins = origins.collect::<Result<_, _>>().map_err(|what| ("origins", what))?;
         config.key.clone_from(&self.key);
+        if let Some(path) = &self.version_file {
+            config.version_file.clone_from(path);
+        }
         Ok(config)
     }
 }
@@ -192,7 +201,7 @@ mod tests {
     fn values_are_taken() {
         let text = r#"{"enabled":false,"idle_seconds":60,"lifetime_seconds":61,"per_user":1,
             "per_address":2,"total":3,"foreign_tickets":"refuse","api_tokens":"refuse",
-            "unknown_console_tickets":"pass","origins":["https://a:1"],"key":"/k"}"#;
+            "unknown_console_tickets":"pass","origins":["https://a:1"],"key":"/k","version_file":"/v"}"#;
         let settings: SessionSettings = serde_json::from_str(text).unwrap();
         let config = settings.check().unwrap();
         let expected = SessionConfig {
@@ -207,6 +216,7 @@ mod tests {
             pass_unknown_console_tickets: true,
             origins: vec!["https://a:1".into()],
             key: Some("/k".into()),
+            version_file: "/v".into(),
         };
         assert_eq!(config, expected);
     }

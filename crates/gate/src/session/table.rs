@@ -103,7 +103,7 @@ mod tests {
             label: user.to_owned(),
             browser: true,
             client: client.parse().unwrap(),
-            vault: Vault { ticket: "t".into(), csrf: "c".into(), received: now },
+            vault: Vault::new("t".into(), "c".into(), now),
         };
         Arc::new(Session::begin(Id([number; 32]), login, now))
     }

@@ -9,7 +9,7 @@ fn login(user: &str, client: &str) -> Login {
         label: user.to_owned(),
         browser: true,
         client: client.parse().unwrap(),
-        vault: Vault { ticket: "genuine".into(), csrf: "c".into(), received: NOW },
+        vault: Vault::new("genuine".into(), "c".into(), NOW),
     }
 }
 
@@ -54,7 +54,7 @@ fn idle_lifetime_and_ticket_end_it() {
         assert!(sessions.find(&value, NOW + minute * 60).is_some());
     }
     let session = sessions.find(&value, NOW + 7199).unwrap();
-    let vault = Vault { ticket: "fresh".into(), csrf: "c".into(), received: NOW + 7199 };
+    let vault = Vault::new("fresh".into(), "c".into(), NOW + 7199);
     sessions.renew(&session, vault);
     assert!(sessions.find(&value, NOW + 7500).is_some());
     assert!(sessions.find(&value, NOW + 8000).is_some());

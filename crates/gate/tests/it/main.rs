@@ -19,6 +19,7 @@ mod http2;
 mod lifecycle;
 mod log;
 mod logins;
+mod permissions;
 mod pve;
 mod refusals;
 mod requests;

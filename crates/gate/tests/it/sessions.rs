@@ -552,7 +552,56 @@ fn the_origin_of_every_change_is_judged() {
     gate.counts("proxward_gate_refusals_total{rule=\"cross-site\"}", 20);
 }
 
-/// The process ends without a word, and the next one knows the sessions; the file does not tell
+#[test]
+fn the_operator_lists_and_revokes() {
+    use gate::control::{CallError, Request, SOCKET, call};
+    let pve = pve();
+    let place = tempfile::tempdir().unwrap();
+    let gate = Gate::with(pve.address, |config| config.state = Some(place.path().join("s")));
+    let order = |request: &Request| call(&place.path().join("s").join(SOCKET), request);
+    let (one, two) = (browser(&gate), tool(&gate));
+    let listed = order(&Request::SessionList { user: None }).unwrap();
+    let rows = listed["sessions"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    for secret in [one.cookie.as_deref().unwrap(), &two.ticket, "JOxkx"] {
+        assert!(!listed.to_string().contains(secret));
+    }
+    assert_eq!((&rows[0]["user"], &rows[0]["client"]), (&"root@pam".into(), &"127.0.0.1".into()));
+    let nobody = order(&Request::SessionList { user: Some("bob@pve".into()) }).unwrap();
+    assert_eq!(nobody["sessions"].as_array().unwrap().len(), 0);
+
+    let browsers = rows.iter().find(|row| row["kind"] == "browser").unwrap();
+    let by_id = |id: &str| Request::SessionRevoke { id: Some(id.into()), user: None, all: false };
+    assert!(matches!(order(&by_id("")), Err(CallError::Refused(_))));
+    assert!(matches!(order(&by_id("0000000000000000")), Err(CallError::NotFound(_))));
+    let revoked = order(&by_id(browsers["id"].as_str().unwrap())).unwrap();
+    assert_eq!(revoked["revoked"], 1);
+    assert_eq!(ask(&gate, get("/api2/json/version", &one.cookies())).status(), "401");
+    let line = format!("Cookie: PVEAuthCookie={}\r\n", two.ticket);
+    assert_eq!(ask(&gate, get("/api2/json/version", &line)).status(), "200");
+    let all = Request::SessionRevoke { id: None, user: Some("root@pam".into()), all: false };
+    assert_eq!(order(&all).unwrap()["revoked"], 1);
+    assert_eq!(ask(&gate, get("/api2/json/version", &line)).status(), "401");
+}
+
+/// A user that is gone: the session is not asked about again.
+#[test]
+fn a_session_whose_ticket_is_refused_ends() {
+    let refused = "HTTP/1.1 401 Authentication failed!\r\nConnection: close\r\n\r\n";
+    let pve = Pve::start(&[
+        ("/api2/json/access/ticket", &ok(&granted("root@pam")), Then::Stay),
+        ("/api2/json/version", refused, Then::Close),
+    ]);
+    let gate = Gate::start(pve.address);
+    let line = format!("Cookie: PVEAuthCookie={}\r\n", tool(&gate).ticket);
+    for _ in 0..2 {
+        let answer = ask(&gate, get("/api2/json/version", &line));
+        assert_eq!(answer.line, "HTTP/1.1 401 Authentication failed!");
+    }
+    assert_eq!(pve.seen().len(), 2);
+}
+
+/// The process ends, and the next one knows the sessions; the file does not tell
 /// their tickets; what was revoked stays so.
 #[test]
 fn sessions_outlast_the_process() {

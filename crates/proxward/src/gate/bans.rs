@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &Bans) -> Result<(), Stop> {
 }
 
 /// Asks the gate whose state lies where the option, or else the configuration, says.
-fn ask(gate: &RunningGate, request: &Request) -> Result<Value, Stop> {
+pub(crate) fn ask(gate: &RunningGate, request: &Request) -> Result<Value, Stop> {
     let directory = match &gate.state {
         Some(directory) => directory.clone(),
         None => {
