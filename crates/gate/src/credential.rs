@@ -160,9 +160,9 @@ impl<'h> Headers<'h> {
         let value = line.as_bytes().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
         let mut line = line.clone();
         line.set_sensitive(true);
-        // Every byte is looked at, whatever the first ones are: so it is done many at a time.
-        let plain = |byte: u8| byte.is_ascii_graphic() & (byte != b';') & (byte != b',');
-        value.iter().fold(true, |all, byte| all & plain(*byte)).then_some(line)
+        // No early end: so the compiler compares many bytes at once.
+        let plain = value.iter().fold(true, |plain, byte| plain & is_plain(*byte));
+        plain.then_some(line)
     }
 
     /// `first` and the harmless cookies behind it.
@@ -215,14 +215,22 @@ fn pair(name: &str, value: &[u8]) -> Vec<u8> {
     let mut line = Vec::with_capacity(name.len() + 1 + value.len() + 32);
     line.extend_from_slice(name.as_bytes());
     line.push(b'=');
-    for byte in value {
-        match byte {
-            b'%' | b';' | b',' => escape(&mut line, *byte),
-            _ if byte.is_ascii_graphic() => line.push(*byte),
-            _ => escape(&mut line, *byte),
+    let mut rest = value;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'%' || !is_plain(*byte)) {
+        let (plain, odd) = rest.split_at(at);
+        line.extend_from_slice(plain);
+        if let Some((first, after)) = odd.split_first() {
+            escape(&mut line, *first);
+            rest = after;
         }
     }
+    line.extend_from_slice(rest);
     line
+}
+
+/// Visible, and no end of a value to anybody.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, 0x21..=0x2B | 0x2D..=0x3A | 0x3C..=0x7E)
 }
 
 pub(crate) fn escape(line: &mut Vec<u8>, byte: u8) {

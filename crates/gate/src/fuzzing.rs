@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderValue, Request};
+use http::{HeaderMap, HeaderValue, Request};
 
 use crate::credential::{Credential, Headers};
 use crate::edge;
+use crate::forwarded;
 use crate::frames::Frames;
 use crate::http1::wire;
-use crate::login::fuzzing::{Kind, Params};
+use crate::login::fuzzing::{Kind, Params, UserText};
 use crate::proxy_protocol::{self, Parsed, Source};
 
 /// The client that a PROXY header names (`None`: the proxy itself) and the header's length;
@@ -19,6 +20,20 @@ pub fn proxy_header(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>,
         Parsed::Header(Source::Client(client), length) => Ok(Some((Some(client), length))),
         Parsed::Header(Source::Proxy, length) => Ok(Some((None, length))),
     }
+}
+
+/// The client of a request that came from 10.0.0.1, where 10.0.0.0/8 are proxies, with this
+/// X-Forwarded-For; None where it is no header.
+pub fn forwarded(line: &[u8]) -> Option<SocketAddr> {
+    let mut headers = HeaderMap::new();
+    headers.append("x-forwarded-for", HeaderValue::from_bytes(line).ok()?);
+    let trusted = "10.0.0.0/8".parse().ok()?;
+    Some(forwarded::client(([10, 0, 0, 1], 5000).into(), &headers, &trusted))
+}
+
+/// An account as it stands in log lines and in the line for fail2ban.
+pub fn account(text: &str) -> String {
+    UserText::new(text).to_string()
 }
 
 /// The path that rules see; `None` when it is refused.

@@ -37,5 +37,6 @@ pub(crate) use params::{encode, query_value};
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing {
     //! For the fuzz targets.
+    pub(crate) use super::attempt::UserText;
     pub(crate) use super::params::{Kind, Params};
 }

@@ -87,6 +87,8 @@ impl Params {
             }
             encode(&mut text, name);
             match value.as_deref() {
+                // An empty piece at the end would be none.
+                None if name.is_empty() => text.push(b'='),
                 None => {}
                 // To Perl, `a=` has no value; that of `a==-` is empty.
                 Some(b"") => text.extend_from_slice(b"==-"),
@@ -183,7 +185,7 @@ mod tests {
             "username=a%40pve&password=x%20y&realm=pve"
         );
         assert_eq!(written(&params("a=&b&c==x&d=1=2&&&", None)), "a&b&c==-&d=1");
-        assert_eq!(written(&params("&a=%zz", None)), "&a=%25zz");
+        assert_eq!(written(&params("&a=%zz&=", None)), "=&a=%25zz&=");
         assert_eq!(params("", None), Params::default());
     }
 
@@ -230,12 +232,7 @@ mod tests {
         fn what_is_written_reads_the_same(body in prop::collection::vec(any::<u8>(), 0..80)) {
             if let Ok(first) = Params::read(Kind::Form, &body, None) {
                 let again = Params::read(Kind::Form, &first.write(), None).unwrap();
-                // Nothing with no name at the end is nothing to Perl.
-                let mut first = first.0;
-                while first.last().is_some_and(|pair| *pair == (Vec::new(), None)) {
-                    first.pop();
-                }
-                prop_assert_eq!(first, again.0);
+                prop_assert_eq!(first, again);
             }
         }
 

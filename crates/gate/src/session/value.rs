@@ -15,8 +15,9 @@ use secrets::{Secret, SecretString};
 /// Bytes of a value: 256 random bits as lower-case hexadecimal digits.
 const DIGITS: usize = 64;
 
-/// Begins what stands where a ticket has its signature. No signature is that short.
-const MARK: &[u8] = b"proxward";
+/// Begins what stands where a ticket has its signature, with what stands before that. No
+/// signature is that short.
+const MARK: &[u8] = b"::proxward";
 
 /// What names a session in memory and on disk: SHA-256 of its value, so that neither can be
 /// used to take part in it.
@@ -92,16 +93,17 @@ pub(crate) enum Shape<'t> {
     Foreign,
 }
 
-/// Tells them apart by the text alone.
+/// Tells them apart by the text alone, from its end: a genuine ticket is long.
 pub(crate) fn shape(text: &[u8]) -> Shape<'_> {
-    let Some((head, tail)) = split_last(text) else { return Shape::Foreign };
-    match tail.strip_prefix(MARK) {
-        Some([]) => Shape::Dummy,
-        Some(digits) => match (Value::parse(digits), label(head)) {
-            (Some(value), Some(label)) => Shape::Opaque { label, value },
-            _ => Shape::Foreign,
-        },
-        None => Shape::Foreign,
+    if text.ends_with(MARK) {
+        return Shape::Dummy;
+    }
+    let digits = text.len().checked_sub(DIGITS).and_then(|at| text.split_at_checked(at));
+    let Some((head, digits)) = digits else { return Shape::Foreign };
+    let Some(head) = head.strip_suffix(MARK) else { return Shape::Foreign };
+    match (label(head), Value::parse(digits)) {
+        (Some(label), Some(value)) => Shape::Opaque { label, value },
+        _ => Shape::Foreign,
     }
 }
 
@@ -147,7 +149,14 @@ fn label(head: &[u8]) -> Option<&[u8]> {
 }
 
 fn split_last(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = memchr::memmem::rfind(text, b"::")?;
+    let mut before = text;
+    let at = loop {
+        let at = memchr::memrchr(b':', before)?;
+        before = text.get(..at)?;
+        if before.last() == Some(&b':') {
+            break at - 1;
+        }
+    };
     Some((text.get(..at)?, text.get(at + 2..)?))
 }
 
