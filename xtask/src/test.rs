@@ -12,7 +12,7 @@ struct Need {
     probe: (&'static str, &'static [&'static str]),
 }
 
-const NEEDS: [Need; 4] = [
+const NEEDS: [Need; 6] = [
     Need {
         package: "gcc",
         why: "builds the C of the crypto library",
@@ -28,6 +28,12 @@ const NEEDS: [Need; 4] = [
         why: "a foreign judge of our certificates",
         probe: ("openssl", &["version"]),
     },
+    Need {
+        package: "fail2ban",
+        why: "reads the lines of failed logins",
+        probe: ("fail2ban-regex", &["--version"]),
+    },
+    Need { package: "nginx-light", why: "a foreign proxy in front", probe: ("nginx", &["-v"]) },
     Need { package: "curl", why: "a stock HTTP client", probe: ("curl", &["--version"]) },
 ];
 

@@ -1,11 +1,9 @@
 //! The bodies that go through: the client's towards Proxmox VE, and the answer's back.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,70 +13,35 @@ use tokio::time::{Instant, Sleep};
 use crate::link::LinkBody;
 use crate::record::Record;
 
-/// What is sent upstream.
-pub(crate) enum RequestBody {
-    /// Read before the request went on; empty for none.
-    Whole(Option<Bytes>),
-    /// An upload, as it comes.
-    Stream(Stream),
+/// The body of a client's request, read piece by piece.
+pub(crate) trait Source {
+    /// The next piece; `None` at the end.
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>>;
+
+    /// Bytes still to come, when the client has said how many.
+    fn left(&self) -> Option<u64>;
 }
 
-/// An upload: every frame within the stall limit of the one before.
-pub(crate) struct Stream {
-    body: Incoming,
-    stall: Stall,
-    /// Bytes that went through: while this grows, waiting for the answer has not begun.
-    taken: Rc<Cell<u64>>,
-}
+/// The body of an HTTP/2 request.
+pub(crate) struct Http2Body(pub(crate) Incoming);
 
-impl RequestBody {
-    pub(crate) fn whole(bytes: Bytes) -> Self {
-        Self::Whole((!bytes.is_empty()).then_some(bytes))
-    }
-
-    /// An upload whose client may be silent for `limit`; `taken` counts its bytes.
-    pub(crate) fn stream(body: Incoming, limit: Duration, taken: Rc<Cell<u64>>) -> Self {
-        Self::Stream(Stream { body, stall: Stall::new(limit), taken })
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        match &mut *self {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(stream) => {
-                let Poll::Ready(frame) = Pin::new(&mut stream.body).poll_frame(cx) else {
-                    return stream.stall.poll(cx).map(|()| Some(Err(timed_out())));
-                };
-                stream.stall.end();
-                Poll::Ready(frame.map(|frame| {
-                    let frame = frame.map_err(io::Error::other)?;
-                    let length = frame.data_ref().map_or(0, Bytes::len);
-                    stream.taken.set(stream.taken.get() + length as u64);
-                    Ok(frame)
-                }))
-            }
+impl Source for Http2Body {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        loop {
+            return match ready!(Pin::new(&mut self.0).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => Poll::Ready(Some(Ok(data))),
+                    // Trailers are not passed on.
+                    Err(_) => continue,
+                },
+                Some(Err(error)) => Poll::Ready(Some(Err(io::Error::other(error)))),
+                None => Poll::Ready(None),
+            };
         }
     }
 
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(bytes) => bytes.is_none(),
-            Self::Stream(stream) => stream.body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Stream(stream) => stream.body.size_hint(),
-        }
+    fn left(&self) -> Option<u64> {
+        if self.0.is_end_stream() { Some(0) } else { self.0.size_hint().exact() }
     }
 }
 
@@ -109,6 +72,32 @@ impl AnswerBody {
     }
 }
 
+impl AnswerBody {
+    /// The next piece; `None` at the end.
+    pub(crate) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        let data = match &mut self.kind {
+            Kind::Full(bytes) => Poll::Ready(bytes.take().map(Ok)),
+            Kind::Upstream(body) => body.poll_data(cx),
+        };
+        if let (Poll::Ready(Some(data)), Some(record)) = (&data, &mut self.record) {
+            match data {
+                Ok(data) => record.count(data.len()),
+                Err(error) => record.failed(error),
+            }
+        }
+        data
+    }
+
+    /// Bytes to come, if that is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Full(bytes) => Some(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Kind::Upstream(body) => body.length(),
+        }
+    }
+}
+
+/// For HTTP/2, which is hyper's.
 impl Body for AnswerBody {
     type Data = Bytes;
     type Error = io::Error;
@@ -117,32 +106,15 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let this = &mut *self;
-        let frame = match &mut this.kind {
-            Kind::Full(bytes) => Poll::Ready(bytes.take().map(Ok)),
-            Kind::Upstream(body) => body.poll_data(cx),
-        };
-        if let (Poll::Ready(Some(frame)), Some(record)) = (&frame, &mut this.record) {
-            match frame {
-                Ok(data) => record.count(data.len()),
-                Err(error) => record.failed(error),
-            }
-        }
-        frame.map(|frame| frame.map(|data| data.map(Frame::data)))
+        self.poll_data(cx).map(|data| data.map(|data| data.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Full(bytes) => bytes.is_none(),
-            Kind::Upstream(body) => body.is_end(),
-        }
+        self.length() == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Kind::Upstream(body) => body.size_hint(),
-        }
+        self.length().map_or_else(SizeHint::new, SizeHint::with_exact)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The section `[gate]`: as it is written, and as it is meant.
 
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -7,11 +8,14 @@ use std::time::Duration;
 
 use netpolicy::AddressSet;
 use serde::Deserialize;
+use telemetry::access::AccessLog;
 use thiserror::Error;
 use tls::{Identity, Trust};
 
 use crate::destination::Destination;
 use crate::limits::{Limits, WORKERS};
+use crate::login::{LoginRules, LoginSettings};
+use crate::session::{SessionConfig, SessionSettings};
 
 /// Bytes of `upstream_ca` at most.
 const CA_BYTES: u64 = 1024 * 1024;
@@ -31,6 +35,8 @@ pub struct Settings {
     pub upstream_fingerprint: Option<String>,
     /// PEM file of the authority that signed upstream's certificate.
     pub upstream_ca: Option<PathBuf>,
+    /// `127.0.0.1:85`: pvedaemon, for the calls that log somebody in.
+    pub daemon: Option<String>,
     /// PEM file of the gate's certificate, chain included.
     pub cert: Option<PathBuf>,
     /// PEM file of its private key; nobody but the owner may read it.
@@ -38,12 +44,22 @@ pub struct Settings {
     /// Addresses that send a PROXY header: networks, ranges, commas between. From these it is
     /// required.
     pub proxy_protocol_from: Option<String>,
+    /// Addresses of proxies whose X-Forwarded-For is believed: networks, ranges, commas between.
+    pub trusted_proxies: Option<String>,
     /// Whether HTTP/2 is offered. Default: yes.
     pub http2: Option<bool>,
+    /// Where a line for each request goes: `stderr`, `off`, or a file. Default: `stderr`.
+    pub access_log: Option<String>,
     /// Worker threads. Default: one for each core.
     pub workers: Option<usize>,
+    /// Sessions and credentials.
+    pub sessions: SessionSettings,
     /// Bounds.
     pub limits: LimitSettings,
+    /// Directory for what outlasts a restart: made when it does not exist, 0700.
+    pub state: Option<PathBuf>,
+    /// What failed logins cost.
+    pub login: LoginSettings,
 }
 
 /// `[gate.limits]` as it is written; what is absent keeps the default of [`Limits`].
@@ -54,6 +70,8 @@ pub struct LimitSettings {
     pub connections: Option<usize>,
     /// Client connections at once of one address (IPv6: of one /64).
     pub connections_per_address: Option<usize>,
+    /// Of these, connections without a whole request.
+    pub silent_per_address: Option<usize>,
     /// See [`Limits::handshake`].
     pub handshake_seconds: Option<u64>,
     /// See [`Limits::head`].
@@ -85,16 +103,50 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// Where Proxmox VE is.
     pub destination: Destination,
+    /// pvedaemon, for the calls that log somebody in: its log then has their true address. None:
+    /// they go where all others go.
+    pub daemon: Option<Destination>,
     /// The certificate shown to clients.
     pub identity: Identity,
     /// Who sends PROXY headers; nobody by default.
     pub proxy_protocol_from: AddressSet,
+    /// Whose X-Forwarded-For is believed; nobody's by default.
+    pub trusted_proxies: AddressSet,
     /// Whether HTTP/2 is offered.
     pub http2: bool,
+    /// Where a line for each request goes.
+    pub access_log: AccessLogTo,
     /// Worker threads, at most [`WORKERS`].
     pub workers: NonZeroUsize,
+    /// Sessions and credentials.
+    pub sessions: SessionConfig,
     /// Bounds.
     pub limits: Limits,
+    /// Directory for what outlasts a restart. None: memory, no control socket and no audit log.
+    pub state: Option<PathBuf>,
+    /// What failed logins cost.
+    pub login: LoginRules,
+}
+
+/// Where the access log goes; see [`telemetry::access`] for its lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLogTo {
+    /// Nowhere.
+    Off,
+    /// To stderr, where the process's other log goes.
+    Stderr,
+    /// To this file, made anew when a tool has moved it.
+    File(PathBuf),
+}
+
+impl AccessLogTo {
+    pub(crate) fn open(&self) -> io::Result<Option<AccessLog>> {
+        match self {
+            Self::Off => Ok(None),
+            Self::Stderr => AccessLog::stderr().map(Some),
+            Self::File(path) => AccessLog::file(path).map(Some),
+        }
+    }
 }
 
 /// A refused value: the key, what is wrong with it, and what to write instead.
@@ -112,24 +164,30 @@ impl ConfigError {
         &self.key
     }
 
-    fn new(key: &str, what: &(impl ToString + ?Sized)) -> Self {
+    pub(crate) fn new(key: &str, what: &(impl ToString + ?Sized)) -> Self {
         Self { key: format!("gate.{key}"), what: what.to_string() }
     }
 }
 
 impl Config {
     /// A gate on `listen` in front of `destination` with every default: HTTP/2 offered, one
-    /// worker for each core, no PROXY protocol.
+    /// worker for each core, no PROXY protocol. No access log.
     #[must_use]
     pub fn new(listen: Vec<SocketAddr>, destination: Destination, identity: Identity) -> Self {
         Self {
             listen,
             destination,
+            daemon: None,
             identity,
             proxy_protocol_from: AddressSet::default(),
+            trusted_proxies: AddressSet::default(),
             http2: true,
+            access_log: AccessLogTo::Off,
             workers: cores(),
+            sessions: SessionConfig::default(),
             limits: Limits::default(),
+            state: None,
+            login: LoginRules::default(),
         }
     }
 }
@@ -153,11 +211,26 @@ impl Settings {
         let destination = Destination::new(&self.upstream, trust.as_ref())
             .map_err(|error| ConfigError::new("upstream", &error))?;
         let mut config = Config::new(listen, destination, self.identity()?);
+        let daemon = self.daemon.as_deref().map(Destination::daemon).transpose();
+        config.daemon = daemon.map_err(|error| ConfigError::new("daemon", &error))?;
         if let Some(text) = &self.proxy_protocol_from {
             config.proxy_protocol_from = AddressSet::strict(text)
                 .map_err(|error| ConfigError::new("proxy_protocol_from", &error))?;
         }
+        if let Some(text) = &self.trusted_proxies {
+            config.trusted_proxies = AddressSet::strict(text)
+                .map_err(|error| ConfigError::new("trusted_proxies", &error))?;
+        }
         config.http2 = self.http2.unwrap_or(config.http2);
+        config.access_log = match self.access_log.as_deref() {
+            None | Some("stderr") => AccessLogTo::Stderr,
+            Some("off") => AccessLogTo::Off,
+            Some(path) if path.starts_with('/') => AccessLogTo::File(path.into()),
+            Some(other) => {
+                let what = format!("{other:?}; write \"stderr\", \"off\" or an absolute path");
+                return Err(ConfigError::new("access_log", &what));
+            }
+        };
         if let Some(workers) = self.workers {
             config.workers = NonZeroUsize::new(workers)
                 .filter(|workers| workers.get() <= WORKERS)
@@ -167,8 +240,33 @@ impl Settings {
                     ConfigError::new("workers", &what)
                 })?;
         }
+        config.sessions = self
+            .sessions
+            .check()
+            .map_err(|(key, what)| ConfigError::new(&format!("sessions.{key}"), &what))?;
         self.limits.apply(&mut config.limits)?;
+        config.state = self.state_directory()?;
+        config.login = self.login.check()?;
         Ok(config)
+    }
+
+    /// One host keeps its state in a directory. A shared store is refused in words, so that
+    /// nobody believes several gates to share their bans.
+    fn state_directory(&self) -> Result<Option<PathBuf>, ConfigError> {
+        let Some(path) = &self.state else {
+            return Ok(None);
+        };
+        let text = path.to_string_lossy();
+        if text.contains("://") {
+            let what = format!(
+                "{text:?}: a store shared by several gates is not there yet; name a directory"
+            );
+            return Err(ConfigError::new("state", &what));
+        }
+        if text.is_empty() {
+            return Err(ConfigError::new("state", "empty; name a directory, or leave it out"));
+        }
+        Ok(Some(path.clone()))
     }
 
     fn trust(&self) -> Result<Option<Trust>, ConfigError> {
@@ -220,6 +318,7 @@ impl LimitSettings {
                 self.connections_per_address,
                 &mut limits.connections_per_address,
             ),
+            ("silent_per_address", self.silent_per_address, &mut limits.silent_per_address),
         ];
         for (key, given, limit) in counts {
             if let Some(count) = given {
@@ -337,6 +436,7 @@ mod tests {
                 "gate.upstream_ca",
                 Settings { upstream_ca: Some("/nonexistent".into()), ..good(&directory) },
             ),
+            ("gate.daemon", Settings { daemon: Some("192.0.2.1:85".into()), ..good(&directory) }),
             ("gate.cert", Settings { cert: None, ..good(&directory) }),
             ("gate.key", Settings { key: None, ..good(&directory) }),
             ("gate.cert", Settings { cert: Some("/nonexistent".into()), ..good(&directory) }),
@@ -344,6 +444,15 @@ mod tests {
                 "gate.proxy_protocol_from",
                 Settings { proxy_protocol_from: Some("10.0.0".into()), ..good(&directory) },
             ),
+            (
+                "gate.access_log",
+                Settings { access_log: Some("access.log".into()), ..good(&directory) },
+            ),
+            (
+                "gate.trusted_proxies",
+                Settings { trusted_proxies: Some("proxy1".into()), ..good(&directory) },
+            ),
+            ("gate.state", Settings { state: Some("redis://10.0.0.1".into()), ..good(&directory) }),
             ("gate.workers", Settings { workers: Some(0), ..good(&directory) }),
             (
                 "gate.limits.connections",

@@ -1,7 +1,7 @@
 //! The life of one client connection, up to its requests (`stack`) and past them.
 //!
 //! The order is the defence: a place among all connections before a byte is read, the true
-//! address before anything judges by it, TLS before HTTP, a first byte before hyper's state
+//! address before anything judges by it, TLS before HTTP, a first byte before the state of HTTP
 //! is built, and after a refusal time for the client to read it.
 
 use std::cell::RefCell;
@@ -10,16 +10,20 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::Version;
+use http::header::CONNECTION;
+use http::request::Parts;
 use netpolicy::canonical;
 use tls::ServerStream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
 use crate::admission::Permit;
-use crate::guard::Guard;
-use crate::http_server;
+use crate::http1::{Connection, Next};
+use crate::http2;
 use crate::limits::{LINGER, LINGER_BYTES, PROXY_HEADER_BYTES};
 use crate::plain;
 use crate::prefixed::Prefixed;
@@ -27,7 +31,7 @@ use crate::proxy_protocol::{self, Parsed, Source};
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::relay::{Traffic, relay};
-use crate::stack::{Peer, Tunnel};
+use crate::stack::{self, Peer, Tunnel};
 use crate::worker::Worker;
 
 /// A client after its handshake.
@@ -39,18 +43,34 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// Serves a connection until it ends.
 pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, from: SocketAddr) {
     let _open = worker.shared.metrics.open();
-    let outcome = match open(&worker, tcp, from).await {
-        Ok((stream, client, permit)) => {
-            requests(&worker, stream, client).await;
-            drop(permit);
-            "served"
-        }
+    let outcome = match admitted(&worker, tcp, from).await {
+        Ok(()) => "served",
         Err(closed) => {
             debug!(client = %from, outcome = closed.outcome(), %closed, "connection not served");
             closed.outcome()
         }
     };
     worker.shared.metrics.connection(outcome);
+}
+
+/// Finds a place for the connection and serves it as long as it has that.
+async fn admitted(worker: &Rc<Worker>, mut tcp: TcpStream, from: SocketAddr) -> Result<(), Closed> {
+    let deadline = Instant::now() + worker.shared.limits.handshake;
+    let placed = timeout_at(deadline, place(worker, &mut tcp, from)).await;
+    let (client, early, permit) = placed.unwrap_or(Err(Closed::Timeout))?;
+    let permit = Rc::new(permit);
+    let served = async {
+        // Boxed: the room of a handshake is given back before requests begin.
+        let open = Box::pin(timeout_at(deadline, open(worker, early, tcp)));
+        let stream = open.await.unwrap_or(Err(Closed::Timeout))?;
+        requests(worker, stream, client, &permit).await;
+        Ok(())
+    };
+    tokio::select! {
+        biased;
+        () = permit.lost() => Err(Closed::Silent),
+        served = served => served,
+    }
 }
 
 /// Why a connection never got to its first request.
@@ -64,6 +84,8 @@ enum Closed {
     Plain,
     #[error("{0}")]
     Handshake(#[from] tls::HandshakeError),
+    #[error("silent, and its place went to a newer connection")]
+    Silent,
     #[error("nothing that could be served within the handshake's time")]
     Timeout,
     #[error("{0}")]
@@ -78,43 +100,45 @@ impl Closed {
             Self::Proxy(_) => "no_proxy_header",
             Self::Plain => "clear_text",
             Self::Handshake(_) => "handshake_failed",
+            Self::Silent => "silent",
             Self::Timeout => "handshake_timeout",
             Self::Io(_) => "broken",
         }
     }
 }
 
-/// From accept to the end of the handshake.
-async fn open(
+/// The true address, and a place for it. What came after a PROXY header is returned too.
+async fn place(
     worker: &Worker,
-    mut tcp: TcpStream,
+    tcp: &mut TcpStream,
     from: SocketAddr,
-) -> Result<(Client, SocketAddr, Permit), Closed> {
+) -> Result<(SocketAddr, BytesMut, Permit), Closed> {
     let shared = &worker.shared;
-    let deadline = Instant::now() + shared.limits.handshake;
-    let shake = async {
-        // A proxy stands for many clients: their own addresses are counted, not its.
-        let (client, early) = if shared.proxies.contains(from.ip()) {
-            proxied(&mut tcp, from).await?
-        } else {
-            (from, BytesMut::new())
-        };
-        let client = SocketAddr::new(canonical(client.ip()), client.port());
-        let permit = shared.admission.admit(client.ip())?;
-        let first = match early.first() {
-            Some(byte) => *byte,
-            None => peek(&tcp).await?,
-        };
-        let mut stream = Prefixed::new(early.freeze(), tcp);
-        if first != TLS_HANDSHAKE {
-            plain::answer(&mut stream, shared.clock.unix()).await?;
-            linger(&mut stream).await;
-            return Err(Closed::Plain);
-        }
-        let stream = shared.acceptor.accept(stream).await?;
-        Ok((stream, client, permit))
+    // A proxy stands for many clients: their own addresses are counted, not its.
+    let (client, early) = if shared.proxies.contains(from.ip()) {
+        proxied(tcp, from).await?
+    } else {
+        (from, BytesMut::new())
     };
-    timeout_at(deadline, shake).await.unwrap_or(Err(Closed::Timeout))
+    let client = SocketAddr::new(canonical(client.ip()), client.port());
+    let permit = shared.admission.admit(client.ip(), shared.trusted.contains(client.ip()))?;
+    Ok((client, early, permit))
+}
+
+/// The handshake.
+async fn open(worker: &Worker, early: BytesMut, tcp: TcpStream) -> Result<Client, Closed> {
+    let shared = &worker.shared;
+    let first = match early.first() {
+        Some(byte) => *byte,
+        None => peek(&tcp).await?,
+    };
+    let mut stream = Prefixed::new(early.freeze(), tcp);
+    if first != TLS_HANDSHAKE {
+        plain::answer(&mut stream, shared.clock.unix()).await?;
+        linger(&mut stream).await;
+        return Err(Closed::Plain);
+    }
+    Ok(shared.acceptor.accept(stream).await?)
 }
 
 /// Reads the PROXY header; what came after it is returned too.
@@ -145,9 +169,14 @@ async fn peek(tcp: &TcpStream) -> io::Result<u8> {
 }
 
 /// All requests of a connection, and the tunnel one of them may have opened.
-async fn requests(worker: &Rc<Worker>, mut stream: Client, client: SocketAddr) {
+async fn requests(
+    worker: &Rc<Worker>,
+    mut stream: Client,
+    client: SocketAddr,
+    permit: &Rc<Permit>,
+) {
     let shared = &worker.shared;
-    // hyper's state is some 20 KiB: it is built when there is something to read.
+    // State is built when there is something to read: most attackers only connect.
     let mut first = [0];
     let mut drain = worker.drain.clone();
     let idle = timeout(shared.limits.idle, stream.read(&mut first));
@@ -160,18 +189,18 @@ async fn requests(worker: &Rc<Worker>, mut stream: Client, client: SocketAddr) {
         linger(&mut stream).await;
         return;
     }
-    let peer = Rc::new(Peer { worker: Rc::clone(worker), client, tunnel: RefCell::new(None) });
+    let (worker, permit) = (Rc::clone(worker), Rc::clone(permit));
+    let peer = Rc::new(Peer { worker, client, permit, tunnel: RefCell::new(None) });
     if stream.negotiated_h2() {
-        http_server::serve_http2(&peer, Guard::http2(stream, &first, &shared.limits), drain).await;
+        let client = Prefixed::new(Bytes::copy_from_slice(&first), stream);
+        Box::pin(http2::serve(&peer, client, drain)).await;
         return;
     }
-    let guard = Guard::http1(stream, &first, &shared.limits);
-    let (guard, unread) = http_server::serve_http1(&peer, guard, drain).await;
-    let refusal = guard.refusal().cloned();
-    let (mut stream, rest) = guard.into_parts();
+    let mut connection = Connection::new(stream, &first, &shared.limits);
+    let refusal = http1(&peer, &mut connection, drain).await;
+    let (mut stream, rest) = connection.into_parts();
     if let Some(upstream) = peer.tunnel.take() {
-        let early = Bytes::from([unread, rest].concat());
-        tunnel(&peer, Prefixed::new(early, stream), upstream).await;
+        Box::pin(tunnel(&peer, Prefixed::new(rest, stream), upstream)).await;
         return;
     }
     if let Some(refusal) = refusal {
@@ -180,10 +209,63 @@ async fn requests(worker: &Rc<Worker>, mut stream: Client, client: SocketAddr) {
     linger(&mut stream).await;
 }
 
-/// The answer to a head that hyper never saw.
+/// Requests of HTTP/1 one after the other, until one of them, the client or the gate ends it.
+/// Returns why the last head was refused, if it was.
+async fn http1(
+    peer: &Rc<Peer>,
+    connection: &mut Connection<Client>,
+    mut drain: watch::Receiver<bool>,
+) -> Option<Refusal> {
+    loop {
+        let draining = *drain.borrow();
+        let next = tokio::select! {
+            biased;
+            next = connection.next() => next,
+            // A head that has begun to come is still answered.
+            _ = drain.wait_for(|drain| *drain), if !draining => {
+                if connection.is_idle() {
+                    return None;
+                }
+                continue;
+            }
+        };
+        let parts = match next {
+            Next::Request(parts) => parts,
+            Next::Refused(refusal) => return Some(refusal),
+            Next::End => return None,
+        };
+        let (version, keep) = (parts.version, keeps(&parts));
+        // Boxed: an idle connection should not hold the room a request needs.
+        let answer = Box::pin(stack::serve(peer, parts, connection)).await;
+        let keep = keep && connection.body_is_read() && !*drain.borrow();
+        match Box::pin(connection.answer(version, answer, keep)).await {
+            Ok(true) if peer.tunnel.borrow().is_none() => {}
+            Ok(_) => return None,
+            Err(error) => {
+                debug!(client = %peer.client, %error, "answer not delivered");
+                return None;
+            }
+        }
+    }
+}
+
+/// Whether the client wants to go on (RFC 9112 §9.3).
+fn keeps(parts: &Parts) -> bool {
+    let said = |word: &str| {
+        let lines = parts.headers.get_all(CONNECTION);
+        let mut words = lines.iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        words.any(|token| token.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+    };
+    match parts.version {
+        Version::HTTP_10 => said("keep-alive") && !said("close"),
+        _ => !said("close"),
+    }
+}
+
+/// The answer to a head that was never parsed.
 async fn refuse(peer: &Peer, stream: &mut Client, refusal: &Refusal) {
     let shared = &peer.worker.shared;
-    let mut record = Record::begin(&shared.clock, &shared.metrics, peer.client, None);
+    let mut record = Record::begin(&peer.worker, peer.client, None);
     record.refused(refusal);
     let answer = refusal.bytes(shared.clock.unix());
     let written = timeout(LINGER, async {

@@ -41,6 +41,9 @@ pub enum DestinationError {
         "port 85 is pvedaemon, which leaves its checks to pveproxy: name pveproxy's port, 8006"
     )]
     Pvedaemon,
+    /// Not an address of this machine.
+    #[error("{0:?} is no pvedaemon: write 127.0.0.1:85, it is reached on this machine only")]
+    Daemon(String),
     /// Clear text to another machine.
     #[error(
         "clear text is for loopback addresses only, and {0} is none: write https:// and the \
@@ -85,6 +88,20 @@ impl Destination {
             _ => return Err(bad()),
         };
         Ok(Self { host, port, connector })
+    }
+
+    /// pvedaemon, for the calls whose failures it logs: `ADDRESS:PORT` of this machine, in clear
+    /// text. It believes the address it is told, so nothing but the gate may reach it that way.
+    ///
+    /// # Errors
+    /// [`DestinationError::Daemon`].
+    pub fn daemon(text: &str) -> Result<Self, DestinationError> {
+        let address: SocketAddr =
+            text.parse().map_err(|_| DestinationError::Daemon(text.chars().take(100).collect()))?;
+        if !is_own(address) || address.port() == 0 {
+            return Err(DestinationError::Daemon(text.chars().take(100).collect()));
+        }
+        Ok(Self { host: Host::Address(address.ip()), port: address.port(), connector: None })
     }
 
     /// A new connection. The caller bounds its time.
@@ -179,6 +196,16 @@ mod tests {
         for url in ["http://127.0.0.1:85", "https://pve1:85"] {
             let refused = Destination::new(url, Some(&pin()));
             assert!(matches!(refused, Err(DestinationError::Pvedaemon)), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_daemon_is_on_this_machine() {
+        assert_eq!(Destination::daemon("127.0.0.1:85").unwrap().to_string(), "http://127.0.0.1:85");
+        for other in ["192.0.2.1:85", "localhost:85", "127.0.0.1", "127.0.0.1:0", "0.0.0.0:85", ""]
+        {
+            let refused = Destination::daemon(other);
+            assert!(matches!(refused, Err(DestinationError::Daemon(_))), "{other}");
         }
     }
 

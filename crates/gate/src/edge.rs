@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{Method, header};
+use memchr::memchr;
 
 use crate::limits::BODY_BYTES;
 use crate::refusal::Refusal;
@@ -109,20 +110,22 @@ pub(crate) fn decode_path(raw: &str) -> Result<Cow<'_, str>, Refusal> {
     Ok(decoded)
 }
 
-fn unescape(raw: &[u8]) -> Vec<u8> {
+pub(crate) fn unescape(raw: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(raw.len());
     let mut rest = raw;
-    while let Some((first, after)) = rest.split_first() {
-        let (byte, next) = match rest {
+    while let Some((plain, escaped)) = memchr(b'%', rest).and_then(|at| rest.split_at_checked(at)) {
+        decoded.extend_from_slice(plain);
+        let (byte, next) = match escaped {
             [b'%', high, low, next @ ..] => match (hex(*high), hex(*low)) {
                 (Some(high), Some(low)) => (high << 4 | low, next),
-                _ => (*first, after),
+                _ => (b'%', escaped.get(1..).unwrap_or_default()),
             },
-            _ => (*first, after),
+            _ => (b'%', escaped.get(1..).unwrap_or_default()),
         };
         decoded.push(byte);
         rest = next;
     }
+    decoded.extend_from_slice(rest);
     decoded
 }
 
@@ -159,7 +162,7 @@ pub(crate) fn body_rule(
 }
 
 /// `/api2/FORMAT/nodes/NODE/storage/STORAGE/upload`: the only call whose body has no bound.
-fn is_upload(path: &str) -> bool {
+pub(crate) fn is_upload(path: &str) -> bool {
     let mut parts = path.split('/');
     let fixed = |part: Option<&str>, text: &str| part == Some(text);
     let variable = |part: Option<&str>| part.is_some_and(|part| !part.is_empty());

@@ -2,8 +2,15 @@
 
 use std::net::SocketAddr;
 
+use http::{HeaderMap, HeaderValue, Request};
+
+use crate::credential::{Credential, Headers};
+use crate::edge;
+use crate::forwarded;
+use crate::frames::Frames;
+use crate::http1::wire;
+use crate::login::fuzzing::{Kind, Params, UserText};
 use crate::proxy_protocol::{self, Parsed, Source};
-use crate::{edge, wire};
 
 /// The client that a PROXY header names (`None`: the proxy itself) and the header's length;
 /// `Ok(None)` while more bytes are needed.
@@ -13,6 +20,20 @@ pub fn proxy_header(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>,
         Parsed::Header(Source::Client(client), length) => Ok(Some((Some(client), length))),
         Parsed::Header(Source::Proxy, length) => Ok(Some((None, length))),
     }
+}
+
+/// The client of a request that came from 10.0.0.1, where 10.0.0.0/8 are proxies, with this
+/// X-Forwarded-For; None where it is no header.
+pub fn forwarded(line: &[u8]) -> Option<SocketAddr> {
+    let mut headers = HeaderMap::new();
+    headers.append("x-forwarded-for", HeaderValue::from_bytes(line).ok()?);
+    let trusted = "10.0.0.0/8".parse().ok()?;
+    Some(forwarded::client(([10, 0, 0, 1], 5000).into(), &headers, &trusted))
+}
+
+/// An account as it stands in log lines and in the line for fail2ban.
+pub fn account(text: &str) -> String {
+    UserText::new(text).to_string()
 }
 
 /// The path that rules see; `None` when it is refused.
@@ -26,4 +47,39 @@ pub fn head(bytes: &[u8]) -> Option<(usize, u64)> {
     let end = wire::head_end(bytes, 0)?;
     let framing = wire::check(bytes.get(..end)?).ok()?;
     Some((end, framing.body))
+}
+
+/// The credential that counts of these header lines, and what upstream gets in their place.
+/// None where a line is no header.
+pub fn credential(
+    cookies: &[&[u8]],
+    authorization: &[u8],
+) -> Option<(Option<Vec<u8>>, [Option<Vec<u8>>; 2])> {
+    let mut request = Request::builder();
+    for cookie in cookies {
+        request = request.header("cookie", HeaderValue::from_bytes(cookie).ok()?);
+    }
+    request = request.header("authorization", HeaderValue::from_bytes(authorization).ok()?);
+    let (parts, ()) = request.body(()).ok()?.into_parts();
+    let headers = Headers::of(&parts);
+    let credential = headers.credential();
+    let lines = headers.with_credential(&credential);
+    let found = match credential {
+        Credential::None => None,
+        Credential::Ticket { text, .. } | Credential::ApiToken(text) => Some(text.into_owned()),
+    };
+    let bytes = |line: HeaderValue| line.as_bytes().to_vec();
+    Some((found, [lines.cookie.map(bytes), lines.authorization.map(bytes)]))
+}
+
+/// The form that upstream gets for a login; None when it is refused.
+pub fn login(json: bool, body: &[u8], query: Option<&str>) -> Option<Vec<u8>> {
+    let kind = if json { Kind::Json } else { Kind::Form };
+    Params::read(kind, body, query).ok().map(|params| params.write())
+}
+
+/// Whether a client's websocket may go on after these bytes.
+pub fn frames(bytes: &[u8], cut: usize) -> bool {
+    let mut frames = Frames::default();
+    bytes.chunks(cut.max(1)).all(|part| frames.pass(part).is_ok())
 }

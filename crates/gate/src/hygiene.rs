@@ -4,13 +4,14 @@
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE,
     HOST, IF_MODIFIED_SINCE, PROXY_AUTHENTICATE, REFERRER_POLICY, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, STRICT_TRANSPORT_SECURITY, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, USER_AGENT, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, STRICT_TRANSPORT_SECURITY, TE, TRAILER, UPGRADE,
+    USER_AGENT, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::credential::{CSRF_HEADER, Csrf, Lines};
 use crate::limits::{HEAD_LINES, UPSTREAM_HEAD_BYTES};
 use crate::refusal::Refusal;
 
@@ -19,9 +20,12 @@ use crate::refusal::Refusal;
 /// a daemon behind it would believe. Content-Length is written from the body itself.
 static REQUEST: [(HeaderName, &str); 10] = [
     (HOST, "WebAuthn derives its origin from it; unchanged, port included"),
-    (COOKIE, "the ticket, language and theme of the web interface"),
-    (AUTHORIZATION, "API tokens, and tickets of clients without cookies"),
-    (HeaderName::from_static("csrfpreventiontoken"), "every write with a ticket needs it"),
+    (COOKIE, "the one ticket that was judged, language and theme of the web interface"),
+    (AUTHORIZATION, "the one API token or ticket that was judged"),
+    (
+        HeaderName::from_static("csrfpreventiontoken"),
+        "every write with a ticket needs it; a session's own one is exchanged",
+    ),
     (CONTENT_TYPE, "form, JSON or multipart"),
     (ACCEPT, "asked for by clients, harmless"),
     (ACCEPT_ENCODING, "pveproxy compresses"),
@@ -39,11 +43,9 @@ static WEBSOCKET: [(HeaderName, &str); 3] = [
 ];
 
 /// Why each header of an answer is kept from the client.
-static RESPONSE_WITHHELD: [(HeaderName, &str); 11] = [
-    (CONNECTION, "between upstream and us; answers of pvedaemon carry two"),
+static RESPONSE_WITHHELD: [(HeaderName, &str); 9] = [
     (HeaderName::from_static("keep-alive"), "between upstream and us"),
     (HeaderName::from_static("proxy-connection"), "between upstream and us"),
-    (TRANSFER_ENCODING, "the framing is written anew"),
     (TE, "between upstream and us"),
     (TRAILER, "trailers are not passed on"),
     (UPGRADE, "an answer to a websocket request gets its own"),
@@ -89,6 +91,7 @@ pub(crate) fn upstream_headers(
     parts: &Parts,
     target: &PathAndQuery,
     websocket: bool,
+    lines: &Lines,
 ) -> Result<HeaderMap, Refusal> {
     let mut headers = HeaderMap::with_capacity(16);
     let mut size = parts.method.as_str().len() + target.as_str().len() + " HTTP/1.1\r\n".len() + 3;
@@ -103,11 +106,20 @@ pub(crate) fn upstream_headers(
                     pass(name, host);
                 }
             }
-            COOKIE if parts.version == http::Version::HTTP_2 => {
-                if let Some(cookie) = joined_cookie(&parts.headers) {
-                    pass(name, cookie);
-                }
+            COOKIE => lines.cookie.iter().for_each(|value| pass(name, value.clone())),
+            AUTHORIZATION => {
+                lines.authorization.iter().for_each(|value| pass(name, value.clone()));
             }
+            ACCEPT_ENCODING if lines.readable => {}
+            _ if *name == CSRF_HEADER => match &lines.csrf {
+                Csrf::None => {}
+                Csrf::Is(value) => pass(name, value.clone()),
+                Csrf::OfTheClient => {
+                    for value in parts.headers.get_all(name) {
+                        pass(name, value.clone());
+                    }
+                }
+            },
             _ => {
                 for value in parts.headers.get_all(name) {
                     pass(name, value.clone());
@@ -132,24 +144,10 @@ pub(crate) fn upstream_headers(
     Ok(headers)
 }
 
-/// The headers of the client's answer, from upstream's.
-pub(crate) fn client_headers(upstream: &HeaderMap) -> HeaderMap {
-    let mut headers = end_to_end(upstream);
-    add_security(&mut headers);
-    headers
-}
-
-/// Upstream's headers without the withheld ones, in its order.
-pub(crate) fn end_to_end(upstream: &HeaderMap) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(upstream.len() + SECURITY.len());
-    let nominates = upstream.get_all(CONNECTION).iter().any(nominates);
-    for (name, value) in upstream {
-        let withheld = is_withheld(name) || (nominates && is_nominated(upstream, name));
-        if !withheld {
-            headers.append(name.clone(), value.clone());
-        }
-    }
-    headers
+/// Whether a header of an answer is kept from the client. Asked while its head is parsed, where
+/// also the Connection lines and what they name are taken out.
+pub(crate) fn is_withheld(name: &HeaderName) -> bool {
+    RESPONSE_WITHHELD.iter().any(|(withheld, _)| withheld == name)
 }
 
 /// Adds what [`SECURITY`] lists and the answer does not carry yet.
@@ -161,24 +159,6 @@ pub(crate) fn add_security(headers: &mut HeaderMap) {
     }
 }
 
-fn is_withheld(name: &HeaderName) -> bool {
-    RESPONSE_WITHHELD.iter().any(|(withheld, _)| withheld == name)
-}
-
-/// Whether a Connection line may name a header: pveproxy's own never do.
-fn nominates(value: &HeaderValue) -> bool {
-    let value = value.as_bytes();
-    !(value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close"))
-}
-
-/// Whether a Connection line names this header as its own (RFC 9110 §7.6.1).
-fn is_nominated(headers: &HeaderMap, name: &HeaderName) -> bool {
-    headers.get_all(CONNECTION).iter().any(|value| {
-        let mut tokens = value.as_bytes().split(|byte| *byte == b',');
-        tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()))
-    })
-}
-
 /// HTTP/2 has the host in its authority.
 fn host(parts: &Parts) -> Option<HeaderValue> {
     if let Some(host) = parts.headers.get(HOST) {
@@ -187,34 +167,47 @@ fn host(parts: &Parts) -> Option<HeaderValue> {
     HeaderValue::from_str(parts.uri.authority()?.as_str()).ok()
 }
 
-/// HTTP/2 clients split Cookie into one field per cookie; HTTP/1 wants them in one line
-/// (RFC 9113 §8.2.3), and pveproxy would join two lines with a comma.
-fn joined_cookie(headers: &HeaderMap) -> Option<HeaderValue> {
-    let mut values = headers.get_all(COOKIE).iter();
-    let first = values.next()?;
-    let mut joined = first.as_bytes().to_vec();
-    for value in values {
-        joined.extend_from_slice(b"; ");
-        joined.extend_from_slice(value.as_bytes());
-    }
-    if joined.len() == first.len() {
-        return Some(first.clone());
-    }
-    HeaderValue::from_bytes(&joined).ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{
-        REQUEST, RESPONSE_WITHHELD, SECURITY, WEBSOCKET, client_headers, upstream_headers,
-    };
+    use super::{REQUEST, RESPONSE_WITHHELD, SECURITY, WEBSOCKET, add_security, upstream_headers};
+    use crate::credential::{Csrf, Lines};
+    use crate::http1::parse_response;
     use crate::refusal::Refusal;
     use http::uri::PathAndQuery;
-    use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
+    use http::{HeaderMap, HeaderValue, Request, Version};
 
     fn upstream(request: http::request::Builder, websocket: bool) -> Result<HeaderMap, Refusal> {
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        upstream_headers(&parts, &PathAndQuery::from_static("/"), websocket)
+        let lines = Lines {
+            cookie: parts.headers.get("cookie").cloned(),
+            authorization: parts.headers.get("authorization").cloned(),
+            csrf: Csrf::OfTheClient,
+            readable: false,
+        };
+        upstream_headers(&parts, &PathAndQuery::from_static("/"), websocket, &lines)
+    }
+
+    #[test]
+    fn credentials_are_those_that_were_judged() {
+        let request = Request::builder()
+            .header("cookie", "a=1")
+            .header("authorization", "b")
+            .header("csrfpreventiontoken", "c")
+            .header("accept-encoding", "gzip");
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let lines = Lines {
+            cookie: Some(HeaderValue::from_static("d")),
+            authorization: None,
+            csrf: Csrf::Is(HeaderValue::from_static("e")),
+            readable: true,
+        };
+        let headers =
+            upstream_headers(&parts, &PathAndQuery::from_static("/"), false, &lines).unwrap();
+        assert_eq!(
+            (&headers["cookie"], &headers["csrfpreventiontoken"]),
+            (&"d".parse().unwrap(), &"e".parse().unwrap())
+        );
+        assert_eq!(headers.len(), 2);
     }
 
     #[test]
@@ -271,24 +264,14 @@ mod tests {
     }
 
     #[test]
-    fn http2_gets_a_host_and_one_cookie_line() {
+    fn http2_gets_a_host() {
         let request = Request::builder()
             .version(Version::HTTP_2)
             .uri("https://pve1:8006/")
-            .header("cookie", "a=1")
-            .header("cookie", "PVEAuthCookie=2");
+            .header("accept", "*/*");
         let headers = upstream(request, false).unwrap();
         assert_eq!(headers["host"], "pve1:8006");
-        assert_eq!(headers["cookie"], "a=1; PVEAuthCookie=2");
         assert_eq!(headers.len(), 2);
-    }
-
-    #[test]
-    fn http1_keeps_two_cookie_lines_and_their_order() {
-        let request = Request::builder().header("cookie", "a=1").header("cookie", "b=2");
-        let headers = upstream(request, false).unwrap();
-        let cookies: Vec<_> = headers.get_all("cookie").iter().collect();
-        assert_eq!(cookies, ["a=1", "b=2"]);
     }
 
     #[test]
@@ -300,37 +283,19 @@ mod tests {
     #[test]
     fn every_withheld_header_is_withheld() {
         for (name, _) in &RESPONSE_WITHHELD {
-            let mut answer = HeaderMap::new();
-            answer.append(name.clone(), HeaderValue::from_static("x"));
-            answer.append(name.clone(), HeaderValue::from_static("y"));
-            assert!(!client_headers(&answer).contains_key(name), "{name}");
+            let head = format!("HTTP/1.1 200 OK\r\n{name}: x\r\nDate: y\r\n{name}: z\r\n\r\n");
+            let head = parse_response(&mut head.as_bytes().into()).unwrap().unwrap();
+            assert_eq!(head.parts.headers.len(), 1, "{name}");
+            assert_eq!(head.parts.headers["date"], "y");
         }
-    }
-
-    #[test]
-    fn headers_named_by_connection_are_withheld_and_order_is_kept() {
-        let mut answer = HeaderMap::new();
-        for (name, value) in [
-            ("cache-control", "max-age=0"),
-            ("connection", "close"),
-            ("connection", "Keep-Alive, X-Hop"),
-            ("x-hop", "1"),
-            ("date", "now"),
-            ("server", "pve-api-daemon/3.0"),
-        ] {
-            answer.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        let headers = client_headers(&answer);
-        let names: Vec<_> = headers.keys().map(HeaderName::as_str).take(3).collect();
-        assert_eq!(names, ["cache-control", "date", "server"]);
-        assert!(!headers.contains_key("x-hop"));
     }
 
     #[test]
     fn security_headers_are_added_but_never_doubled() {
         let mut answer = HeaderMap::new();
         answer.append("x-frame-options", HeaderValue::from_static("DENY"));
-        let headers = client_headers(&answer);
+        let mut headers = answer;
+        add_security(&mut headers);
         assert_eq!(headers.get_all("x-frame-options").iter().count(), 1);
         assert_eq!(headers["x-frame-options"], "DENY");
         for (name, _, _) in &SECURITY {

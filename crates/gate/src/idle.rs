@@ -6,34 +6,25 @@ use tokio::time::Instant;
 
 use crate::limits::{UPSTREAM_IDLE, UPSTREAM_IDLE_CONNECTIONS};
 use crate::link::Link;
-use crate::socket::Socket;
 
 /// The idle connections of one worker, the longest idle first.
 #[derive(Default)]
-pub(crate) struct Idle(VecDeque<(Kept, Instant)>);
-
-/// A connection as it was given back.
-pub(crate) enum Kept {
-    /// With hyper's state.
-    Link(Box<Link>),
-    /// hyper had given it up though upstream had not; with the number of requests made on it.
-    Socket(Socket, u32),
-}
+pub(crate) struct Idle(VecDeque<(Box<Link>, Instant)>);
 
 impl Idle {
     /// Keeps a connection; beyond the limit the one that was idle longest is closed.
-    pub(crate) fn put(&mut self, kept: Kept) {
+    pub(crate) fn put(&mut self, link: Box<Link>) {
         if self.0.len() >= UPSTREAM_IDLE_CONNECTIONS {
             self.0.pop_front();
         }
-        self.0.push_back((kept, Instant::now()));
+        self.0.push_back((link, Instant::now()));
     }
 
     /// The connection used last, so that those a burst has opened age and go.
-    pub(crate) fn take(&mut self) -> Option<Kept> {
-        let (kept, since) = self.0.pop_back()?;
+    pub(crate) fn take(&mut self) -> Option<Box<Link>> {
+        let (link, since) = self.0.pop_back()?;
         if since.elapsed() < UPSTREAM_IDLE {
-            return Some(kept);
+            return Some(link);
         }
         // What is left is older still.
         self.0.clear();

@@ -8,27 +8,39 @@
 //! It never decides what a user may do: Proxmox VE stays the authority, the gate only takes
 //! away. Everything that waits, grows or repeats has a bound in [`limits`]. What the gate
 //! answers by itself is one table in `refusal`; what it lets through, one table in `hygiene`;
-//! the order of it all is read top to bottom in `connection` and then `stack`.
+//! the order of it all is read top to bottom in `connection` and then `stack`. HTTP/1 is the
+//! gate's own (`http1`), HTTP/2 hyper's.
 //!
 //! One thread per core, each with its own runtime, connections and way upstream: no request
 //! crosses threads and no task outlives the connection it belongs to.
 
 mod admission;
 mod body;
+mod caller;
 mod config;
 mod connection;
+mod console;
+pub mod control;
+mod credential;
 mod destination;
 mod edge;
+mod forwarded;
+mod frames;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod guard;
-mod http_server;
+mod http1;
+mod http2;
 mod hygiene;
 mod idle;
+mod index;
 pub mod limits;
 mod link;
+mod login;
 mod metrics;
+mod origin;
+mod own;
+mod permissions;
 mod plain;
 mod prefixed;
 mod proxy_protocol;
@@ -36,15 +48,21 @@ mod reason;
 mod record;
 mod refusal;
 mod relay;
+mod rewrite;
+mod route;
 mod running;
+mod session;
 mod socket;
+mod source;
 mod stack;
 mod tasks;
 mod upstream;
-mod wire;
+mod watch;
 mod worker;
 
-pub use config::{Config, ConfigError, LimitSettings, Settings};
+pub use config::{AccessLogTo, Config, ConfigError, LimitSettings, Settings};
 pub use destination::{Destination, DestinationError};
 pub use limits::Limits;
+pub use login::{LoginRules, LoginSettings};
 pub use running::{Listeners, Running, StartError, Stopped, start};
+pub use session::{ConsolePolicy, KeyError, Policy, SessionConfig, SessionSettings};

@@ -18,17 +18,42 @@ pub const UPSTREAM_HEAD_BYTES: usize = HEAD_BYTES - 1;
 /// Bytes of an ordinary request body: pveproxy's `limit_max_post`.
 pub const BODY_BYTES: u64 = 512 * 1024;
 
-/// Bytes read from a client in one go before hyper sees them.
+/// Bytes of an answer to a login: the genuine ones have some 1.5 KB, with the rights of the user.
+pub const LOGIN_ANSWER_BYTES: usize = 256 * 1024;
+
+/// Bytes of an answer that hands out a console: a ticket, a port and a certificate.
+pub const CONSOLE_ANSWER_BYTES: usize = 64 * 1024;
+
+/// How long an answer about a caller's permissions is believed.
+pub const PERMISSIONS_FOR: Duration = Duration::from_secs(10);
+
+/// Such answers kept at once; further ones are asked for each time.
+pub const PERMISSIONS_KEPT: usize = 4096;
+
+/// Bytes of such an answer: the privileges at one path.
+pub const PERMISSIONS_BYTES: usize = 64 * 1024;
+
+/// Bytes of a path in the access list.
+pub const PERMISSION_PATH: usize = 256;
+
+/// Bytes of a page that holds a CSRF token. The index has some 4 KB, a page of the API as much
+/// as it lists.
+pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Bytes of a request's body read from a client in one go.
 pub const READ_CHUNK: usize = 16 * 1024;
 
 /// Header lines of one answer from upstream.
 pub const UPSTREAM_HEADER_LINES: usize = 100;
 
-/// Bytes hyper may buffer of one answer from upstream before its reader takes them.
-pub const UPSTREAM_BUFFER: usize = 64 * 1024;
+/// Bytes of the head of one answer from upstream.
+pub const UPSTREAM_HEAD: usize = 64 * 1024;
 
-/// Bytes hyper may buffer of one client connection, in each direction.
-pub const CLIENT_BUFFER: usize = 64 * 1024;
+/// Bytes read in one go while the head of an answer is awaited: most whole answers fit.
+pub const UPSTREAM_HEAD_CHUNK: usize = 4 * 1024;
+
+/// Bytes of an answer's body read in one go; so much of it waits for a slow client.
+pub const UPSTREAM_CHUNK: usize = 64 * 1024;
 
 /// Bytes of one PROXY protocol header: v1 is at most 107 (specification §2.1), v2 is 16
 /// plus addresses and TLVs; proxies in use send well under this.
@@ -78,8 +103,61 @@ pub const UPSTREAM_IDLE: Duration = Duration::from_secs(4);
 /// pveproxy itself stops keeping connections at 480.
 pub const UPSTREAM_IDLE_CONNECTIONS: usize = 128;
 
+/// Connections that wait in the kernel to be accepted; it allows no more than
+/// `net.core.somaxconn`.
+pub const LISTEN_BACKLOG: i32 = 4096;
+
+/// Connections beyond all places that a worker holds: their PROXY header is being read, or they
+/// have lost their place and end. Beyond these, new ones are not accepted yet.
+pub const CONNECTIONS_BESIDE: usize = 256;
+
 /// Pause of a worker after `accept` failed, usually for want of file descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Addresses of X-Forwarded-For that are looked at, from its end.
+pub const FORWARDED_HOPS: usize = 32;
+
+/// Characters of an account that are counted and logged; PVE's own limit is 64.
+pub const USER_TEXT: usize = 128;
+
+/// Sources whose failed logins are counted, those banned among them. About 100 bytes each.
+pub const LOGIN_SOURCES: usize = 65_536;
+
+/// Pairs of source and account that are counted, those locked among them.
+pub const LOGIN_PAIRS: usize = 65_536;
+
+/// Accounts, and realms, that are counted over all sources.
+pub const LOGIN_ACCOUNTS: usize = 16_384;
+
+/// Failures of a source that take the ordinary delay, before it doubles with each.
+pub const UNDELAYED_FAILURES: u32 = 3;
+
+/// Longest delay of a failure that can be set, in seconds.
+pub const LOGIN_DELAY: u64 = 60;
+
+/// Longest window, lock or ban that can be set, in seconds: a year.
+pub const LOGIN_TIME: u64 = 366 * 24 * 3600;
+
+/// Bans that are taken over from the state at the start.
+pub const LOGIN_BANS_KEPT: usize = LOGIN_SOURCES / 4 * 3;
+
+/// After so many new bans the expired ones are removed from the state.
+pub const BANS_BETWEEN_PRUNES: u64 = 256;
+
+/// Records of failures, locks and bans that wait for the disk; more are dropped and counted.
+pub const JOURNAL_RECORDS: usize = 4096;
+
+/// Bytes of one order on the control socket.
+pub const CONTROL_LINE: u64 = 64 * 1024;
+
+/// Bytes of its answer: the longest list of bans and locks fits.
+pub const CONTROL_ANSWER: u64 = 64 * 1024 * 1024;
+
+/// Orders at once; others wait for their turn.
+pub const CONTROL_CONNECTIONS: usize = 16;
+
+/// How long an order may take, both ways.
+pub const CONTROL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Worker threads at most.
 pub const WORKERS: usize = 256;
@@ -91,6 +169,8 @@ pub struct Limits {
     pub connections: usize,
     /// Client connections at once of one address (IPv6: of one /64).
     pub connections_per_address: usize,
+    /// Of these, connections without a whole request; a further one ends the oldest of them.
+    pub silent_per_address: usize,
     /// From accept to the end of the TLS handshake, PROXY header included.
     pub handshake: Duration,
     /// From the first byte of a request head to its last, however slowly they come.
@@ -120,6 +200,7 @@ impl Default for Limits {
         Self {
             connections: 8192,
             connections_per_address: 256,
+            silent_per_address: 64,
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(10),
             idle: Duration::from_secs(60),

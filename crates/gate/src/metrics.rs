@@ -12,6 +12,7 @@ pub(crate) struct Metrics {
     connections: Family<Counter, 1>,
     open: Gauge,
     upstream: Family<Counter, 1>,
+    logins: Family<Counter, 2>,
 }
 
 impl Metrics {
@@ -43,6 +44,11 @@ impl Metrics {
                 "Connections made to Proxmox VE and requests repeated; failures are refusals",
                 ["event"],
             )?,
+            logins: registry.counter(
+                "gate_logins",
+                "Logins by channel: success, failure, lock, ban; locked, banned, busy are refused",
+                ["channel", "outcome"],
+            )?,
         })
     }
 
@@ -71,6 +77,10 @@ impl Metrics {
 
     pub(crate) fn upstream(&self, event: &str) {
         self.upstream.with([event]).inc();
+    }
+
+    pub(crate) fn login(&self, channel: &str, outcome: &str) {
+        self.logins.with([channel, outcome]).inc();
     }
 }
 

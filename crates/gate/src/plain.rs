@@ -6,8 +6,8 @@ use telemetry::HttpDate;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::edge::is_host;
+use crate::http1::wire;
 use crate::limits::HEAD_BYTES;
-use crate::wire;
 
 /// Reads one request head and answers as pveproxy: 301 for GET and HEAD, 308 for the rest, to
 /// the same address with https. Anything that is no such request is left without an answer.

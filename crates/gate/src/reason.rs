@@ -1,27 +1,43 @@
 //! The reason phrase, which is PVE's error channel: kept to the letter in HTTP/1, and moved
 //! to where it survives in HTTP/2, which has none.
-//!
-//! One exception: hyper's parser (httparse) gives an empty phrase for one with bytes outside
-//! ASCII. None of the recorded phrases has any, and JSON bodies repeat the phrase.
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::response::Parts;
 use http::{HeaderName, HeaderValue};
-use hyper::ext::ReasonPhrase;
 
 use crate::refusal::error_json;
 
 /// Carries the phrase of an HTTP/2 answer whose body does not say it.
 const HEADER: HeaderName = HeaderName::from_static("proxward-reason");
 
+/// The reason phrase of an answer where it is not the status' own; an extension of its head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Phrase(Bytes);
+
+impl Phrase {
+    /// `None` for control characters (RFC 9112 §4 allows the tab).
+    pub(crate) fn new(bytes: Bytes) -> Option<Self> {
+        let control = |byte: &u8| (*byte < 0x20 && *byte != b'\t') || *byte == 0x7f;
+        (!bytes.iter().any(control)).then_some(Self(bytes))
+    }
+
+    /// One of ours: visible ASCII and blanks.
+    pub(crate) fn fixed(text: &'static [u8]) -> Self {
+        Self(Bytes::from_static(text))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// Adapts an answer for HTTP/2; `empty` says whether it has no body. Returns the body to send
 /// instead, if one is needed: clients that show the body's message then show the phrase.
 ///
 /// JSON bodies stay as they are: PVE repeats the phrase in them.
 pub(crate) fn for_http2(head: &mut Parts, empty: bool) -> Option<Bytes> {
-    // hyper keeps only phrases that differ from the status' own.
-    let reason = head.extensions.remove::<ReasonPhrase>()?;
+    let reason = head.extensions.remove::<Phrase>()?;
     let json = head
         .headers
         .get(CONTENT_TYPE)
@@ -45,9 +61,9 @@ pub(crate) fn for_http2(head: &mut Parts, empty: bool) -> Option<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use super::for_http2;
+    use super::{Phrase, for_http2};
+    use bytes::Bytes;
     use http::Response;
-    use hyper::ext::ReasonPhrase;
 
     fn head(
         status: u16,
@@ -58,7 +74,7 @@ mod tests {
         if let Some(content_type) = content_type {
             response = response.header("content-type", content_type);
         }
-        let response = response.extension(ReasonPhrase::from_static(reason));
+        let response = response.extension(Phrase::new(Bytes::from_static(reason)).unwrap());
         response.body(()).unwrap().into_parts().0
     }
 

@@ -2,21 +2,21 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use http::{Method, Version};
-use telemetry::{Clock, CorrelationId};
-use tracing::info;
+use telemetry::CorrelationId;
+use telemetry::access::Access;
 
-use crate::metrics::Metrics;
 use crate::refusal::Refusal;
+use crate::worker::Worker;
 
 /// What is known of one request. Written and counted when dropped, so that a request which
 /// was cut off leaves its line too. The path is decoded and without its query: queries carry
 /// console tickets.
 pub(crate) struct Record {
-    clock: Clock,
-    metrics: Metrics,
+    worker: Rc<Worker>,
     begun: Duration,
     id: CorrelationId,
     client: SocketAddr,
@@ -31,15 +31,13 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn begin(
-        clock: &Clock,
-        metrics: &Metrics,
+        worker: &Rc<Worker>,
         client: SocketAddr,
         request: Option<(Version, &Method)>,
     ) -> Self {
         Self {
-            begun: clock.monotonic(),
-            clock: clock.clone(),
-            metrics: metrics.clone(),
+            begun: worker.shared.clock.monotonic(),
+            worker: Rc::clone(worker),
             id: CorrelationId::random(),
             client,
             request: request.map(|(version, method)| (version, method.clone())),
@@ -69,7 +67,12 @@ impl Record {
     pub(crate) fn refused(&mut self, refusal: &Refusal) {
         self.status = refusal.status();
         self.rule = Some(refusal.rule());
-        self.metrics.refusal(refusal.rule());
+        self.worker.shared.metrics.refusal(refusal.rule());
+    }
+
+    /// When the request came, on the monotonic clock.
+    pub(crate) fn begun(&self) -> Duration {
+        self.begun
     }
 
     /// What went wrong behind the gate, for the log only.
@@ -85,22 +88,30 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.metrics.request(self.status, self.bytes);
-        let took = self.clock.monotonic().saturating_sub(self.begun);
-        info!(
-            target: "gate::access",
-            id = %self.id,
-            client = %self.client,
-            http = self.request.as_ref().map(|(version, _)| tracing::field::debug(version)),
-            method = self.request.as_ref().map(|(_, method)| method.as_str()),
-            path = %self.path,
-            // 0: the client left before there was an answer
-            status = self.status,
-            bytes = self.bytes,
-            us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
-            rule = self.rule,
-            cause = self.cause.as_deref(),
-            "request"
-        );
+        let shared = &self.worker.shared;
+        shared.metrics.request(self.status, self.bytes);
+        let Some(lines) = &self.worker.access else { return };
+        lines.borrow_mut().add(&Access {
+            unix: shared.clock.unix(),
+            id: &self.id,
+            client: self.client,
+            user: None,
+            http: self.request.as_ref().map(|(version, _)| number(*version)),
+            method: self.request.as_ref().map(|(_, method)| method.as_str()),
+            path: &self.path,
+            status: self.status,
+            bytes: self.bytes,
+            took: shared.clock.monotonic().saturating_sub(self.begun),
+            rule: self.rule,
+            cause: self.cause.as_deref(),
+        });
+    }
+}
+
+fn number(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
     }
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
-use hyper::ext::ReasonPhrase;
 use telemetry::HttpDate;
 
 use crate::body::AnswerBody;
+use crate::reason::Phrase;
 
 /// Why a request was not passed on, or why upstream's answer did not come back.
 ///
@@ -42,6 +42,19 @@ pub(crate) enum Refusal {
     BodyTimeout,
     BodyIncomplete,
     LengthRequired,
+    TwoSessions,
+    CrossSite,
+    Csrf,
+    NotLoggedIn,
+    ForeignTicket,
+    ApiToken,
+    LoginFormat,
+    ContentType,
+    Parameters,
+    ConsoleTicket,
+    NoSuchPath,
+    NotStored,
+    Unauthorized,
     UpstreamUnreachable,
     UpstreamTimeout,
     UpstreamBroken,
@@ -52,6 +65,9 @@ pub(crate) enum Refusal {
 enum Shape {
     /// No body: as pveproxy for methods it does not know.
     Empty,
+    /// No body and no word about the connection: as an answer of pveproxy without a body is
+    /// passed on.
+    Bare,
     /// The text itself: as pveproxy for what it refuses before dispatch.
     Text,
     /// `{"data":null,"message":"…"}`: as pveproxy after dispatch.
@@ -89,8 +105,8 @@ impl Refusal {
         if let Ok(status) = StatusCode::from_u16(row.status) {
             *response.status_mut() = status;
         }
-        if let Ok(reason) = ReasonPhrase::try_from(row.text.as_bytes()) {
-            response.extensions_mut().insert(reason);
+        if let Some(phrase) = Phrase::new(Bytes::copy_from_slice(row.text.as_bytes())) {
+            response.extensions_mut().insert(phrase);
         }
         for (name, value) in head {
             let name = HeaderName::from_bytes(name.as_bytes());
@@ -152,7 +168,7 @@ impl Refusal {
     /// The rows that are always the same.
     #[rustfmt::skip]
     fn fixed_row(&self) -> Row {
-        use Shape::{Json, Text};
+        use Shape::{Bare, Json, Text};
         let (rule, status, shape, text) = match self {
             // pveproxy's own words
             Self::RequestLine => ("request-line", 400, Text, "bad request"),
@@ -174,6 +190,21 @@ impl Refusal {
             Self::BodyTimeout => ("body-timeout", 408, Json, "the request body took too long"),
             Self::BodyIncomplete => ("body-incomplete", 400, Json, "the request body ended early"),
             Self::LengthRequired => ("length-required", 411, Json, "an upload needs a Content-Length"),
+            // who asks, in pveproxy's own words where it has some; the rest is the gate's alone
+            Self::Csrf => ("csrf", 401, Bare, "Permission denied - invalid csrf token"),
+            Self::NotLoggedIn => ("session-ended", 401, Bare, "Authentication failed!"),
+            Self::ConsoleTicket => ("console-ticket", 401, Bare, "permission denied - invalid PVEVNC ticket"),
+            Self::CrossSite => ("cross-site", 403, Json, "another site's page has sent this request"),
+            Self::TwoSessions => ("two-sessions", 400, Json, "more than one session cookie"),
+            Self::ForeignTicket => ("foreign-ticket", 401, Json, "tickets from elsewhere are refused here, log in"),
+            Self::ApiToken => ("api-token", 403, Json, "API tokens are refused here"),
+            Self::LoginFormat => ("login-format", 501, Json, "no login in this format"),
+            Self::ContentType => ("content-type", 506, Text, "a login of this Content-Type is not implemented"),
+            Self::Parameters => ("login-parameters", 400, Json, "the parameters of the login can not be read"),
+            Self::NoSuchPath => ("no-such-path", 404, Json, "no such path"),
+            Self::NotStored => ("not-stored", 503, Json, "the session has ended, but that could not be stored"),
+            // a banned address; to the letter what a ticket that is not valid gets
+            Self::Unauthorized => ("banned", 401, Bare, "Authentication failed!"),
             // where only a gateway can fail; pveproxy's own 595 and 596 (towards other
             // nodes) are not HTTP status codes and HTTP/2 clients reject them
             Self::UpstreamUnreachable => ("upstream-unreachable", 502, Json, "no connection to Proxmox VE"),
@@ -189,7 +220,7 @@ impl Refusal {
 impl Row {
     fn body(&self) -> Bytes {
         match self.shape {
-            Shape::Empty => Bytes::new(),
+            Shape::Empty | Shape::Bare => Bytes::new(),
             Shape::Text => Bytes::copy_from_slice(self.text.as_bytes()),
             Shape::Json => error_json(&self.text),
         }
@@ -198,14 +229,19 @@ impl Row {
     /// pveproxy's header lines in its order.
     fn headers(&self, now: Duration, length: usize) -> Vec<(&'static str, Cow<'static, str>)> {
         let date = HttpDate(now.as_secs()).to_string();
-        let mut headers: Vec<(_, Cow<'static, str>)> = vec![
-            ("Cache-Control", "max-age=0".into()),
-            ("Connection", "close".into()),
+        let mut headers: Vec<(_, Cow<'static, str>)> = vec![("Cache-Control", "max-age=0".into())];
+        let passed_on = matches!(self.shape, Shape::Bare);
+        if !passed_on {
+            headers.push(("Connection", "close".into()));
+        }
+        headers.extend([
             ("Date", date.clone().into()),
             ("Pragma", "no-cache".into()),
             ("Server", "pve-api-daemon/3.0".into()),
-            ("Content-Length", length.to_string().into()),
-        ];
+        ]);
+        if !passed_on {
+            headers.push(("Content-Length", length.to_string().into()));
+        }
         if matches!(self.shape, Shape::Json) {
             headers.push(("Content-Type", "application/json;charset=UTF-8".into()));
         }
@@ -223,6 +259,7 @@ pub(crate) fn error_json(message: &str) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::Refusal;
+    use crate::reason::Phrase;
     use std::time::Duration;
 
     #[test]
@@ -261,11 +298,8 @@ mod tests {
         let refusal = Refusal::Method("get".into());
         let response = refusal.response(Duration::ZERO);
         assert_eq!(response.status(), 501);
-        let reason = response.extensions().get::<hyper::ext::ReasonPhrase>();
-        assert_eq!(
-            reason.map(hyper::ext::ReasonPhrase::as_bytes),
-            Some(b"method 'get' not available".as_slice())
-        );
+        let reason = response.extensions().get::<Phrase>();
+        assert_eq!(reason.map(Phrase::as_bytes), Some(b"method 'get' not available".as_slice()));
         assert_eq!(response.headers()["content-length"], "0");
         assert_eq!(response.headers()["connection"], "close");
     }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::body::{Stall, timed_out};
+use crate::frames::Frames;
 use crate::limits::TUNNEL_BUFFER;
 
 /// Bytes that went each way.
@@ -34,7 +35,7 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    let (mut up, mut down) = (Direction::new(), Direction::new());
+    let (mut up, mut down) = (Direction::judged(), Direction::new());
     let mut silence = Stall::new(limit);
     let pass = poll_fn(|cx| {
         let before = (up.moved, down.moved);
@@ -61,6 +62,8 @@ struct Direction {
     state: State,
     moved: u64,
     unflushed: bool,
+    /// The frames of a client are judged; Proxmox VE's are not.
+    frames: Option<Frames>,
 }
 
 #[derive(Clone, Copy)]
@@ -80,7 +83,12 @@ impl Direction {
             state: State::Open,
             moved: 0,
             unflushed: false,
+            frames: None,
         }
+    }
+
+    fn judged() -> Self {
+        Self { frames: Some(Frames::default()), ..Self::new() }
     }
 
     fn poll<S, D>(&mut self, cx: &mut Context<'_>, from: &mut S, to: &mut D) -> Poll<io::Result<()>>
@@ -124,6 +132,9 @@ impl Direction {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             }
             (self.start, self.end) = (0, space.filled().len());
+            if let Some(frames) = &mut self.frames {
+                frames.pass(space.filled()).map_err(io::Error::other)?;
+            }
             if self.end == 0 {
                 self.state = State::Ending;
             }
@@ -136,6 +147,9 @@ mod tests {
     use super::{Traffic, relay};
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    /// `hello`, with a mask of zeros.
+    const FRAME: &[u8] = b"\x82\x85\0\0\0\0hello";
 
     fn block_on<F: Future>(future: F) -> F::Output {
         tokio::runtime::Builder::new_current_thread()
@@ -155,7 +169,7 @@ mod tests {
             let limit = Duration::from_secs(60);
             let (mut from_gate, mut to_gate) = tokio::io::split(client);
             let asks = async {
-                to_gate.write_all(b"hello").await.unwrap();
+                to_gate.write_all(FRAME).await.unwrap();
                 to_gate.shutdown().await.unwrap();
                 let mut got = Vec::new();
                 from_gate.read_to_end(&mut got).await.unwrap();
@@ -164,7 +178,7 @@ mod tests {
             let answers = async {
                 let mut got = Vec::new();
                 upstream.read_to_end(&mut got).await.unwrap();
-                assert_eq!(got, b"hello");
+                assert_eq!(got, FRAME);
                 // The other direction is still open.
                 upstream.write_all(&[7; 100_000]).await.unwrap();
                 upstream.shutdown().await.unwrap();
@@ -172,7 +186,21 @@ mod tests {
             let relayed = relay(client_side, upstream_side, limit, &mut traffic);
             let (outcome, (), ()) = tokio::join!(relayed, asks, answers);
             outcome.unwrap();
-            assert_eq!(traffic, Traffic { to_upstream: 5, to_client: 100_000 });
+            assert_eq!(traffic, Traffic { to_upstream: 11, to_client: 100_000 });
+        });
+    }
+
+    #[test]
+    fn a_frame_that_pveproxy_would_not_take_ends_it() {
+        block_on(async {
+            let (mut client, client_side) = duplex(64);
+            let (_upstream, upstream_side) = duplex(64);
+            client.write_all(b"\x82\x05hello").await.unwrap();
+            let limit = Duration::from_secs(60);
+            let mut traffic = Traffic::default();
+            let error = relay(client_side, upstream_side, limit, &mut traffic).await.unwrap_err();
+            assert_eq!(error.to_string(), "a websocket frame without a mask");
+            assert_eq!(traffic.to_upstream, 0);
         });
     }
 

@@ -1,25 +1,31 @@
 //! The way to Proxmox VE: connections kept and reused within its rules, one retry where
 //! repeating is safe.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
-use hyper::body::Incoming;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use crate::body::RequestBody;
+use crate::body::{Source, Stall};
+use crate::credential::CSRF_HEADER;
 use crate::destination::Destination;
-use crate::idle::{Idle, Kept};
+use crate::http1::{ResponseHead, write_headers};
+use crate::idle::Idle;
 use crate::limits::Limits;
-use crate::link::{Link, LinkBody, Unanswered};
+use crate::link::{Link, LinkBody, Message, Unanswered, Upload};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::socket::Socket;
+
+/// The address pvedaemon takes for the client's.
+const PVE_CLIENT_IP: HeaderName = HeaderName::from_static("pveclientip");
 
 /// One worker's way to upstream.
 pub(crate) struct Upstream {
@@ -62,11 +68,6 @@ impl UpstreamError {
             Self::Broken(_) => Refusal::UpstreamBroken,
         }
     }
-
-    fn broken(error: &hyper::Error) -> Self {
-        let cause = std::error::Error::source(error);
-        Self::Broken(cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}")))
-    }
 }
 
 impl Upstream {
@@ -82,20 +83,21 @@ impl Upstream {
         outbound: &Outbound<'_>,
         body: &Bytes,
     ) -> Result<Response<LinkBody>, UpstreamError> {
-        let request = || outbound.request(RequestBody::whole(body.clone()));
-        if let Some(mut link) = self.take_idle().await {
-            match self.exchange(&mut link, request(), None).await? {
-                Ok(answer) => return Ok(self.answer(link, answer)),
+        let bytes = outbound.message(Some(body.len() as u64), body);
+        let message = || Message { bytes: bytes.clone(), upload: None };
+        if let Some(mut link) = self.take_idle() {
+            match self.exchange(&mut link, message()).await? {
+                Ok(head) => return Ok(self.answer(link, head)),
                 Err(failed) if failed.unsent || outbound.parts.method == Method::GET => {
                     self.metrics.upstream("retry");
                 }
-                Err(failed) => return Err(UpstreamError::broken(&failed.error)),
+                Err(failed) => return Err(UpstreamError::Broken(failed.error.to_string())),
             }
         }
         let mut link = self.connect().await?;
-        match self.exchange(&mut link, request(), None).await? {
-            Ok(answer) => Ok(self.answer(link, answer)),
-            Err(failed) => Err(UpstreamError::broken(&failed.error)),
+        match self.exchange(&mut link, message()).await? {
+            Ok(head) => Ok(self.answer(link, head)),
+            Err(failed) => Err(UpstreamError::Broken(failed.error.to_string())),
         }
     }
 
@@ -103,15 +105,15 @@ impl Upstream {
     pub(crate) async fn upload(
         &self,
         outbound: &Outbound<'_>,
-        body: Incoming,
+        source: &mut dyn Source,
     ) -> Result<Response<LinkBody>, UpstreamError> {
         let mut link = self.connect().await?;
-        let taken = Rc::new(Cell::new(0));
-        let body = RequestBody::stream(body, self.limits.body_idle, Rc::clone(&taken));
-        let request = outbound.request(body);
-        match self.exchange(&mut link, request, Some(&taken)).await? {
-            Ok(answer) => Ok(self.answer(link, answer)),
-            Err(failed) => Err(UpstreamError::broken(&failed.error)),
+        let bytes = outbound.message(source.left(), &Bytes::new());
+        let stall = Stall::new(self.limits.body_idle);
+        let message = Message { bytes, upload: Some(Upload { source, stall, ended: false }) };
+        match self.exchange(&mut link, message).await? {
+            Ok(head) => Ok(self.answer(link, head)),
+            Err(failed) => Err(UpstreamError::Broken(failed.error.to_string())),
         }
     }
 
@@ -121,14 +123,14 @@ impl Upstream {
         outbound: &Outbound<'_>,
     ) -> Result<Inbound, UpstreamError> {
         let mut link = self.connect().await?;
-        let request = outbound.request(RequestBody::whole(Bytes::new()));
-        match self.exchange(&mut link, request, None).await? {
-            Ok(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                let (socket, early) = link.into_tunnel().await;
-                Ok(Inbound::Tunnel(answer.map(drop), socket, early))
+        let message = Message { bytes: outbound.message(None, &Bytes::new()), upload: None };
+        match self.exchange(&mut link, message).await? {
+            Ok(head) if head.parts.status == StatusCode::SWITCHING_PROTOCOLS => {
+                let (socket, early) = link.into_tunnel();
+                Ok(Inbound::Tunnel(Response::from_parts(head.parts, ()), socket, early))
             }
-            Ok(answer) => Ok(Inbound::Answer(self.answer(link, answer))),
-            Err(failed) => Err(UpstreamError::broken(&failed.error)),
+            Ok(head) => Ok(Inbound::Answer(self.answer(link, head))),
+            Err(failed) => Err(UpstreamError::Broken(failed.error.to_string())),
         }
     }
 
@@ -137,47 +139,26 @@ impl Upstream {
         self.idle.borrow_mut().sweep();
     }
 
-    /// The exchange within its time, which for an upload begins anew as long as bytes go out.
     async fn exchange(
         &self,
         link: &mut Link,
-        request: Request<RequestBody>,
-        taken: Option<&Cell<u64>>,
-    ) -> Result<Result<Response<Incoming>, Unanswered>, UpstreamError> {
+        message: Message<'_>,
+    ) -> Result<Result<ResponseHead, Unanswered>, UpstreamError> {
         let limit = self.limits.upstream_response;
-        let mut exchange = std::pin::pin!(link.exchange(request));
-        loop {
-            let before = taken.map(Cell::get);
-            match timeout(limit, exchange.as_mut()).await {
-                Ok(outcome) => return Ok(outcome),
-                Err(_) if taken.map(Cell::get) != before => {}
-                Err(_) => return Err(UpstreamError::Timeout(limit.as_secs())),
-            }
-        }
+        link.exchange(message, limit).await.ok_or(UpstreamError::Timeout(limit.as_secs()))
     }
 
-    fn answer(&self, link: Box<Link>, answer: Response<Incoming>) -> Response<LinkBody> {
-        let (head, incoming) = answer.into_parts();
-        let body = LinkBody::new(
-            link,
-            incoming,
-            &head.headers,
-            Rc::clone(&self.idle),
-            self.limits.upstream_body_idle,
-        );
-        Response::from_parts(head, body)
+    fn answer(&self, link: Box<Link>, head: ResponseHead) -> Response<LinkBody> {
+        let idle = Rc::clone(&self.idle);
+        let limit = self.limits.upstream_body_idle;
+        let body = LinkBody::new(link, head.framing, head.stays_open, idle, limit);
+        Response::from_parts(head.parts, body)
     }
 
-    async fn take_idle(&self) -> Option<Box<Link>> {
+    fn take_idle(&self) -> Option<Box<Link>> {
         loop {
-            let kept = self.idle.borrow_mut().take()?;
-            let link = match kept {
-                Kept::Link(link) => Ok(link),
-                Kept::Socket(socket, sent) => Link::open(socket, sent).await,
-            };
-            if let Ok(mut link) = link
-                && link.is_usable()
-            {
+            let mut link = self.idle.borrow_mut().take()?;
+            if link.is_usable() {
                 return Some(link);
             }
         }
@@ -193,17 +174,42 @@ impl Upstream {
                 return Err(UpstreamError::Connect(text));
             }
         };
-        let link = Link::open(socket, 0).await;
-        link.map_err(|error| UpstreamError::broken(&error))
+        Ok(Link::new(socket))
     }
 }
 
 impl Outbound<'_> {
-    fn request(&self, body: RequestBody) -> Request<RequestBody> {
-        let mut request = Request::new(body);
-        *request.method_mut() = self.parts.method.clone();
-        *request.uri_mut() = Uri::from(self.target.clone());
-        *request.headers_mut() = self.headers.clone();
-        request
+    /// As pvedaemon gets it: with the client's address, which it believes and logs, and without
+    /// any credential. The calls that log somebody in need none, and it would check no CSRF
+    /// token of one.
+    pub(crate) fn for_daemon(&self, client: IpAddr) -> Self {
+        let mut headers = self.headers.clone();
+        for name in [&COOKIE, &AUTHORIZATION, &CSRF_HEADER] {
+            headers.remove(name);
+        }
+        if let Ok(value) = HeaderValue::from_str(&client.to_string()) {
+            headers.insert(PVE_CLIENT_IP, value);
+        }
+        Self { parts: self.parts, target: self.target, headers }
+    }
+
+    /// The request as it is written: head, and `body` behind it. A length is announced where
+    /// there is a body, and where PVE's own clients announce an empty one.
+    fn message(&self, length: Option<u64>, body: &Bytes) -> Bytes {
+        let mut out = Vec::with_capacity(1024 + body.len());
+        out.extend_from_slice(self.parts.method.as_str().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(self.target.as_str().as_bytes());
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        write_headers(&mut out, &self.headers);
+        let announces = matches!(self.parts.method, Method::POST | Method::PUT);
+        if let Some(length) = length.filter(|length| announces || *length > 0) {
+            out.extend_from_slice(b"Content-Length: ");
+            out.extend_from_slice(length.to_string().as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(body);
+        Bytes::from(out)
     }
 }

@@ -1,5 +1,6 @@
 //! One thread: a runtime, its share of the connections, its own way upstream.
 
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -7,8 +8,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::HeaderValue;
 use netpolicy::AddressSet;
-use telemetry::Clock;
+use telemetry::access::Lines;
+use telemetry::{Clock, HttpDate};
 use tls::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -18,12 +21,17 @@ use tracing::{error, warn};
 
 use crate::admission::Admission;
 use crate::connection;
+use crate::console::Consoles;
 use crate::destination::Destination;
-use crate::limits::{ACCEPT_PAUSE, Limits};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_BESIDE, Limits};
+use crate::login::Logins;
 use crate::metrics::Metrics;
+use crate::origin::Origins;
+use crate::permissions::Permissions;
+use crate::session::Sessions;
 use crate::upstream::Upstream;
 
-/// How often idle upstream connections are looked at.
+/// How often idle upstream connections are looked at, and access lines handed over.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// What all workers share.
@@ -33,26 +41,64 @@ pub(crate) struct Shared {
     pub(crate) limits: Limits,
     /// From these a PROXY header is required, from all others it is not read.
     pub(crate) proxies: AddressSet,
+    /// Their X-Forwarded-For is believed.
+    pub(crate) trusted: AddressSet,
     pub(crate) acceptor: Acceptor,
     pub(crate) admission: Admission,
+    pub(crate) sessions: Sessions,
+    pub(crate) consoles: Consoles,
+    pub(crate) permissions: Permissions,
+    /// From which pages browsers may change something.
+    pub(crate) origins: Origins,
+    pub(crate) logins: Logins,
 }
 
 /// What the connections of one worker share.
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) upstream: Upstream,
+    /// pvedaemon, for the calls that log somebody in.
+    pub(crate) daemon: Option<Upstream>,
+    /// Where the lines of requests go, if anywhere.
+    pub(crate) access: Option<RefCell<Lines>>,
     /// Turns true when the gate stops.
     pub(crate) drain: watch::Receiver<bool>,
+    /// The second for which the date was written last, and that.
+    date: RefCell<Option<(u64, HeaderValue)>>,
 }
 
 impl Worker {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        destination: Destination,
+        (destination, daemon): (Destination, Option<Destination>),
         drain: watch::Receiver<bool>,
+        access: Option<Lines>,
     ) -> Self {
-        let upstream = Upstream::new(destination, shared.limits.clone(), shared.metrics.clone());
-        Self { shared, upstream, drain }
+        let to =
+            |destination| Upstream::new(destination, shared.limits.clone(), shared.metrics.clone());
+        let (upstream, daemon) = (to(destination), daemon.map(to));
+        Self {
+            shared,
+            upstream,
+            daemon,
+            access: access.map(RefCell::new),
+            drain,
+            date: RefCell::default(),
+        }
+    }
+
+    /// The date for answers that have none.
+    pub(crate) fn date(&self) -> Option<HeaderValue> {
+        let now = self.shared.clock.unix_secs();
+        let mut known = self.date.borrow_mut();
+        match &*known {
+            Some((second, date)) if *second == now => Some(date.clone()),
+            _ => {
+                let date = HeaderValue::from_str(&HttpDate(now).to_string()).ok()?;
+                *known = Some((now, date.clone()));
+                Some(date)
+            }
+        }
     }
 
     /// Accepts until told to stop, then waits for what is under way. Returns the number of
@@ -77,33 +123,40 @@ impl Worker {
         let mut drained = std::pin::pin!(drain.wait_for(|drain| *drain));
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
         let mut first = 0;
+        let most = self.shared.limits.connections.saturating_add(CONNECTIONS_BESIDE);
         loop {
             tokio::select! {
                 biased;
                 _ = &mut drained => return,
-                accepted = accept_any(listeners, &mut first) => match accepted {
-                    // Behind a proxy a connection has no address to be counted under until its
-                    // header is there.
-                    Ok(_) if connections.len() >= self.shared.limits.connections => {
-                        self.shared.metrics.connection("busy");
-                    }
-                    Ok((tcp, from)) => {
-                        // Answers are written whole; waiting to fill a packet only delays them.
-                        let _ = tcp.set_nodelay(true);
-                        connections.spawn_local(connection::serve(Rc::clone(self), tcp, from));
-                    }
-                    Err(error) => {
-                        // A client that left already, or no descriptors: neither is an end.
-                        warn!(%error, "accept failed");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
+                // Before the next is accepted: those that have lost their place are gone first.
                 Some(ended) = connections.join_next() => {
                     if let Err(error) = ended {
                         error!(%error, "a connection ended by a bug");
                     }
                 }
-                _ = sweep.tick() => self.upstream.sweep(),
+                // Whoever comes when all are busy waits in the kernel's queue for a moment.
+                accepted = accept_any(listeners, &mut first), if connections.len() < most => {
+                    match accepted {
+                        Ok((tcp, from)) => {
+                            // Answers are written whole; waiting to fill a packet only delays
+                            // them.
+                            let _ = tcp.set_nodelay(true);
+                            connections.spawn_local(connection::serve(Rc::clone(self), tcp, from));
+                        }
+                        Err(error) => {
+                            // A client that left already, or no descriptors: neither is an end.
+                            warn!(%error, "accept failed");
+                            tokio::time::sleep(ACCEPT_PAUSE).await;
+                        }
+                    }
+                }
+                _ = sweep.tick() => {
+                    self.upstream.sweep();
+                    self.daemon.iter().for_each(Upstream::sweep);
+                    if let Some(lines) = &self.access {
+                        lines.borrow_mut().flush();
+                    }
+                }
             }
         }
     }

@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Mock(Mock),
     /// The hardened front server
     Gate(Gate),
+    /// Logins in force at a gate that runs
+    Session(Session),
     /// Calls the API of Proxmox VE
     Api(Api),
     /// The audit log
@@ -149,8 +151,12 @@ pub(crate) struct Mock {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  proxward gate --listen 192.0.2.10:8006 \
     --upstream https://127.0.0.1:8006 --upstream-fingerprint AA:BB:… \
-    --cert gate.pem --key gate.key")]
+    --cert gate.pem --key gate.key --state /var/lib/proxward/gate")]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Gate {
+    /// Orders to a gate that runs
+    #[command(subcommand)]
+    pub(crate) order: Option<GateOrder>,
     /// Address to listen on, as often as needed
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Vec<String>,
@@ -163,17 +169,98 @@ pub(crate) struct Gate {
     /// Authority that signed the certificate shown there (PEM)
     #[arg(long, value_name = "FILE")]
     pub(crate) upstream_ca: Option<String>,
+    /// pvedaemon of this machine, for logins: its log then has the clients' true addresses
+    #[arg(long, value_name = "127.0.0.1:85")]
+    pub(crate) daemon: Option<String>,
     /// Certificate of the gate (PEM)
     #[arg(long, value_name = "FILE")]
     pub(crate) cert: Option<String>,
     /// Private key of that certificate (PEM)
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<String>,
+    /// Directory for bans, audit log and control socket; without one nothing outlasts the process
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<String>,
     /// Configuration instead of /etc/proxward/proxward.toml
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) log: LogOptions,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GateOrder {
+    /// Addresses banned and accounts locked for failed logins
+    Bans(Bans),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  proxward gate bans remove 203.0.113.9 \
+    --state /var/lib/proxward/gate")]
+pub(crate) struct Bans {
+    #[command(subcommand)]
+    pub(crate) action: BansAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BansAction {
+    /// Lists bans and locks in force
+    List(RunningGate),
+    /// Takes the ban and the locks of an address away, or the locks of a user
+    Remove {
+        /// Address (an IPv6 one stands for its /64), or user as name@realm
+        of: String,
+        #[command(flatten)]
+        gate: RunningGate,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  proxward session list --state /var/lib/proxward/gate")]
+pub(crate) struct Session {
+    #[command(subcommand)]
+    pub(crate) action: SessionAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SessionAction {
+    /// Lists sessions in force, oldest first
+    List {
+        /// Of this user alone, name@realm
+        #[arg(long, value_name = "USER")]
+        user: Option<String>,
+        #[command(flatten)]
+        gate: RunningGate,
+    },
+    /// Ends sessions at once; each client has to log in again
+    #[command(group = clap::ArgGroup::new("which").required(true))]
+    Revoke {
+        /// Beginning of an id that `list` shows, at least 8 digits
+        #[arg(group = "which")]
+        id: Option<String>,
+        /// Every session of this user, name@realm
+        #[arg(long, value_name = "USER", group = "which")]
+        user: Option<String>,
+        /// Every session there is
+        #[arg(long, group = "which")]
+        all: bool,
+        #[command(flatten)]
+        gate: RunningGate,
+    },
+}
+
+/// Which gate is meant.
+#[derive(Debug, Args)]
+pub(crate) struct RunningGate {
+    /// State directory of the gate; without it, the configuration's
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// Configuration instead of /etc/proxward/proxward.toml
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// How the answer is shown
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]

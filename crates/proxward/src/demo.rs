@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-use ::gate::{Config, Destination, Listeners, Running};
+use ::gate::{AccessLogTo, Config, Destination, Listeners, Running};
 use ::mock::{Config as MockConfig, Mock, Seed};
 use serde_json::json;
 use telemetry::Clock;
@@ -66,7 +66,9 @@ pub(crate) fn run(arguments: &Demo) -> Result<(), Stop> {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let identity = authority.issue(&names, clock.unix()).map_err(Stop::usage)?;
     let addresses = listeners.local_addrs().map_err(Stop::usage)?;
-    let config = Config::new(addresses, destination, identity);
+    let mut config = Config::new(addresses, destination, identity);
+    config.access_log = AccessLogTo::File(place.file("access.log"));
+    config.state = arguments.state.is_some().then(|| place.file("gate"));
     let gate = ::gate::start(config, listeners, clock, &Registry::new()).map_err(start_fault)?;
 
     let gate_url = gate.local_addrs().first().map(|address| format!("https://{address}"));

@@ -5,15 +5,25 @@ use settings::Document;
 use telemetry::Clock;
 use telemetry::metrics::Registry;
 
-use crate::cli::Gate;
+use crate::cli::{Gate, GateOrder};
 use crate::exit::{Exit, Stop};
 use crate::mock::bind_exit;
 use crate::output::note;
 use crate::signals::Signals;
 use crate::{audit, config};
 
-/// Starts the gate and ends it on a signal, after its connections have drained.
+pub(crate) mod bans;
+
+/// An order to a gate that runs, or a gate.
 pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {
+    match &arguments.order {
+        Some(GateOrder::Bans(arguments)) => bans::run(arguments),
+        None => serve(arguments),
+    }
+}
+
+/// Starts the gate and ends it on a signal, after its connections have drained.
+fn serve(arguments: &Gate) -> Result<(), Stop> {
     let signals = Signals::install()?;
     let clock = Clock::system();
     audit::start_log(&arguments.log, &clock)?;
@@ -40,8 +50,10 @@ fn document(arguments: &Gate) -> Result<Document, Stop> {
         ("gate.upstream", "--upstream", &arguments.upstream),
         ("gate.upstream_fingerprint", "--upstream-fingerprint", &arguments.upstream_fingerprint),
         ("gate.upstream_ca", "--upstream-ca", &arguments.upstream_ca),
+        ("gate.daemon", "--daemon", &arguments.daemon),
         ("gate.cert", "--cert", &arguments.cert),
         ("gate.key", "--key", &arguments.key),
+        ("gate.state", "--state", &arguments.state),
     ];
     let layers = single
         .into_iter()

@@ -11,6 +11,7 @@ mod manual;
 mod mock;
 mod output;
 mod place;
+mod session;
 mod signals;
 
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ fn run() -> Result<(), Stop> {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Mock(arguments) => mock::run(&arguments),
         Command::Gate(arguments) => gate::run(&arguments),
+        Command::Session(arguments) => session::run(&arguments),
         Command::Api(arguments) => api::run(&arguments, environment),
         Command::Log(arguments) => audit::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),

@@ -1,5 +1,6 @@
 //! The name one request carries through every log line, audit record and answer.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -14,7 +15,17 @@ use crate::limits::{CORRELATION_ID, RANDOM_RETRIES};
 /// the client (8 to 64 of `A-Za-z0-9_-`, which includes UUIDs). It can be written into a header,
 /// a log line or JSON without escaping. It is not a secret and grants nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CorrelationId(Arc<str>);
+pub struct CorrelationId(Text);
+
+/// Our own are made for every request, so they need no allocation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Text {
+    /// And any other of this length.
+    Own([u8; 16]),
+    Foreign(Arc<str>),
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Why a foreign correlation id was refused. The text itself is not repeated: it is hostile
 /// until proven otherwise.
@@ -35,19 +46,27 @@ impl CorrelationId {
     /// A fresh one: 64 random bits.
     #[must_use]
     pub fn random() -> Self {
-        Self(format!("{:016x}", random_bits()).into())
+        let bytes = random_bits().to_be_bytes();
+        let digit = |at: usize| {
+            let byte = bytes.get(at / 2)?;
+            HEX.get(usize::from(if at.is_multiple_of(2) { byte >> 4 } else { byte & 0xf }))
+        };
+        Self(Text::Own(std::array::from_fn(|at| digit(at).copied().unwrap_or(b'0'))))
     }
 
     /// The characters.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Text::Own(digits) => std::str::from_utf8(digits).unwrap_or_default(),
+            Text::Foreign(text) => text,
+        }
     }
 }
 
 impl fmt::Display for CorrelationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -61,23 +80,47 @@ impl FromStr for CorrelationId {
         if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')) {
             return Err(CorrelationIdError::Character);
         }
-        Ok(Self(text.into()))
+        let own = <[u8; 16]>::try_from(text.as_bytes());
+        Ok(Self(own.map_or_else(|_| Text::Foreign(text.into()), Text::Own)))
     }
 }
 
+thread_local! {
+    /// Bits asked for ahead: a call to the kernel for each request costs more than its log line.
+    static AHEAD: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
 fn random_bits() -> u64 {
-    let mut bytes = [0; 8];
-    for _ in 0..RANDOM_RETRIES {
-        match getrandom(&mut bytes, GetRandomFlags::empty()) {
-            Ok(8) => return u64::from_ne_bytes(bytes),
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => break,
+    let ahead = AHEAD.try_with(|ahead| {
+        let mut ahead = ahead.try_borrow_mut().ok()?;
+        if ahead.is_empty() {
+            *ahead = from_kernel()?;
         }
+        ahead.pop()
+    });
+    if let Ok(Some(bits)) = ahead {
+        return bits;
     }
     // A request must not fail because a sandbox forbids getrandom: unique within the process
     // is what the log needs.
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     COUNTER.fetch_add(1, Ordering::Relaxed)
+}
+
+fn from_kernel() -> Option<Vec<u64>> {
+    let mut bytes = [0; 256];
+    for _ in 0..RANDOM_RETRIES {
+        match getrandom(&mut bytes, GetRandomFlags::empty()) {
+            // Up to 256 bytes come whole or not at all (getrandom(2)).
+            Ok(256) => {
+                let words = bytes.as_chunks::<8>().0.iter();
+                return Some(words.map(|word| u64::from_ne_bytes(*word)).collect());
+            }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@
 //!   lines are limited ([`limits`]), label sets are bounded;
 //! * the audit log shows afterwards whether a record was changed, removed, moved or repeated.
 //!
-//! The log goes to stderr and is for reading; the audit log is a file and is evidence. Neither
+//! The log goes to stderr and is for reading, the access log says what was asked and answered; the audit log is a file and is evidence. Neither
 //! opens a socket: who serves the metrics decides who may see them.
 
+pub mod access;
 pub mod audit;
 mod clock;
 mod correlation;

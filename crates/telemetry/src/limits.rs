@@ -29,3 +29,12 @@ pub const CORRELATION_ID: core::ops::RangeInclusive<usize> = 8..=64;
 
 /// Most times the kernel is asked again for random bytes after an interrupted call.
 pub const RANDOM_RETRIES: usize = 8;
+
+/// Bytes of access lines a thread gathers before it hands them over.
+pub const ACCESS_BUFFER: usize = 64 * 1024;
+
+/// Buffers that may wait to be written; further ones are dropped and counted.
+pub const ACCESS_QUEUE: usize = 16;
+
+/// Bytes of one value in an access line; the rest is cut.
+pub const ACCESS_TEXT: usize = 4 * 1024;

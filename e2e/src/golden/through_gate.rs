@@ -1,6 +1,7 @@
 //! The gate as the records meet it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::replay::IDLE;
 use anyhow::{Context as _, Result};
@@ -34,6 +35,10 @@ impl Gate {
         let listeners = Listeners::bind(&[([127, 0, 0, 1], 0).into()])?;
         let mut config = Config::new(listeners.local_addrs()?, destination, identity);
         config.proxy_protocol_from = "127.0.0.0/8".parse()?;
+        // The records' console tickets were handed out by the recorded server.
+        config.sessions.pass_unknown_console_tickets = true;
+        // Deliberate delays are counted by the mock, which does not wait either.
+        config.login.delay = Duration::ZERO;
         // As short as the mock's patience, for the records that end in silence.
         (config.limits.head, config.limits.body_idle) = (IDLE, IDLE);
         let running = gate::start(config, listeners, clock, &Registry::new())?;

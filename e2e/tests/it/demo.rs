@@ -86,6 +86,12 @@ impl Demo {
         self.running.pid()
     }
 
+    /// Ends it as a power failure would.
+    pub(crate) fn kill(self) -> Result<()> {
+        self.running.signal("KILL")?;
+        self.running.wait(END).map(drop)
+    }
+
     /// Ends it by a signal (`INT`, `TERM`) and sees that nothing is left.
     pub(crate) fn end(self, home: &Home, signal: &str) -> Result<Ended> {
         let Self { running, ready, state } = self;

@@ -45,6 +45,9 @@ const FAILURES: &[Failure] = &[
     // nobody may make directories there, root included
     Failure { words: "demo --listen 127.0.0.1:0 --state /sys/proxward", code: 3, says: &["/sys/proxward", "name a place"] },
     // the configuration
+    Failure { words: "gate bans list --state $DIRECTORY", code: 4, says: &["$DIRECTORY/control.sock", "--state"] },
+    Failure { words: "gate bans remove 192.0.2.1 --config $ABSENT", code: 2, says: &["$ABSENT"] },
+    Failure { words: "gate bans", code: 2, says: &["--help"] },
     Failure { words: "gate --config $ABSENT", code: 2, says: &["$ABSENT", "name another"] },
     Failure { words: "gate --config $GARBAGE", code: 2, says: &["$GARBAGE:1"] },
     Failure { words: "gate --config $DIRECTORY", code: 2, says: &["$DIRECTORY"] },

@@ -3,10 +3,12 @@
 
 mod api_command;
 mod canary;
+mod channels;
 mod curl;
 mod demo;
 mod ends_clean;
 mod failures;
+mod front;
 mod golden;
 mod home;
 mod login;
@@ -15,4 +17,5 @@ mod newcomer;
 mod processes;
 mod program;
 mod python;
+mod sessions;
 mod stock_clients;

@@ -10,6 +10,7 @@ use telemetry::metrics::Registry;
 use tls::Authority;
 
 /// A running gate and what a client needs to trust it.
+#[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) address: SocketAddr,
     pub(crate) authority: String,
@@ -23,6 +24,13 @@ impl Gate {
     }
 
     pub(crate) fn with(upstream: SocketAddr, change: impl FnOnce(&mut Config)) -> Self {
+        Self::try_with(upstream, change).unwrap()
+    }
+
+    pub(crate) fn try_with(
+        upstream: SocketAddr,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Self, gate::StartError> {
         // Certificates are judged by the machine's clock.
         let (clock, unix) = (Clock::system(), Clock::system().unix());
         let authority = Authority::generate("test", unix).unwrap();
@@ -32,16 +40,18 @@ impl Gate {
         let mut config = Config::new(listen, destination, identity);
         config.workers = NonZeroUsize::MIN;
         config.limits.drain = Duration::from_secs(5);
+        // Failures are counted; nobody waits for them here.
+        config.login.delay = Duration::ZERO;
         change(&mut config);
         let listeners = Listeners::bind(&config.listen).unwrap();
         let registry = Registry::new();
-        let running = gate::start(config, listeners, clock, &registry).unwrap();
-        Self {
+        let running = gate::start(config, listeners, clock, &registry)?;
+        Ok(Self {
             address: running.local_addrs()[0],
             authority: authority.certificate_pem().to_owned(),
             registry,
             running: Some(running),
-        }
+        })
     }
 
     /// Waits until a counter, given as the exposition writes it, has this value. Counting

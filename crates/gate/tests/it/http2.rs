@@ -77,7 +77,7 @@ fn requests_arrive_as_http1_with_host_and_one_cookie_line() {
     let gate = Gate::start(pve.address);
     let mut client = Client::connect(&gate);
     let mut request = request("PUT", "/a?b", "c=d");
-    for cookie in ["x=1", "PVEAuthCookie=2"] {
+    for cookie in ["x=1", "PVEAuthCookie=2", "PVELangCookie=de", "PVEAuthCookie=3"] {
         request.headers_mut().append("cookie", cookie.parse().unwrap());
     }
     let (head, body) = client.ask(request);
@@ -87,7 +87,7 @@ fn requests_arrive_as_http1_with_host_and_one_cookie_line() {
     let seen = &pve.seen()[0];
     assert_eq!(seen.line, "PUT /a?b HTTP/1.1");
     assert_eq!(seen.header("host"), Some("pve1:8006"));
-    assert_eq!(seen.header("cookie"), Some("x=1; PVEAuthCookie=2"));
+    assert_eq!(seen.header("cookie"), Some("PVEAuthCookie=2; PVELangCookie=de"));
     assert_eq!(seen.body, b"c=d");
 }
 

@@ -11,13 +11,20 @@
 
 mod answers;
 mod client;
+mod consoles;
+mod control;
+mod forwarded;
 mod gate;
 mod http2;
 mod lifecycle;
 mod log;
+mod logins;
+mod permissions;
 mod pve;
 mod refusals;
 mod requests;
+mod sessions;
+mod silence;
 mod sources;
 mod tunnel;
 mod upstream_tls;

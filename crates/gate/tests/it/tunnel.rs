@@ -24,22 +24,57 @@ const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\n\
     \r\n\
     RFB 003.008\n";
 
+/// A gate that leaves console tickets to Proxmox VE: the scripted peer hands none out.
+fn gate(pve: &Pve) -> Gate {
+    Gate::with(pve.address, |config| config.sessions.pass_unknown_console_tickets = true)
+}
+
+/// A masked frame, its mask all zeros.
+fn frame(payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x82];
+    match u16::try_from(payload.len()).unwrap() {
+        short @ 0..=125 => frame.push(0x80 | short.to_be_bytes()[1]),
+        long => {
+            frame.push(0x80 | 126);
+            frame.extend(long.to_be_bytes());
+        }
+    }
+    frame.extend([0; 4]);
+    frame.extend(payload);
+    frame
+}
+
+/// pveproxy holds frames in memory whole; what is announced as more than it takes goes nowhere.
+#[test]
+fn a_frame_over_the_bound_ends_the_console() {
+    let pve = Pve::start(&[("/vncwebsocket", SWITCHED, Then::Echo)]);
+    let gate = gate(&pve);
+    let mut client = Client::connect(&gate);
+    client.ask(REQUEST);
+    assert_eq!(client.exactly(12), b"RFB 003.008\n");
+    client.send([0x82, 0xFF, 0, 0, 0, 0, 0, 2, 0, 1, 0, 0, 0, 0]);
+    assert_eq!(client.rest(), b"");
+}
+
 #[test]
 fn bytes_go_both_ways_from_the_first_to_the_last() {
     let pve = Pve::start(&[("/vncwebsocket", SWITCHED, Then::Echo)]);
-    let gate = Gate::start(pve.address);
+    let gate = gate(&pve);
     let mut client = Client::connect(&gate);
     // A client that does not wait for the 101 loses nothing.
-    let answer = client.ask(format!("{REQUEST}early"));
+    let early = frame(b"early");
+    let answer = client.ask([REQUEST.as_bytes(), &early].concat());
     assert_eq!(answer.line, "HTTP/1.1 101 Switching Protocols");
     assert_eq!(answer.header("upgrade"), Some("websocket"));
     assert_eq!(answer.header("connection"), Some("upgrade"));
     assert_eq!(answer.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     assert_eq!(answer.header("sec-websocket-protocol"), Some("binary"));
-    assert_eq!(client.exactly(17), b"RFB 003.008\nearly");
-    let frame: Vec<u8> = (0..200_000_u32).map(|byte| byte.to_le_bytes()[0]).collect();
-    for chunk in frame.chunks(20_000) {
-        client.send(chunk);
+    assert_eq!(client.exactly(12), b"RFB 003.008\n");
+    assert_eq!(client.exactly(early.len()), early);
+    let bytes: Vec<u8> = (0..200_000_u32).map(|byte| byte.to_le_bytes()[0]).collect();
+    for chunk in bytes.chunks(20_000) {
+        let chunk = frame(chunk);
+        client.send(&chunk);
         assert_eq!(client.exactly(chunk.len()), chunk);
     }
     client.shutdown();
@@ -56,7 +91,7 @@ fn bytes_go_both_ways_from_the_first_to_the_last() {
 #[test]
 fn a_refused_upgrade_is_the_last_request_of_its_connection() {
     let pve = Pve::start(&[("/vncwebsocket", &ok("{}"), Then::Stay)]);
-    let gate = Gate::start(pve.address);
+    let gate = gate(&pve);
     let mut client = Client::connect(&gate);
     client.send(format!("{REQUEST}GET /hidden HTTP/1.1\n\n"));
     let answer = client.answer();
@@ -69,7 +104,7 @@ fn a_refused_upgrade_is_the_last_request_of_its_connection() {
 #[test]
 fn only_websockets_are_asked_for() {
     let pve = Pve::start(&[("/", &ok("{}"), Then::Stay)]);
-    let gate = Gate::start(pve.address);
+    let gate = gate(&pve);
     let answer =
         Client::connect(&gate).ask("GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n");
     assert_eq!(answer.line, "HTTP/1.1 200 OK");
@@ -80,6 +115,7 @@ fn only_websockets_are_asked_for() {
 fn silence_ends_a_tunnel() {
     let pve = Pve::start(&[("/vncwebsocket", SWITCHED, Then::Echo)]);
     let gate = Gate::with(pve.address, |config| {
+        config.sessions.pass_unknown_console_tickets = true;
         config.limits.tunnel_idle = Duration::from_millis(200);
     });
     let mut client = Client::connect(&gate);

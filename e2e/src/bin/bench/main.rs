@@ -7,6 +7,7 @@
 mod load;
 mod peers;
 mod server;
+mod silent;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -22,11 +23,12 @@ const ROUNDS: usize = 21;
 /// Name, unit, bar, and how it is measured.
 type Figure = (&'static str, &'static str, f64, fn(&Path) -> Result<Vec<f64>>);
 
-const FIGURES: [Figure; 6] = [
+const FIGURES: [Figure; 7] = [
     ("version", "ms", 15.0, version),
     ("demo-ready", "ms", 300.0, demo_ready),
     ("mock-ready", "ms", 50.0, mock_ready),
     ("mock-rss", "MB", 30.0, mock_rss),
+    ("lawful-p99", "ms", 50.0, silent::lawful_p99),
     ("schema-load", "ms", 5.0, schema_load),
     ("baseline-true", "ms", f64::INFINITY, baseline),
 ];

@@ -2,6 +2,7 @@
 
 mod acl;
 mod groups;
+mod openid;
 mod password;
 mod permissions;
 mod reauthenticate;
@@ -29,6 +30,7 @@ pub(super) const ROWS: &[Row] = &[
     (Verb::Get, "/access/groups/{groupid}", groups::read),
     (Verb::Put, "/access/groups/{groupid}", groups::update),
     (Verb::Delete, "/access/groups/{groupid}", groups::delete),
+    (Verb::Post, "/access/openid/login", openid::login),
     (Verb::Put, "/access/password", password::change),
     (Verb::Get, "/access/permissions", permissions::dump),
     (Verb::Get, "/access/roles", roles::list),

@@ -1,0 +1,37 @@
+//! What can be asked.
+
+use serde::{Deserialize, Serialize};
+
+/// One order. On the wire `{"verb":"ban_remove","of":"192.0.2.1"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Bans and locks in force. Answer: `{"bans":[…],"locks":[…]}`, see [`crate::login`].
+    BanList,
+    /// Takes bans and locks away.
+    BanRemove {
+        /// An address (an IPv6 one stands for its /64), or a user `name@realm` whose locks go.
+        of: String,
+    },
+    /// Sessions in force, of one user or of all. Answer: `{"sessions":[{"id","user","kind",
+    /// "client","began","used","ends"}]}`, times in seconds since 1970.
+    SessionList {
+        /// `name@realm`.
+        #[serde(default)]
+        user: Option<String>,
+    },
+    /// Ends sessions, durably before the answer `{"revoked":N}`. Exactly one is named.
+    SessionRevoke {
+        /// The beginning of an id as the list shows it, at least eight digits.
+        #[serde(default)]
+        id: Option<String>,
+        /// All of `name@realm`.
+        #[serde(default)]
+        user: Option<String>,
+        /// All there are.
+        #[serde(default)]
+        all: bool,
+    },
+    /// How the brute-force engine stands: `{"bans","locks","waiting","sources","forgotten"}`.
+    LoginStatus,
+}

@@ -1,0 +1,189 @@
+//! A client's connection: its requests one after the other, and their bodies.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::request::Parts;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+use super::{request, wire};
+use crate::body::{Source, Stall, timed_out};
+use crate::limits::{HEAD_BYTES, Limits, READ_CHUNK};
+use crate::refusal::Refusal;
+
+/// Bytes read while a head is awaited: most requests fit.
+const HEAD_CHUNK: usize = 2 * 1024;
+
+/// What tells a client that waits with its body to send it (RFC 9110 §10.1.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// HTTP/1 on one client connection. Between two requests it holds no buffer.
+pub(crate) struct Connection<S> {
+    pub(super) io: S,
+    /// What was read and is not yet part of a request.
+    input: BytesMut,
+    /// How much of `input` was already searched for the end of a head.
+    searched: usize,
+    body: Body,
+    idle: Stall,
+    head: Stall,
+    write: Stall,
+}
+
+/// The body of the request at hand.
+#[derive(Clone, Copy, Default)]
+struct Body {
+    /// Bytes still to be read.
+    left: u64,
+    /// The client may be waiting to be told to send it.
+    expect: bool,
+}
+
+/// What the client does next.
+pub(crate) enum Next {
+    Request(Parts),
+    Refused(Refusal),
+    /// It left, or was silent for too long.
+    End,
+}
+
+impl<S> Connection<S> {
+    /// HTTP over `io`, of which `first` was read already.
+    pub(crate) fn new(io: S, first: &[u8], limits: &Limits) -> Self {
+        Self {
+            io,
+            input: BytesMut::from(first),
+            searched: 0,
+            body: Body::default(),
+            idle: Stall::new(limits.idle),
+            head: Stall::new(limits.head),
+            write: Stall::new(limits.write),
+        }
+    }
+
+    /// Nothing of a next request has come.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.input.is_empty()
+    }
+
+    /// The whole body of the request at hand was read.
+    pub(crate) fn body_is_read(&self) -> bool {
+        self.body.left == 0
+    }
+
+    /// The stream, and what was read of it beyond the last request.
+    pub(crate) fn into_parts(self) -> (S, Bytes) {
+        (self.io, self.input.freeze())
+    }
+
+    /// The next head, if it is whole.
+    fn take_head(&mut self) -> Option<Next> {
+        // One empty line before a request is forgiven (RFC 9112 §2.2), as pveproxy does.
+        if self.searched == 0 && self.input.starts_with(b"\r\n") {
+            self.input.advance(2);
+        }
+        let Some(end) = wire::head_end(&self.input, self.searched) else {
+            self.searched = self.input.len();
+            return (self.searched > HEAD_BYTES).then_some(Next::Refused(Refusal::HeadTooLarge));
+        };
+        self.searched = 0;
+        let framing = match wire::check(self.input.get(..end).unwrap_or_default()) {
+            Ok(framing) => framing,
+            Err(refusal) => return Some(Next::Refused(refusal)),
+        };
+        let head = self.input.split_to(end).freeze();
+        self.body = Body { left: framing.body, expect: framing.expect };
+        Some(request::parse(&head).map_or_else(Next::Refused, Next::Request))
+    }
+}
+
+impl<S: AsyncRead + Unpin> Connection<S> {
+    /// Waits for the next request. Can be dropped and asked again: nothing read is lost.
+    pub(crate) async fn next(&mut self) -> Next {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        loop {
+            if !self.input.is_empty()
+                && let Some(next) = self.take_head()
+            {
+                self.idle.end();
+                self.head.end();
+                return Poll::Ready(next);
+            }
+            match self.poll_fill(cx, HEAD_CHUNK) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(_) => return Poll::Ready(Next::End),
+                Poll::Pending if self.input.is_empty() => {
+                    // An idle connection holds no buffer.
+                    self.input = BytesMut::new();
+                    return self.idle.poll(cx).map(|()| Next::End);
+                }
+                Poll::Pending => {
+                    return self.head.poll(cx).map(|()| Next::Refused(Refusal::HeadTimeout));
+                }
+            }
+        }
+    }
+
+    /// Reads more; 0 at the end of the stream.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, chunk: usize) -> Poll<io::Result<usize>> {
+        self.input.reserve(chunk);
+        match ready!(pin!(self.io.read_buf(&mut self.input)).poll(cx)) {
+            // Many clients leave without a TLS goodbye; what was cut off shows in the framing.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
+            read => Poll::Ready(read),
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Connection<S> {
+    /// A client that takes nothing for too long loses the connection.
+    pub(super) fn bounded<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.write.end();
+            return written;
+        }
+        self.write.poll(cx).map(|()| Err(timed_out()))
+    }
+
+    fn poll_continue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if std::mem::take(&mut self.body.expect) && self.input.is_empty() {
+            // Nothing waits to be written before it, so these few bytes go out whole.
+            let _ = ready!(Pin::new(&mut self.io).poll_write(cx, CONTINUE))?;
+            let _ = Pin::new(&mut self.io).poll_flush(cx)?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Source for Connection<S> {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        if self.body.left == 0 {
+            return Poll::Ready(None);
+        }
+        ready!(self.poll_continue(cx))?;
+        if self.input.is_empty() {
+            let expected = usize::try_from(self.body.left).unwrap_or(READ_CHUNK);
+            if ready!(self.poll_fill(cx, expected.min(READ_CHUNK)))? == 0 {
+                return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
+            }
+        }
+        let left = usize::try_from(self.body.left).unwrap_or(usize::MAX);
+        let data = self.input.split_to(left.min(self.input.len())).freeze();
+        self.body.left -= data.len() as u64;
+        Poll::Ready(Some(Ok(data)))
+    }
+
+    fn left(&self) -> Option<u64> {
+        Some(self.body.left)
+    }
+}

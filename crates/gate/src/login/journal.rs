@@ -1,0 +1,261 @@
+//! What others are told of failures: the audit log, and the line that fail2ban's stock filters
+//! read. A thread of its own writes both; nobody waits for it.
+//!
+//! The line is that of pvedaemon, which the filters of fail2ban and of the usual guides expect:
+//!
+//! ```text
+//! 2026-11-21T03:00:00.000Z pve1 pvedaemon[1234]: authentication failure; rhost=203.0.113.9 user=root@pam msg=invalid credentials
+//! ```
+//!
+//! All that comes from a client is the account, in which [`UserText`](super::UserText) has left
+//! neither blank nor `=`: no account can put a second `rhost` into the line.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use telemetry::audit::{AuditError, Event, Log, SyncPolicy};
+use telemetry::{Clock, Rfc3339};
+use tracing::error;
+
+use super::attempt::Attempt;
+use super::settings::LoginRules;
+use crate::limits::JOURNAL_RECORDS;
+
+/// Facility `auth` (4), severity `err` (3), as pvedaemon logs it (RFC 5424 §6.2.1).
+const PRIORITY: u8 = 4 * 8 + 3;
+
+/// How often the audit log is forced to the disk while it is written.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// The way to the writing thread. Dropping it writes what waits.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    records: Option<SyncSender<Record>>,
+    thread: Option<JoinHandle<()>>,
+    clock: Clock,
+    dropped: AtomicU64,
+}
+
+enum Record {
+    Event(Event),
+    Failure(String),
+}
+
+struct Sinks {
+    audit: Option<Log>,
+    file: Option<PathBuf>,
+    syslog: Option<(PathBuf, UnixDatagram)>,
+    /// A sink that fails is said once, not for each line.
+    failing: bool,
+}
+
+impl Journal {
+    /// Writes audit records to `audit`, where there is one, and failures to what the rules
+    /// name.
+    pub(crate) fn start(
+        audit: Option<&Path>,
+        rules: &LoginRules,
+        clock: &Clock,
+    ) -> Result<Self, AuditError> {
+        let policy = SyncPolicy::Interval(SYNC_EVERY);
+        let audit = audit.map(|path| Log::open(path, clock.clone(), policy)).transpose()?;
+        let syslog = rules.failure_syslog.clone().and_then(|path| {
+            let socket = UnixDatagram::unbound().ok()?;
+            // A logger that does not read must not hold up the records behind it.
+            socket.set_nonblocking(true).ok()?;
+            Some((path, socket))
+        });
+        let sinks = Sinks { audit, file: rules.failure_log.clone(), syslog, failing: false };
+        let (records, receiver) = sync_channel(JOURNAL_RECORDS);
+        let thread = std::thread::Builder::new().name("gate-journal".to_owned());
+        let thread = thread.spawn(move || sinks.run(&receiver)).ok();
+        let (clock, dropped) = (clock.clone(), AtomicU64::new(0));
+        Ok(Self { records: Some(records), thread, clock, dropped })
+    }
+
+    /// Adds a record to the audit log.
+    pub(crate) fn audit(&self, event: Event) {
+        self.send(Record::Event(event));
+    }
+
+    /// Adds the line of a failure.
+    pub(crate) fn failure(&self, attempt: &Attempt) {
+        self.send(Record::Failure(line(self.clock.unix(), attempt)));
+    }
+
+    /// Records that were dropped because the disk did not keep up.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    fn send(&self, record: Record) {
+        let sent = self.records.as_ref().map(|records| records.try_send(record));
+        if let Some(Err(TrySendError::Full(_) | TrySendError::Disconnected(_))) = sent {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.records = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Sinks {
+    fn run(mut self, records: &Receiver<Record>) {
+        loop {
+            let record = match records.recv_timeout(SYNC_EVERY) {
+                Ok(record) => record,
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                    if let Some(audit) = &self.audit {
+                        let synced = audit.sync().map_err(|error| error.to_string());
+                        self.note(synced);
+                    }
+                    continue;
+                }
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => break,
+            };
+            let written = match record {
+                Record::Event(event) => self.event(event),
+                Record::Failure(line) => self.failure(&line),
+            };
+            self.note(written);
+        }
+    }
+
+    fn event(&self, event: Event) -> Result<(), String> {
+        let Some(audit) = &self.audit else {
+            return Ok(());
+        };
+        audit.append(event).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn failure(&self, line: &str) -> Result<(), String> {
+        if let Some(path) = &self.file {
+            let said = |error: io::Error| format!("{}: {error}", path.display());
+            append(path, line).map_err(said)?;
+        }
+        if let Some((path, socket)) = &self.syslog {
+            let text = format!("<{PRIORITY}>{}", line.trim_end());
+            let sent = socket.send_to(text.as_bytes(), path);
+            sent.map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, written: Result<(), String>) {
+        match written {
+            Ok(()) => self.failing = false,
+            Err(cause) => {
+                if !self.failing {
+                    error!(
+                        cause,
+                        "a record of a login is not written; check the place and its space"
+                    );
+                }
+                self.failing = true;
+            }
+        }
+    }
+}
+
+/// Opened for each line: failures are rare and slow, and a file that was rotated is found anew.
+fn append(path: &Path, line: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
+    file.write_all(line.as_bytes())
+}
+
+fn line(unix: Duration, attempt: &Attempt) -> String {
+    let host = rustix::system::uname();
+    let host = host.nodename().to_str().unwrap_or("localhost");
+    let user = attempt.user.as_ref().map_or("unknown", |user| user.as_str());
+    format!(
+        "{} {host} pvedaemon[{}]: authentication failure; rhost={} user={user} msg={}\n",
+        Rfc3339(unix),
+        std::process::id(),
+        shown(attempt.client),
+        attempt.channel.reason(),
+    )
+}
+
+/// IPv4 as IPv4: the filters' `<ADDR>` would take both, people would not.
+fn shown(client: IpAddr) -> IpAddr {
+    netpolicy::canonical(client)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Journal, line};
+    use crate::login::{Attempt, Channel, LoginRules};
+    use proptest::prelude::*;
+    use std::time::Duration;
+    use telemetry::Clock;
+    use telemetry::audit::Event;
+
+    fn attempt(user: &str) -> Attempt {
+        Attempt::new(Channel::Extjs, "::ffff:203.0.113.9".parse().unwrap(), Some(user))
+    }
+
+    #[test]
+    fn the_line_is_pvedaemons() {
+        let text = line(Duration::from_secs(1_795_215_085), &attempt("root@pam"));
+        let (head, rest) = text.split_once(" pvedaemon[").unwrap();
+        assert!(head.starts_with("2026-11-20T22:51:25.000Z "), "{text}");
+        let (_, rest) = rest.split_once("]: ").unwrap();
+        assert_eq!(
+            rest,
+            "authentication failure; rhost=203.0.113.9 user=root@pam msg=invalid credentials\n"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_account_forges_a_line(user in any::<String>()) {
+            let text = line(Duration::ZERO, &attempt(&user));
+            prop_assert_eq!(text.matches('\n').count(), 1);
+            prop_assert_eq!(text.matches("rhost=").count(), 1);
+            prop_assert_eq!(text.matches(" user=").count(), 1);
+            prop_assert_eq!(text.matches("pvedaemon[").count(), 1);
+        }
+    }
+
+    #[test]
+    fn lines_go_to_the_file_even_after_it_was_rotated_and_to_the_socket() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, socket) = (directory.path().join("auth.log"), directory.path().join("log"));
+        let receiver = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+        let rules = LoginRules {
+            failure_log: Some(file.clone()),
+            failure_syslog: Some(socket),
+            ..LoginRules::default()
+        };
+        let audit = directory.path().join("audit.jsonl");
+        let journal = Journal::start(Some(&audit), &rules, &Clock::system()).unwrap();
+        journal.failure(&attempt("one@pam"));
+        journal.audit(Event::new("login.failed").field("user", "one@pam"));
+        let mut bytes = [0; 512];
+        let length = receiver.recv(&mut bytes).unwrap();
+        let text = std::str::from_utf8(&bytes[..length]).unwrap();
+        assert!(text.starts_with("<35>2") && text.contains("user=one@pam msg="), "{text}");
+        assert!(!text.ends_with('\n'));
+        std::fs::rename(&file, directory.path().join("auth.log.1")).unwrap();
+        journal.failure(&attempt("two@pam"));
+        assert_eq!(journal.dropped(), 0);
+        drop(journal);
+        let lines = std::fs::read_to_string(&file).unwrap();
+        assert!(lines.contains("user=two@pam") && !lines.contains("user=one@pam"), "{lines}");
+        assert!(std::fs::read_to_string(&audit).unwrap().contains("login.failed"));
+    }
+}

@@ -1,0 +1,133 @@
+//! The sessions in memory: found by id, counted by user and by address, never more than the
+//! bounds. Where one is full, the session that was used least lately makes room.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::entry::Session;
+use super::settings::Bounds;
+use super::value::Id;
+use crate::source::source_of;
+
+/// See the module. No clock and no disk.
+#[derive(Default)]
+pub(super) struct Table {
+    sessions: HashMap<Id, Arc<Session>>,
+    users: HashMap<String, Vec<Id>>,
+    addresses: HashMap<IpAddr, Vec<Id>>,
+}
+
+impl Table {
+    pub(super) fn get(&self, id: &Id) -> Option<&Arc<Session>> {
+        self.sessions.get(id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Session>> {
+        self.sessions.values()
+    }
+
+    /// Takes a session in. Returns those that made room for it.
+    pub(super) fn insert(&mut self, session: Arc<Session>, bounds: &Bounds) -> Vec<Id> {
+        let address = source_of(session.client);
+        let full = [
+            (self.users.get(&session.user), bounds.per_user),
+            (self.addresses.get(&address), bounds.per_address),
+        ];
+        let mut out: Vec<Id> = Vec::new();
+        for (ids, most) in full {
+            if let Some(ids) = ids.filter(|ids| ids.len() >= most) {
+                out.extend(self.least_used(ids.iter()));
+            }
+        }
+        for id in &out {
+            self.remove(id);
+        }
+        if self.sessions.len() >= bounds.total
+            && let Some(id) = self.least_used(self.sessions.keys())
+        {
+            self.remove(&id);
+            out.push(id);
+        }
+        self.users.entry(session.user.clone()).or_default().push(session.id);
+        self.addresses.entry(address).or_default().push(session.id);
+        self.sessions.insert(session.id, session);
+        out
+    }
+
+    pub(super) fn remove(&mut self, id: &Id) -> Option<Arc<Session>> {
+        let session = self.sessions.remove(id)?;
+        forget(&mut self.users, &session.user, id);
+        forget(&mut self.addresses, &source_of(session.client), id);
+        Some(session)
+    }
+
+    /// Takes out what has ended by itself.
+    pub(super) fn sweep(&mut self, ended: impl Fn(&Session) -> bool) -> Vec<Id> {
+        let ended: Vec<Id> = self
+            .sessions
+            .values()
+            .filter(|session| ended(session))
+            .map(|session| session.id)
+            .collect();
+        for id in &ended {
+            self.remove(id);
+        }
+        ended
+    }
+
+    fn least_used<'i>(&self, ids: impl Iterator<Item = &'i Id>) -> Option<Id> {
+        let sessions = ids.filter_map(|id| self.sessions.get(id));
+        sessions.min_by_key(|session| session.used()).map(|session| session.id)
+    }
+}
+
+fn forget<K: Hash + Eq>(index: &mut HashMap<K, Vec<Id>>, key: &K, id: &Id) {
+    if let Some(ids) = index.get_mut(key) {
+        ids.retain(|have| have != id);
+        if ids.is_empty() {
+            index.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::entry::{Login, Vault};
+
+    fn session(number: u8, user: &str, client: &str, now: u64) -> Arc<Session> {
+        let login = Login {
+            user: user.to_owned(),
+            label: user.to_owned(),
+            browser: true,
+            client: client.parse().unwrap(),
+            vault: Vault::new("t".into(), "c".into(), now),
+        };
+        Arc::new(Session::begin(Id([number; 32]), login, now))
+    }
+
+    #[test]
+    fn the_least_used_makes_room_and_nothing_is_left_of_it() {
+        let bounds = Bounds { per_user: 2, per_address: 3, total: 4 };
+        let mut table = Table::default();
+        assert!(table.insert(session(1, "a@pve", "192.0.2.1", 10), &bounds).is_empty());
+        assert!(table.insert(session(2, "a@pve", "192.0.2.1", 11), &bounds).is_empty());
+        table.get(&Id([1; 32])).unwrap().touch(20);
+        // a@pve has two: the second was used less lately.
+        let out = table.insert(session(3, "a@pve", "192.0.2.1", 21), &bounds);
+        assert!(out == [Id([2; 32])]);
+        table.insert(session(4, "b@pve", "192.0.2.1", 22), &bounds);
+        // 192.0.2.1 has three.
+        assert!(table.insert(session(5, "c@pve", "192.0.2.1", 23), &bounds) == [Id([1; 32])]);
+        // Four in all.
+        table.insert(session(6, "d@pve", "2001:db8::1", 24), &bounds);
+        assert!(table.insert(session(7, "e@pve", "2001:db8:1::1", 25), &bounds) == [Id([3; 32])]);
+        assert_eq!(table.iter().count(), 4);
+        for id in [4, 5, 6, 7] {
+            table.remove(&Id([id; 32])).unwrap();
+        }
+        assert!(table.users.is_empty() && table.addresses.is_empty());
+    }
+}

@@ -1,0 +1,272 @@
+//! The one thread that owns a store, and the two ways to it.
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tracing::{error, info};
+
+use crate::error::StoreError;
+use crate::limits::{
+    BATCH_CHANGES, DURABLE_CALLS, KEY_BYTES, LATER_CHANGES, RETRY_AFTER, WRITE_BEHIND,
+};
+use crate::store::{Change, Store, Table, check};
+
+/// A store at work in a thread of its own. Shared by reference (`Arc`) among all who write.
+///
+/// The order of changes to one key is the order of the calls, whichever way they took: a
+/// durable change replaces a later one that still waits, and a later one made meanwhile is
+/// written after it.
+#[derive(Debug)]
+pub struct Writer {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<Box<dyn Store>>>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    /// Something was queued, or the end.
+    wake: Condvar,
+    failures: AtomicU64,
+    dropped: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    durable: VecDeque<Call>,
+    later: HashMap<(Table, Vec<u8>), Change>,
+    /// When what comes later is due.
+    due: Option<Instant>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Call {
+    changes: Vec<Change>,
+    done: oneshot::Sender<Result<(), StoreError>>,
+}
+
+impl Writer {
+    /// Gives the store to a new thread.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(store: Box<dyn Store>) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let mine = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("state".to_owned());
+        let thread = thread.spawn(move || run(&mine, store))?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Makes the changes in a commit and returns after it: they are on the disk then. Calls at
+    /// the same time share a commit. Dropping the future does not take the changes back.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the changes are not acknowledged, whether they are on the disk or not.
+    pub async fn durable(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let done = self.submit(changes)?;
+        // The thread ends only after it has answered.
+        done.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// [`Writer::durable`] for a thread that may block; never one of a runtime.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn durable_blocking(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.submit(changes)?.blocking_recv().unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Makes the change within [`WRITE_BEHIND`], together with others; a second change of the
+    /// same key before that replaces the first. It may be lost with a crash. Returns at once.
+    pub fn later(&self, change: Change) {
+        let mut queue = self.shared.queue();
+        let slot = slot(&change);
+        let room = queue.later.len() < LATER_CHANGES || queue.later.contains_key(&slot);
+        if queue.closed || !room || check(std::slice::from_ref(&change)).is_err() {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        queue.later.insert(slot, change);
+        if queue.due.is_none() {
+            queue.due = Some(Instant::now() + WRITE_BEHIND);
+            self.shared.wake.notify_one();
+        }
+    }
+
+    /// Commits that failed so far.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.shared.failures.load(Ordering::Relaxed)
+    }
+
+    /// Later changes dropped so far: for want of room, too large, or the writer had ended.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Writes what waits, ends the thread and gives the store back; None the second time.
+    /// Blocks. Dropping the writer does the same.
+    pub fn shutdown(&self) -> Option<Box<dyn Store>> {
+        self.shared.queue().closed = true;
+        self.shared.wake.notify_one();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        thread?.join().ok()
+    }
+
+    fn submit(
+        &self,
+        changes: Vec<Change>,
+    ) -> Result<oneshot::Receiver<Result<(), StoreError>>, StoreError> {
+        // Here and not in the commit, which others share.
+        check(&changes)?;
+        let mut queue = self.shared.queue();
+        if queue.closed {
+            return Err(StoreError::Closed);
+        }
+        if queue.durable.len() >= DURABLE_CALLS {
+            return Err(StoreError::Busy);
+        }
+        for change in &changes {
+            queue.later.remove(&slot(change));
+        }
+        let (done, waiting) = oneshot::channel();
+        queue.durable.push_back(Call { changes, done });
+        self.shared.wake.notify_one();
+        Ok(waiting)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the next batch; None when all is written and the end has come.
+    fn next(&self) -> Option<(Vec<Call>, Vec<Change>)> {
+        let mut queue = self.queue();
+        loop {
+            let left = match queue.due {
+                _ if !queue.durable.is_empty() || queue.closed => Duration::ZERO,
+                Some(due) => due.saturating_duration_since(Instant::now()),
+                None => Duration::MAX,
+            };
+            if left == Duration::ZERO {
+                if !queue.durable.is_empty() || !queue.later.is_empty() {
+                    return Some(queue.take());
+                }
+                if queue.closed {
+                    return None;
+                }
+                // A durable change has taken the place of the last one that waited.
+                queue.due = None;
+                continue;
+            }
+            queue = match queue.due {
+                None => self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                Some(_) => {
+                    let waited = self.wake.wait_timeout(queue, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+impl Queue {
+    /// As many calls as fit in one commit, and the later changes if they fit too.
+    fn take(&mut self) -> (Vec<Call>, Vec<Change>) {
+        let (mut calls, mut room) = (Vec::new(), BATCH_CHANGES);
+        while let Some(call) = self.durable.front()
+            && call.changes.len() <= room
+        {
+            room -= call.changes.len();
+            calls.extend(self.durable.pop_front());
+        }
+        let mut later = Vec::new();
+        // What was queued after a call that still waits must not overtake it.
+        if self.durable.is_empty() {
+            if self.later.len() <= room {
+                later = mem::take(&mut self.later).into_values().collect();
+            } else {
+                let keys: Vec<_> = self.later.keys().take(room).cloned().collect();
+                later.extend(keys.iter().filter_map(|key| self.later.remove(key)));
+            }
+        }
+        self.due = (!self.later.is_empty()).then(Instant::now);
+        (calls, later)
+    }
+
+    /// Later changes of a commit that failed wait again, unless newer ones took their place.
+    fn put_back(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            let slot = slot(&change);
+            let mut newer = self.durable.iter().flat_map(|call| &call.changes);
+            if newer.all(|newer| self::slot(newer) != slot) {
+                self.later.entry(slot).or_insert(change);
+            }
+        }
+        self.due = (!self.later.is_empty()).then(|| Instant::now() + RETRY_AFTER);
+    }
+}
+
+/// What a change replaces while it waits. Prunes of one table replace each other.
+fn slot(change: &Change) -> (Table, Vec<u8>) {
+    match change {
+        Change::Put { table, entry } => (*table, entry.key.clone()),
+        Change::Delete { table, key } => (*table, key.clone()),
+        // No key of an entry: those are as long as they are, this is longer than any.
+        Change::Prune { table, .. } => (*table, vec![0; KEY_BYTES + 1]),
+    }
+}
+
+fn run(shared: &Shared, mut store: Box<dyn Store>) -> Box<dyn Store> {
+    let mut failing = false;
+    while let Some((mut calls, later)) = shared.next() {
+        let mut changes: Vec<Change> =
+            calls.iter_mut().flat_map(|call| mem::take(&mut call.changes)).collect();
+        let durable = changes.len();
+        changes.extend(later);
+        let outcome = store.commit(&changes);
+        match &outcome {
+            Ok(()) if failing => info!(target: "state", "the state is written again"),
+            Ok(()) => {}
+            Err(cause) => {
+                shared.failures.fetch_add(1, Ordering::Relaxed);
+                // Once: a full disk fails every commit until someone makes room.
+                if !failing {
+                    error!(target: "state", %cause, "the state is not written");
+                }
+                let mut queue = shared.queue();
+                let later = changes.split_off(durable);
+                if cause.may_retry() && !queue.closed {
+                    queue.put_back(later);
+                } else {
+                    shared.dropped.fetch_add(later.len() as u64, Ordering::Relaxed);
+                }
+            }
+        }
+        failing = outcome.is_err();
+        for call in calls {
+            // Who has gone needs no answer.
+            let _ = call.done.send(outcome.clone());
+        }
+    }
+    store
+}
+
+#[cfg(test)]
+mod tests;
