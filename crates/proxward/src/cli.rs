@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Mock(Mock),
     /// The hardened front server
     Gate(Gate),
+    /// Programs confined by the operating system
+    Cell(crate::cell::Cell),
     /// Calls the API of Proxmox VE
     Api(Api),
     /// The audit log

@@ -2,6 +2,7 @@
 
 mod api;
 mod audit;
+mod cell;
 mod cli;
 mod config;
 mod demo;
@@ -24,6 +25,10 @@ use crate::exit::{Exit, Stop};
 const CREDENTIALS: [&str; 2] = ["PROXWARD_PASSWORD", "PROXWARD_TOKEN"];
 
 fn main() -> ExitCode {
+    // Where the small launcher is not installed, this program is started under its name.
+    if ::cell::launch::is_launcher() {
+        return ::cell::launch::main();
+    }
     std::panic::set_hook(Box::new(exit::report_panic));
     match std::panic::catch_unwind(run) {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -46,6 +51,7 @@ fn run() -> Result<(), Stop> {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Mock(arguments) => mock::run(&arguments),
         Command::Gate(arguments) => gate::run(&arguments),
+        Command::Cell(arguments) => cell::run(&arguments),
         Command::Api(arguments) => api::run(&arguments, environment),
         Command::Log(arguments) => audit::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
