@@ -3,6 +3,7 @@
 
 mod api_command;
 mod canary;
+mod cells;
 mod curl;
 mod demo;
 mod ends_clean;

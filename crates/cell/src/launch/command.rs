@@ -26,8 +26,9 @@ pub(super) fn run(
     blueprint: &Blueprint,
     handed: &[OwnedFd],
     announce: &OwnedFd,
+    executable: i32,
 ) -> ! {
-    let Err(failure) = become_command(control, blueprint, handed, announce);
+    let Err(failure) = become_command(control, blueprint, handed, announce, executable);
     failure.report(control);
     end(125)
 }
@@ -37,11 +38,12 @@ fn become_command(
     blueprint: &Blueprint,
     handed: &[OwnedFd],
     announce: &OwnedFd,
+    executable: i32,
 ) -> Result<std::convert::Infallible, Failure> {
     let _ = rustix::process::setsid();
     let arguments = texts(&blueprint.arguments)?;
     let environment = texts(&blueprint.environment)?;
-    let executable = place_descriptors(blueprint, handed)?;
+    place_descriptors(blueprint, handed)?;
     limit(blueprint, executable)?;
     reached(blueprint, Layer::Limits);
 
@@ -86,9 +88,9 @@ fn texts(list: &[String]) -> Result<Vec<CString>, Failure> {
     texts.collect::<Result<_, _>>().at(Layer::Plan, "arguments and environment")
 }
 
-/// Standard streams at 0 to 2, listeners from 3 on, the executable at the number that will be the
-/// limit; everything else is closed by exec.
-fn place_descriptors(blueprint: &Blueprint, handed: &[OwnedFd]) -> Result<i32, Failure> {
+/// Opens the executable under the number that will be the limit of open files. Before the table of
+/// descriptors is shared: growing a shared one waits for every core of the machine.
+pub(super) fn open_executable(blueprint: &Blueprint) -> Result<i32, Failure> {
     let executable = rustix::fs::open(
         blueprint.executable.as_str(),
         OFlags::PATH | OFlags::CLOEXEC,
@@ -100,10 +102,15 @@ fn place_descriptors(blueprint: &Blueprint, handed: &[OwnedFd]) -> Result<i32, F
     let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     setrlimit(
         Resource::Nofile,
-        Rlimit { current: Some(room.max(64)), maximum: Some(hard.max(room)) },
+        Rlimit { current: Some(room.max(256)), maximum: Some(hard.max(room)) },
     )
     .at(Layer::Limits, format_args!("{room} open files, at most {hard} here"))?;
     descriptor::place(executable.as_fd(), number, true).at(Layer::Exec, "hold the executable")?;
+    Ok(number)
+}
+
+/// Standard streams at 0 to 2, listeners from 3 on; everything else is closed by exec.
+fn place_descriptors(blueprint: &Blueprint, handed: &[OwnedFd]) -> Result<(), Failure> {
     descriptor::close_on_exec_from(3).at(Layer::Limits, "close what was inherited")?;
     // Above all targets first, so that placing one does not overwrite another.
     let above = 32 + i32::try_from(blueprint.listeners).unwrap_or(0);
@@ -117,7 +124,7 @@ fn place_descriptors(blueprint: &Blueprint, handed: &[OwnedFd]) -> Result<i32, F
         let target = i32::try_from(target).unwrap_or(i32::MAX);
         descriptor::place(fd.as_fd(), target, false).at(Layer::Limits, "place a descriptor")?;
     }
-    Ok(number)
+    Ok(())
 }
 
 fn limit(blueprint: &Blueprint, executable: i32) -> Result<(), Failure> {

@@ -62,8 +62,9 @@ fn build_and_wait(
     let signals = signal_descriptor(&[Signal::TERM]).at(Layer::Exec, "watch signals")?;
     let (listener, announce) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Layer::Exec, "make a pipe")?;
+    let executable = command::open_executable(blueprint)?;
     match clone(libc::CLONE_FILES).at(Layer::Exec, "start a process")? {
-        Side::Child => command::run(control, blueprint, &descriptors, &announce),
+        Side::Child => command::run(control, blueprint, &descriptors, &announce, executable),
         Side::Parent(pid, pidfd) => {
             withdraw().at(Layer::Privileges, "give up privileges")?;
             channel::send(control, &Report::Process, &[pidfd.as_fd()])
@@ -89,10 +90,11 @@ fn map_user(blueprint: &Blueprint) -> std::io::Result<()> {
     fs::write("/proc/self/gid_map", format!("{} {gid} 1", mounts::UID_INSIDE))
 }
 
-/// Process 1 needs nothing any more, and nobody may look into it.
+/// Process 1 needs nothing any more but to signal the command, which is another user's, and
+/// nobody may look into it.
 fn withdraw() -> rustix::io::Result<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    confine::drop_capabilities(CapabilitySet::empty())
+    confine::drop_capabilities(CapabilitySet::KILL)
 }
 
 /// Hands the listener of system calls out, hands a wish to end in, until the command has ended.

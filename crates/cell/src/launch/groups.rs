@@ -48,9 +48,11 @@ impl Groups {
         if let Some(counter) = &group.out_of_memory {
             self.counters.push(path.join(counter));
         }
-        let procs = path.join("cgroup.procs");
-        let procs = fs::OpenOptions::new().write(true).open(procs);
-        members.push(procs.at(layer, format_args!("open {}/cgroup.procs", group.path))?);
+        // Moving one thread that is the caller itself takes no lock of the whole machine, which
+        // costs a wait of ten milliseconds; only version 1 has a file for it.
+        let file = if path.join("tasks").exists() { "tasks" } else { "cgroup.procs" };
+        let opened = fs::OpenOptions::new().write(true).open(path.join(file));
+        members.push(opened.at(layer, format_args!("open {}/{file}", group.path))?);
         Ok(())
     }
 

@@ -21,34 +21,34 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
     | libc::CLONE_NEWUTS
     | libc::CLONE_NEWCGROUP;
 
-pub(super) fn run(control: OwnedFd, blueprint: Blueprint, descriptors: Vec<OwnedFd>) -> ExitCode {
+pub(super) fn run(control: &OwnedFd, blueprint: &Blueprint, descriptors: Vec<OwnedFd>) -> ExitCode {
     // A session of its own: Ctrl-C in the supervisor's terminal is the supervisor's to answer.
     let _ = rustix::process::setsid();
     let mut groups = Groups::default();
-    match build(&control, blueprint, descriptors, &mut groups) {
+    match build(control, blueprint, descriptors, &mut groups) {
         Ok((pid, pidfd)) => {
-            keep(&control, &pidfd);
+            keep(control, &pidfd);
             let _ = waitpid(Some(pid), WaitOptions::empty());
         }
-        Err(failure) => failure.report(&control),
+        Err(failure) => failure.report(control),
     }
     let out_of_memory = groups.out_of_memory();
     drop(groups);
-    let _ = channel::send(&control, &Report::Gone { out_of_memory }, &[]);
+    let _ = channel::send(control, &Report::Gone { out_of_memory }, &[]);
     ExitCode::SUCCESS
 }
 
 fn build(
     control: &OwnedFd,
-    blueprint: Blueprint,
+    blueprint: &Blueprint,
     descriptors: Vec<OwnedFd>,
     groups: &mut Groups,
 ) -> Result<(rustix::process::Pid, OwnedFd), Failure> {
-    let members = groups.make(&blueprint, control.as_fd())?;
-    reached(&blueprint, Layer::MemoryLimit);
+    let members = groups.make(blueprint, control.as_fd())?;
+    reached(blueprint, Layer::MemoryLimit);
     let user = if blueprint.user_namespace { libc::CLONE_NEWUSER } else { 0 };
     match clone(NAMESPACES | user).at(Layer::Namespaces, "make namespaces")? {
-        Side::Child => first::run(control.as_fd(), &blueprint, descriptors, &members),
+        Side::Child => first::run(control.as_fd(), blueprint, descriptors, &members),
         Side::Parent(pid, pidfd) => Ok((pid, pidfd)),
     }
 }

@@ -34,7 +34,7 @@ pub fn is_launcher() -> bool {
 #[must_use]
 pub fn main() -> ExitCode {
     match receive() {
-        Some((control, blueprint, descriptors)) => keeper::run(control, blueprint, descriptors),
+        Some((control, blueprint, descriptors)) => keeper::run(&control, &blueprint, descriptors),
         None => ExitCode::from(2),
     }
 }

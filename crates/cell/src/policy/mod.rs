@@ -189,8 +189,8 @@ impl Policy {
         if !(1..=32_768).contains(&limits.pids) {
             return wrong("limits.pids", "expected a number from 1 to 32768");
         }
-        if !(32..=65_536).contains(&limits.open_files) {
-            return wrong("limits.open_files", "expected a number from 32 to 65536");
+        if !(128..=65_536).contains(&limits.open_files) {
+            return wrong("limits.open_files", "expected a number from 128 to 65536");
         }
         if limits.scratch.0 < 4096 {
             return wrong("limits.scratch", "expected at least 4K");
@@ -222,7 +222,8 @@ mod tests {
 
     #[test]
     fn what_can_not_be_used_is_refused_by_key() {
-        let cases: [(&str, fn(&mut Policy)); 6] = [
+        type Change = fn(&mut Policy);
+        let cases: [(&str, Change); 6] = [
             ("limits.memory", |policy| policy.limits.memory = Bytes(1)),
             ("limits.cpus", |policy| policy.limits.cpus = Some(f64::NAN)),
             ("limits.pids", |policy| policy.limits.pids = 0),

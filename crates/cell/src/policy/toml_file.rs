@@ -20,7 +20,7 @@ impl Policy {
     pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
         let fault = |error: &toml::de::Error| {
             let line = error.span().map_or(1, |span| {
-                text.get(..span.start).unwrap_or_default().lines().count().max(1)
+                1 + text.get(..span.start).unwrap_or_default().matches('\n').count()
             });
             PolicyError::Text(format!("line {line}: {}", error.message().replace('\n', " ")))
         };

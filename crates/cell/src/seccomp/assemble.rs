@@ -65,7 +65,7 @@ pub(super) fn run(program: &[Instruction], number: u32, arch: u32, arguments: [u
         ARCHITECTURE => arch,
         _ => {
             let argument = arguments[usize::try_from((offset - 16) / 8).unwrap()];
-            let half = if (offset - 16) % 8 == 0 { argument } else { argument >> 32 };
+            let half = if (offset - 16).is_multiple_of(8) { argument } else { argument >> 32 };
             u32::try_from(half & 0xffff_ffff).unwrap()
         }
     };

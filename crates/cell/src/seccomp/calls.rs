@@ -1,7 +1,7 @@
 //! The allow-list. A row allows a call, always or when its arguments pass the checks; several rows
 //! of one call are alternatives. What has no row is refused.
 
-use libc::{c_long as Number, *};
+use libc::c_long as Number;
 
 use super::options::{ARCH_PRCTL, FCNTL, GET_SOCKET, IOCTL, PRCTL, SET_SOCKET};
 use super::{Egress, Shape};
@@ -51,7 +51,7 @@ pub(crate) enum Then {
 use Check::{Executable, In, Is, Null, Only, OwnProcess, With, Without};
 
 macro_rules! always {
-    ($($number:ident $name:literal),* $(,)?) => { &[$(($number, $name)),*] };
+    ($($number:ident $name:literal),* $(,)?) => { &[$((libc::$number, $name)),*] };
 }
 
 /// Calls that act on what the process already has, whatever their arguments.
@@ -123,50 +123,63 @@ const MISSING: &[(Number, &str)] = always! {
 };
 
 /// Exactly a thread: everything is shared, nothing is new. (0x3d0f00 is what glibc passes.)
-const THREAD: u32 =
-    (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
-        .unsigned_abs();
-const THREAD_EXTRAS: u32 = (CLONE_SETTLS
-    | CLONE_PARENT_SETTID
-    | CLONE_CHILD_CLEARTID
-    | CLONE_CHILD_SETTID
-    | CLONE_DETACHED)
+const THREAD: u32 = (libc::CLONE_VM
+    | libc::CLONE_FS
+    | libc::CLONE_FILES
+    | libc::CLONE_SIGHAND
+    | libc::CLONE_THREAD
+    | libc::CLONE_SYSVSEM)
+    .unsigned_abs();
+const THREAD_EXTRAS: u32 = (libc::CLONE_SETTLS
+    | libc::CLONE_PARENT_SETTID
+    | libc::CLONE_CHILD_CLEARTID
+    | libc::CLONE_CHILD_SETTID
+    | libc::CLONE_DETACHED)
     .unsigned_abs();
 /// A process as by fork, vfork and posix_spawn: the signal of its end and no namespace.
-const FORK: u32 =
-    (CLONE_VM | CLONE_VFORK | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID | SIGCHLD).unsigned_abs();
+const FORK: u32 = (libc::CLONE_VM
+    | libc::CLONE_VFORK
+    | libc::CLONE_CHILD_CLEARTID
+    | libc::CLONE_CHILD_SETTID
+    | libc::SIGCHLD)
+    .unsigned_abs();
 /// Set-user-id and set-group-id. They would have no effect here, but stay on the file outside.
 const SET_ID_BITS: u32 = 0o6000;
-const CREATES: u32 = (O_CREAT | (O_TMPFILE & !O_DIRECTORY)).unsigned_abs();
+const CREATES: u32 = (libc::O_CREAT | (libc::O_TMPFILE & !libc::O_DIRECTORY)).unsigned_abs();
 /// Flags of a send that neither connect (MSG_FASTOPEN) nor share pages with the kernel.
-const SEND_FLAGS: u32 =
-    (MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE | MSG_EOR | MSG_CONFIRM | MSG_OOB).unsigned_abs();
-const SOCKET_TYPE_FLAGS: u32 = (SOCK_NONBLOCK | SOCK_CLOEXEC).unsigned_abs();
+const SEND_FLAGS: u32 = (libc::MSG_NOSIGNAL
+    | libc::MSG_DONTWAIT
+    | libc::MSG_MORE
+    | libc::MSG_EOR
+    | libc::MSG_CONFIRM
+    | libc::MSG_OOB)
+    .unsigned_abs();
+const SOCKET_TYPE_FLAGS: u32 = (libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC).unsigned_abs();
 
 /// Calls whose arguments decide, in every cell.
 const CHECKED: &[(Number, &str, &[Check])] = &[
-    (SYS_open, "open", &[Without(1, CREATES)]),
-    (SYS_open, "open", &[Without(2, SET_ID_BITS)]),
-    (SYS_openat, "openat", &[Without(2, CREATES)]),
-    (SYS_openat, "openat", &[Without(3, SET_ID_BITS)]),
-    (SYS_creat, "creat", &[Without(1, SET_ID_BITS)]),
-    (SYS_mkdir, "mkdir", &[Without(1, SET_ID_BITS)]),
-    (SYS_mkdirat, "mkdirat", &[Without(2, SET_ID_BITS)]),
-    (SYS_chmod, "chmod", &[Without(1, SET_ID_BITS)]),
-    (SYS_fchmod, "fchmod", &[Without(1, SET_ID_BITS)]),
-    (SYS_fchmodat, "fchmodat", &[Without(2, SET_ID_BITS)]),
-    (SYS_fcntl, "fcntl", &[In(1, &FCNTL)]),
-    (SYS_ioctl, "ioctl", &[In(1, &IOCTL)]),
-    (SYS_prctl, "prctl", &[In(0, &PRCTL)]),
-    (SYS_arch_prctl, "arch_prctl", &[In(0, &ARCH_PRCTL)]),
-    (SYS_clone, "clone", &[With(0, THREAD), Only(0, THREAD | THREAD_EXTRAS)]),
-    (SYS_kill, "kill", &[OwnProcess(0)]),
-    (SYS_tgkill, "tgkill", &[OwnProcess(0)]),
-    (SYS_prlimit64, "prlimit64", &[Is(0, 0), Null(2)]),
-    (SYS_prlimit64, "prlimit64", &[OwnProcess(0), Null(2)]),
-    (SYS_setpriority, "setpriority", &[Is(0, 0), Is(1, 0)]),
-    (SYS_socket, "socket", &[In(0, &[2, 10]), SOCK_STREAM_ONLY, In(2, &[0, 6])]),
-    (SYS_socket, "socket", &[In(0, &[2, 10]), SOCK_DGRAM_ONLY, In(2, &[0, 17])]),
+    (libc::SYS_open, "open", &[Without(1, CREATES)]),
+    (libc::SYS_open, "open", &[Without(2, SET_ID_BITS)]),
+    (libc::SYS_openat, "openat", &[Without(2, CREATES)]),
+    (libc::SYS_openat, "openat", &[Without(3, SET_ID_BITS)]),
+    (libc::SYS_creat, "creat", &[Without(1, SET_ID_BITS)]),
+    (libc::SYS_mkdir, "mkdir", &[Without(1, SET_ID_BITS)]),
+    (libc::SYS_mkdirat, "mkdirat", &[Without(2, SET_ID_BITS)]),
+    (libc::SYS_chmod, "chmod", &[Without(1, SET_ID_BITS)]),
+    (libc::SYS_fchmod, "fchmod", &[Without(1, SET_ID_BITS)]),
+    (libc::SYS_fchmodat, "fchmodat", &[Without(2, SET_ID_BITS)]),
+    (libc::SYS_fcntl, "fcntl", &[In(1, &FCNTL)]),
+    (libc::SYS_ioctl, "ioctl", &[In(1, &IOCTL)]),
+    (libc::SYS_prctl, "prctl", &[In(0, &PRCTL)]),
+    (libc::SYS_arch_prctl, "arch_prctl", &[In(0, &ARCH_PRCTL)]),
+    (libc::SYS_clone, "clone", &[With(0, THREAD), Only(0, THREAD | THREAD_EXTRAS)]),
+    (libc::SYS_kill, "kill", &[OwnProcess(0)]),
+    (libc::SYS_tgkill, "tgkill", &[OwnProcess(0)]),
+    (libc::SYS_prlimit64, "prlimit64", &[Is(0, 0), Null(2)]),
+    (libc::SYS_prlimit64, "prlimit64", &[OwnProcess(0), Null(2)]),
+    (libc::SYS_setpriority, "setpriority", &[Is(0, 0), Is(1, 0)]),
+    (libc::SYS_socket, "socket", &[In(0, &[2, 10]), SOCK_STREAM_ONLY, In(2, &[0, 6])]),
+    (libc::SYS_socket, "socket", &[In(0, &[2, 10]), SOCK_DGRAM_ONLY, In(2, &[0, 17])]),
 ];
 /// `SOCK_STREAM` is 1 and `SOCK_DGRAM` 2: without the other's bit, and no bit but flags.
 const SOCK_STREAM_ONLY: Check = Only(1, SOCKET_TYPE_FLAGS | 1);
@@ -180,10 +193,10 @@ pub(crate) fn rows(shape: Shape) -> Vec<Call> {
     let checked = CHECKED.iter();
     rows.extend(checked.map(|&(number, name, checks)| row(number, name, checks, Then::Allow)));
     rows.extend(SET_SOCKET.iter().map(|&(level, options)| {
-        row(SYS_setsockopt, "setsockopt", &[Is(1, level), In(2, options)], Then::Allow)
+        row(libc::SYS_setsockopt, "setsockopt", &[Is(1, level), In(2, options)], Then::Allow)
     }));
     rows.extend(GET_SOCKET.iter().map(|&(level, options)| {
-        row(SYS_getsockopt, "getsockopt", &[Is(1, level), In(2, options)], Then::Allow)
+        row(libc::SYS_getsockopt, "getsockopt", &[Is(1, level), In(2, options)], Then::Allow)
     }));
     rows.extend(network(shape.egress));
     rows.extend(execution(shape.subprocess));
@@ -196,22 +209,22 @@ pub(crate) fn rows(shape: Shape) -> Vec<Call> {
 fn network(egress: Egress) -> Vec<Call> {
     let handed = if egress == Egress::None { Then::Allow } else { Then::Supervisor };
     let mut rows = vec![
-        row(SYS_connect, "connect", &[], handed),
-        row(SYS_bind, "bind", &[], handed),
-        row(SYS_listen, "listen", &[], handed),
+        row(libc::SYS_connect, "connect", &[], handed),
+        row(libc::SYS_bind, "bind", &[], handed),
+        row(libc::SYS_listen, "listen", &[], handed),
     ];
     if egress == Egress::Udp {
         rows.extend([
-            row(SYS_sendto, "sendto", &[Null(4), Only(3, SEND_FLAGS)], Then::Allow),
-            row(SYS_sendto, "sendto", &[Only(3, SEND_FLAGS)], Then::Supervisor),
-            row(SYS_sendmsg, "sendmsg", &[Only(2, SEND_FLAGS)], Then::Supervisor),
-            row(SYS_sendmmsg, "sendmmsg", &[], Then::Missing),
+            row(libc::SYS_sendto, "sendto", &[Null(4), Only(3, SEND_FLAGS)], Then::Allow),
+            row(libc::SYS_sendto, "sendto", &[Only(3, SEND_FLAGS)], Then::Supervisor),
+            row(libc::SYS_sendmsg, "sendmsg", &[Only(2, SEND_FLAGS)], Then::Supervisor),
+            row(libc::SYS_sendmmsg, "sendmmsg", &[], Then::Missing),
         ]);
     } else {
         rows.extend([
-            row(SYS_sendto, "sendto", &[Only(3, SEND_FLAGS)], Then::Allow),
-            row(SYS_sendmsg, "sendmsg", &[Only(2, SEND_FLAGS)], Then::Allow),
-            row(SYS_sendmmsg, "sendmmsg", &[Only(3, SEND_FLAGS)], Then::Allow),
+            row(libc::SYS_sendto, "sendto", &[Only(3, SEND_FLAGS)], Then::Allow),
+            row(libc::SYS_sendmsg, "sendmsg", &[Only(2, SEND_FLAGS)], Then::Allow),
+            row(libc::SYS_sendmmsg, "sendmmsg", &[Only(3, SEND_FLAGS)], Then::Allow),
         ]);
     }
     rows
@@ -220,19 +233,19 @@ fn network(egress: Egress) -> Vec<Call> {
 /// The one start of the command. Its descriptor has a number that no descriptor can have again:
 /// the limit of open files is set to it afterwards. So no second execution succeeds.
 fn execution(subprocess: bool) -> Vec<Call> {
-    let empty_path = AT_EMPTY_PATH.unsigned_abs();
+    let empty_path = libc::AT_EMPTY_PATH.unsigned_abs();
     let mut rows =
-        vec![row(SYS_execveat, "execveat", &[Executable(0), Is(4, empty_path)], Then::Allow)];
+        vec![row(libc::SYS_execveat, "execveat", &[Executable(0), Is(4, empty_path)], Then::Allow)];
     if subprocess {
         rows.extend([
-            row(SYS_execve, "execve", &[], Then::Allow),
-            row(SYS_fork, "fork", &[], Then::Allow),
-            row(SYS_vfork, "vfork", &[], Then::Allow),
-            row(SYS_clone, "clone", &[Only(0, FORK)], Then::Allow),
-            row(SYS_chdir, "chdir", &[], Then::Allow),
-            row(SYS_fchdir, "fchdir", &[], Then::Allow),
-            row(SYS_setpgid, "setpgid", &[], Then::Allow),
-            row(SYS_kill, "kill", &[], Then::Allow),
+            row(libc::SYS_execve, "execve", &[], Then::Allow),
+            row(libc::SYS_fork, "fork", &[], Then::Allow),
+            row(libc::SYS_vfork, "vfork", &[], Then::Allow),
+            row(libc::SYS_clone, "clone", &[Only(0, FORK)], Then::Allow),
+            row(libc::SYS_chdir, "chdir", &[], Then::Allow),
+            row(libc::SYS_fchdir, "fchdir", &[], Then::Allow),
+            row(libc::SYS_setpgid, "setpgid", &[], Then::Allow),
+            row(libc::SYS_kill, "kill", &[], Then::Allow),
         ]);
     }
     rows

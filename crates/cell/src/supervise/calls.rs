@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use netpolicy::Transport;
@@ -19,6 +20,7 @@ use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 use super::denial::Denials;
 use super::memory::Memory;
 use super::names::call_name;
+use super::prepare::Prepared;
 use super::rules::Rules;
 use super::udp;
 use crate::limits::{BACKLOG, CONNECT_TIME, DATAGRAM_BYTES, MESSAGE_PARTS, PENDING_CONNECTIONS};
@@ -33,11 +35,13 @@ pub(super) struct Calls<'a> {
     command: OwnedFd,
     rules: &'a Rules,
     published: &'a [Published],
+    /// Cookies of the sockets of the host's that the command may listen on.
+    listeners: &'a [u64],
     denials: &'a Denials<'a>,
     /// The host's network namespace.
     host: u64,
     pending: Vec<Pending>,
-    armed: &'a std::sync::atomic::AtomicBool,
+    armed: &'a AtomicBool,
 }
 
 /// A listener of the host's that the cell may take over by binding its port.
@@ -45,7 +49,6 @@ pub(super) struct Calls<'a> {
 pub(crate) struct Published {
     pub(crate) port: u16,
     pub(crate) socket: OwnedFd,
-    pub(crate) cookie: u64,
 }
 
 /// A blocking connect that has no answer yet.
@@ -63,17 +66,17 @@ impl<'a> Calls<'a> {
     pub(super) fn new(
         listener: OwnedFd,
         command: OwnedFd,
-        rules: &'a Rules,
-        published: &'a [Published],
+        prepared: &'a Prepared,
         denials: &'a Denials<'a>,
-        armed: &'a std::sync::atomic::AtomicBool,
+        armed: &'a AtomicBool,
     ) -> Result<Self, Errno> {
-        let probe =
-            net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+        let flags = SocketFlags::CLOEXEC;
+        let probe = net::socket_with(AddressFamily::INET, SocketType::DGRAM, flags, None)?;
         let host = namespace_cookie(probe.as_fd())?;
         wake_in_turn(listener.as_fd());
+        let Prepared { rules, published, may_listen: listeners, .. } = prepared;
         let pending = Vec::new();
-        Ok(Self { listener, command, rules, published, denials, host, pending, armed })
+        Ok(Self { listener, command, rules, published, listeners, denials, host, pending, armed })
     }
 
     /// Until the cell has ended.
@@ -123,7 +126,7 @@ impl<'a> Calls<'a> {
 
     /// Records what the command was refused; what canaries were refused is as it should be.
     fn deny(&self, rule: &'static str, what: String) {
-        if self.armed.load(std::sync::atomic::Ordering::Acquire) {
+        if self.armed.load(Ordering::Acquire) {
             self.denials.record(rule, what);
         }
     }
@@ -194,7 +197,14 @@ impl<'a> Calls<'a> {
         socket: &OwnedFd,
         to: SocketAddr,
     ) -> Result<Option<i64>, Errno> {
-        let result = without_waiting(socket, to);
+        let mut result = without_waiting(socket, to);
+        if result == Err(Errno::INPROGRESS) && is_settled(socket) {
+            result = sockopt::socket_error(socket)?;
+            if result.is_err() {
+                // As new, so that it can be used for another attempt.
+                let _ = net::connect_unspec(socket);
+            }
+        }
         let again = rustix::io::fcntl_dupfd_cloexec(socket, 3)?;
         self.finish(call, result, again, None)
     }
@@ -334,7 +344,7 @@ impl<'a> Calls<'a> {
         let (socket, kind) = self.socket(call)?;
         if kind.on_host {
             let cookie = sockopt::socket_cookie(&socket)?;
-            if !self.published.iter().any(|one| one.cookie == cookie) {
+            if !self.listeners.contains(&cookie) {
                 self.deny("listen", format!("descriptor {}", kind.number));
                 return Err(Errno::PERM);
             }
@@ -459,6 +469,13 @@ fn without_waiting(socket: &OwnedFd, to: SocketAddr) -> rustix::io::Result<()> {
     let result = net::connect(socket, &to);
     rustix::fs::fcntl_setfl(socket, flags)?;
     result
+}
+
+/// Has a connection within the machine come about or been refused? That is known at once.
+fn is_settled(socket: &OwnedFd) -> bool {
+    let mut watched = [PollFd::new(socket, PollFlags::OUT)];
+    let at_once = timespec(Duration::ZERO);
+    poll(&mut watched, Some(&at_once)).is_ok_and(|ready| ready > 0)
 }
 
 /// Loopback, or the unspecified address, which means it.

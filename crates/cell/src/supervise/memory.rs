@@ -32,15 +32,6 @@ impl Memory {
         }
         parse(&self.bytes(at, length)?)
     }
-
-    /// Text up to its NUL, at most `limit` bytes.
-    pub(super) fn text(&self, at: u64, limit: usize) -> Result<String, Errno> {
-        let mut bytes = vec![0; limit];
-        let read = self.0.read_at(&mut bytes, at).map_err(|_| Errno::FAULT)?;
-        bytes.truncate(read);
-        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-        Ok(String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned())
-    }
 }
 
 /// `struct sockaddr_in` and `struct sockaddr_in6` (ip(7), ipv6(7)).

@@ -28,6 +28,8 @@ pub(super) struct Prepared {
     pub(super) listeners: Vec<OwnedFd>,
     pub(super) rules: Rules,
     pub(super) published: Vec<Published>,
+    /// Cookies of sockets of the host's that the command may listen on.
+    pub(super) may_listen: Vec<u64>,
     pub(super) limits: Limits,
     pub(super) launcher: PathBuf,
     pub(super) stop: Option<OwnedFd>,
@@ -53,6 +55,9 @@ pub(super) fn prepare(request: Request<'_>) -> Result<Prepared, BuildError> {
     let rules = Rules::new(policy, &names).planned(Layer::Plan, "restricted addresses")?;
     let published = publish(policy)?;
     check_listeners(&request.listeners)?;
+    let sockets = published.iter().map(|one| &one.socket).chain(&request.listeners);
+    let may_listen = sockets.map(rustix::net::sockopt::socket_cookie).collect::<Result<_, _>>();
+    let may_listen = may_listen.planned(Layer::Plan, "look at a listener")?;
 
     let dir = policy
         .dir
@@ -123,6 +128,7 @@ pub(super) fn prepare(request: Request<'_>) -> Result<Prepared, BuildError> {
         listeners: request.listeners,
         rules,
         published,
+        may_listen,
         watch_memory,
         watch_cpu: missing.contains(&"cpu") && limits.cpus.is_some(),
         limits,
@@ -175,8 +181,7 @@ fn publish(policy: &Policy) -> Result<Vec<Published>, PlanError> {
     let one = |listen: &crate::policy::Listen| {
         let what = || format!("listen on {}", listen.0);
         let socket = TcpListener::bind(listen.0).planned(Layer::Plan, what())?;
-        let cookie = rustix::net::sockopt::socket_cookie(&socket).planned(Layer::Plan, what())?;
-        Ok(Published { port: listen.0.port(), socket: socket.into(), cookie })
+        Ok(Published { port: listen.0.port(), socket: socket.into() })
     };
     policy.publish.iter().map(one).collect()
 }

@@ -266,9 +266,7 @@ impl<'a> Cell<'a> {
             Report::Listener => {
                 let command = self.process.as_ref().and_then(Process::pidfd);
                 let calls = descriptors.pop().zip(command).and_then(|(listener, command)| {
-                    let (rules, published) = (&self.prepared.rules, &self.prepared.published);
-                    let (denials, armed) = (self.denials, self.armed);
-                    Calls::new(listener, command, rules, published, denials, armed).ok()
+                    Calls::new(listener, command, self.prepared, self.denials, self.armed).ok()
                 });
                 match calls {
                     Some(calls) => drop(scope.spawn(|| calls.serve())),

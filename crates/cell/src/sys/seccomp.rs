@@ -85,7 +85,6 @@ const ADD_DESCRIPTOR: libc::c_ulong = 0x4018_2103;
 const SET_FLAGS: libc::c_ulong = 0x4008_2104;
 const SYNC_WAKE_UP: libc::c_ulong = 1;
 const ADD_AT: u32 = 1;
-const RESPOND_CONTINUE: u32 = 1;
 
 /// What the caller of a handed-over call gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,9 +93,6 @@ pub(crate) enum Answer {
     Value(i64),
     /// The call fails with this.
     Error(Errno),
-    /// The kernel does the call itself. Never after a decision on what pointers point to: the
-    /// caller can change that in between.
-    Continue,
 }
 
 /// Next call that waits.
@@ -122,7 +118,6 @@ pub(crate) fn respond(listener: BorrowedFd<'_>, id: u64, answer: Answer) {
     let response = match answer {
         Answer::Value(value) => Response { id, value, error: 0, flags: 0 },
         Answer::Error(errno) => Response { id, value: 0, error: -errno.raw_os_error(), flags: 0 },
-        Answer::Continue => Response { id, value: 0, error: 0, flags: RESPOND_CONTINUE },
     };
     // SAFETY: the structure has the layout and size of the kernel's.
     unsafe { libc::ioctl(listener.as_raw_fd(), SEND, std::ptr::from_ref(&response)) };
