@@ -34,6 +34,6 @@ pub use policy::{
     QuantityError, Restriction, Span, Whom,
 };
 pub use supervise::{
-    BuildError, Denial, End, Mode, OnDenial, Outcome, Request, handed_in_listeners, run,
-    stop_signals,
+    BuildError, Denial, End, Mode, OnDenial, Outcome, Request, become_supervisor,
+    handed_in_listeners, run, stop_signals,
 };

@@ -33,8 +33,6 @@ pub(crate) const OUTPUT_BUFFER: usize = 64 << 10;
 pub(crate) const OUTPUT_DRAIN: Duration = Duration::from_secs(5);
 /// How long a launcher may take until the command runs.
 pub(crate) const BUILD_TIME: Duration = Duration::from_secs(20);
-/// How long the launcher may take to tidy up after the command has ended.
-pub(crate) const TIDY_TIME: Duration = Duration::from_secs(10);
 /// Most connections of a cell that wait for an answer from outside.
 pub(crate) const PENDING_CONNECTIONS: usize = 256;
 /// How long a blocking connect may take.
@@ -47,6 +45,10 @@ pub(crate) const MESSAGE_PARTS: usize = 64;
 pub(crate) const BACKLOG: i32 = 511;
 /// Most denials of one cell that are recorded; then one record says that more were left out.
 pub(crate) const DENIALS: u64 = 10_000;
+/// Denials that are answered at once; each further one takes [`DENIAL_PAUSE`].
+pub(crate) const DENIALS_AT_SPEED: u64 = 20_000;
+/// How long a further denial takes.
+pub(crate) const DENIAL_PAUSE: Duration = Duration::from_millis(1);
 /// How often memory and processor time are looked at where no control group does it.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// Most addresses a name of a policy stands for.

@@ -13,11 +13,14 @@ use super::{command, confine, mounts};
 use crate::blueprint::{Blueprint, Report};
 use crate::channel;
 use crate::layer::Layer;
+use crate::sys::memory::Program;
 use crate::sys::process::{Side, clone, end, signal_descriptor};
 use crate::sys::{seccomp, socket};
 
 /// The command's process id in the cell: process 1 has no other child.
 pub(super) const COMMAND: u32 = 2;
+/// Standard streams and sixteen listeners are below.
+const ABOVE: i32 = 40;
 
 /// Never returns: this process ends with the cell.
 pub(super) fn run(
@@ -25,8 +28,9 @@ pub(super) fn run(
     blueprint: &Blueprint,
     descriptors: Vec<OwnedFd>,
     members: &[File],
+    program: &Program,
 ) -> ! {
-    if let Err(failure) = build_and_wait(control, blueprint, descriptors, members) {
+    if let Err(failure) = build_and_wait(control, blueprint, descriptors, members, program) {
         failure.report(control);
     }
     end(0)
@@ -37,6 +41,7 @@ fn build_and_wait(
     blueprint: &Blueprint,
     mut descriptors: Vec<OwnedFd>,
     members: &[File],
+    program: &Program,
 ) -> Result<(), Failure> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .at(Layer::Namespaces, "end with the launcher")?;
@@ -47,6 +52,8 @@ fn build_and_wait(
     for mut member in members {
         member.write_all(b"0").at(Layer::MemoryLimit, "join a control group")?;
     }
+    // Only now, so that the cell sees its own group as the root of all.
+    crate::sys::process::own_control_groups().at(Layer::Namespaces, "unshare control groups")?;
     rustix::system::sethostname(b"cell").at(Layer::Namespaces, "set the host name")?;
     optional(
         blueprint,
@@ -62,6 +69,7 @@ fn build_and_wait(
     let signals = signal_descriptor(&[Signal::TERM]).at(Layer::Exec, "watch signals")?;
     let (listener, announce) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Layer::Exec, "make a pipe")?;
+    let (listener, announce, signals) = (above(&listener)?, above(&announce)?, above(&signals)?);
     let executable = command::open_executable(blueprint)?;
     match clone(libc::CLONE_FILES).at(Layer::Exec, "start a process")? {
         Side::Child => command::run(control, blueprint, &descriptors, &announce, executable),
@@ -69,6 +77,7 @@ fn build_and_wait(
             withdraw().at(Layer::Privileges, "give up privileges")?;
             channel::send(control, &Report::Process, &[pidfd.as_fd()])
                 .at(Layer::Launcher, "tell the supervisor")?;
+            program.release();
             wait(control, &listener, &pidfd, &signals, pid);
             let ended = waitpid(Some(pid), WaitOptions::empty());
             let status = ended.ok().flatten().map(|(_, status)| status);
@@ -80,6 +89,11 @@ fn build_and_wait(
             Ok(())
         }
     }
+}
+
+/// The same descriptor at a number that none of the command's will have.
+fn above(fd: &OwnedFd) -> Result<OwnedFd, Failure> {
+    rustix::io::fcntl_dupfd_cloexec(fd, ABOVE).at(Layer::Exec, "move a descriptor")
 }
 
 /// One id inside, the starter's own outside; no other id exists in the cell.

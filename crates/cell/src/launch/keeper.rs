@@ -12,21 +12,24 @@ use super::step::{At as _, Failure, reached};
 use crate::blueprint::{ASK_KILL, ASK_TERMINATE, Blueprint, Report};
 use crate::channel;
 use crate::layer::Layer;
+use crate::sys::memory::Program;
 use crate::sys::process::{Side, clone};
 
 const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET
     | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS
-    | libc::CLONE_NEWCGROUP;
+    | libc::CLONE_NEWUTS;
 
 pub(super) fn run(control: &OwnedFd, blueprint: &Blueprint, descriptors: Vec<OwnedFd>) -> ExitCode {
     // A session of its own: Ctrl-C in the supervisor's terminal is the supervisor's to answer.
     let _ = rustix::process::setsid();
+    rustix::process::umask(rustix::fs::Mode::from(0o022));
+    let program = Program::of_this_process();
     let mut groups = Groups::default();
-    match build(control, blueprint, descriptors, &mut groups) {
+    match build(control, blueprint, descriptors, &mut groups, &program) {
         Ok((pid, pidfd)) => {
+            program.release();
             keep(control, &pidfd);
             let _ = waitpid(Some(pid), WaitOptions::empty());
         }
@@ -43,12 +46,13 @@ fn build(
     blueprint: &Blueprint,
     descriptors: Vec<OwnedFd>,
     groups: &mut Groups,
+    program: &Program,
 ) -> Result<(rustix::process::Pid, OwnedFd), Failure> {
     let members = groups.make(blueprint, control.as_fd())?;
     reached(blueprint, Layer::MemoryLimit);
     let user = if blueprint.user_namespace { libc::CLONE_NEWUSER } else { 0 };
     match clone(NAMESPACES | user).at(Layer::Namespaces, "make namespaces")? {
-        Side::Child => first::run(control.as_fd(), blueprint, descriptors, &members),
+        Side::Child => first::run(control.as_fd(), blueprint, descriptors, &members, program),
         Side::Parent(pid, pidfd) => Ok((pid, pidfd)),
     }
 }

@@ -23,6 +23,9 @@ use crate::{channel, sys};
 /// Name under which a program that contains the launcher starts itself as one.
 pub const NAME: &str = "proxward-cell";
 
+/// Lowest number of the control socket: above those that the command's descriptors will have.
+const CONTROL: i32 = 100;
+
 /// Whether this process was started under the launcher's name.
 #[must_use]
 pub fn is_launcher() -> bool {
@@ -30,19 +33,35 @@ pub fn is_launcher() -> bool {
     std::path::Path::new(&name).file_name().is_some_and(|name| name == NAME)
 }
 
-/// The launcher's `main`. Standard input is the control socket.
+/// The launcher's `main`. Standard input is the control socket; or, when a supervisor handed
+/// itself over, the argument is the number of what it wrote down.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(number) = std::env::args().nth(1) {
+        return crate::supervise::take_over(&number);
+    }
     match receive() {
         Some((control, blueprint, descriptors)) => keeper::run(&control, &blueprint, descriptors),
         None => ExitCode::from(2),
     }
 }
 
+/// The launcher within a copy of a supervisor that is small enough. Does not return.
+pub(crate) fn keep(control: OwnedFd, blueprint: &Blueprint, descriptors: Vec<OwnedFd>) -> ! {
+    match rustix::io::fcntl_dupfd_cloexec(&control, CONTROL) {
+        Ok(above) => {
+            drop(control);
+            let _ = keeper::run(&above, blueprint, descriptors);
+        }
+        Err(_) => sys::process::end(1),
+    }
+    sys::process::end(0)
+}
+
 fn receive() -> Option<(OwnedFd, Blueprint, Vec<OwnedFd>)> {
     let control = sys::descriptor::take(0).ok()?;
     // Descriptor 0 must not be free: what is opened next would become the command's input.
-    let control = rustix::io::fcntl_dupfd_cloexec(&control, 100).ok().inspect(|_| {
+    let control = rustix::io::fcntl_dupfd_cloexec(&control, CONTROL).ok().inspect(|_| {
         std::mem::forget(control);
     })?;
     let (blueprint, descriptors) = channel::receive::<Blueprint>(&control).ok().flatten()?;

@@ -127,8 +127,14 @@ fn make_scratch(directory: &OwnedFd, owner: (u32, u32)) -> Result<(), PlanError>
 pub(crate) struct Handed(Vec<OwnedFd>);
 
 impl Handed {
-    pub(crate) fn descriptors(&self) -> &[OwnedFd] {
-        &self.0
+    /// Those that are open already, in their order.
+    pub(crate) fn of(descriptors: Vec<OwnedFd>) -> Self {
+        Self(descriptors)
+    }
+
+    /// Them, to be owned.
+    pub(crate) fn into_descriptors(self) -> Vec<OwnedFd> {
+        self.0
     }
 
     /// Something the launcher only has to keep open.

@@ -6,13 +6,15 @@ use std::net::{IpAddr, ToSocketAddrs as _};
 
 use netpolicy::{AddressClass, canonical, class};
 
+use serde::{Deserialize, Serialize};
+
 use super::{PlanError, Planned as _};
 use crate::layer::Layer;
 use crate::limits::ADDRESSES_OF_NAME;
 use crate::policy::{Destination, Policy, Whom};
 
 /// What the names of a policy stand for, as long as the cell lives.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Names(Vec<(String, Vec<IpAddr>)>);
 
 impl Names {

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use serde::Serialize;
 
-use crate::limits::DENIALS;
+use crate::limits::{DENIAL_PAUSE, DENIALS, DENIALS_AT_SPEED};
 
 /// One refused attempt. Serialised, it is a line of the audit file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,6 +39,11 @@ impl<'a> Denials<'a> {
             *count += 1;
             *count
         };
+        if count > DENIALS_AT_SPEED {
+            // A command that is refused over and over waits, instead of keeping a core busy that
+            // its own limit does not count.
+            std::thread::sleep(DENIAL_PAUSE);
+        }
         let Some(tell) = self.tell.filter(|_| count <= DENIALS) else { return };
         let cell = self.cell.clone();
         if count == DENIALS {

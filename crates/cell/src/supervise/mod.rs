@@ -4,6 +4,7 @@
 mod calls;
 mod denial;
 mod handed_in;
+mod handover;
 mod identity;
 mod memory;
 mod names;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 
 pub use denial::{Denial, OnDenial};
 pub use handed_in::handed_in_listeners;
+pub(crate) use handover::take as take_over;
 
 use crate::layer::Layer;
 use crate::plan::PlanError;
@@ -108,6 +110,26 @@ pub struct BuildError {
     pub what: String,
 }
 
+impl Outcome {
+    /// What the person who started it should read, a line each.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let missing = self.missing.iter();
+        let mut notes: Vec<String> =
+            missing.map(|(layer, what)| format!("degraded: without {layer} ({what})")).collect();
+        if self.dropped_output > 0 {
+            let bytes = self.dropped_output;
+            notes.push(format!("{bytes} bytes of output were over the rate and dropped"));
+        }
+        match self.end {
+            End::TimedOut => notes.push("its time was up".to_owned()),
+            End::OutOfMemory => notes.push("it wanted more memory than it has".to_owned()),
+            End::Exited(_) | End::Signalled(_) => {}
+        }
+        notes
+    }
+}
+
 impl From<PlanError> for BuildError {
     fn from(error: PlanError) -> Self {
         Self { layer: error.layer, what: error.what }
@@ -123,7 +145,18 @@ pub fn run(request: Request<'_>) -> Result<Outcome, BuildError> {
     let name = format!("cell-{}", std::process::id());
     let denials = Denials::new(name, request.on_denial);
     let prepared = prepare::prepare(request)?;
-    tend::tend(prepared, &denials)
+    tend::tend(prepared, &denials, tend::Launch::Program)
+}
+
+/// As [`run`], but this program gives way to the small one, which becomes supervisor and launcher
+/// and reports to stderr. Its exit code is [`Outcome::code`], or 125. Returns only when the cell
+/// could not be planned. Nobody is told of denials.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn become_supervisor(request: Request<'_>) -> Result<std::convert::Infallible, BuildError> {
+    Err(handover::give(prepare::prepare(request)?).into())
 }
 
 /// Blocks SIGINT, SIGTERM and SIGHUP, and returns what becomes readable when one arrives.

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::calls::Published;
@@ -10,7 +10,7 @@ use super::rules::Rules;
 use super::{BuildError, Mode, Request, identity};
 use crate::blueprint::{Blueprint, ProcessLimits};
 use crate::layer::Layer;
-use crate::plan::{self, Directory, Files, Handed, PlanError, Planned as _};
+use crate::plan::{self, Directory, Files, Handed, Names, PlanError, Planned as _};
 use crate::policy::{Limits, Policy, Profile};
 use crate::seccomp::{Egress, Shape};
 use crate::sys;
@@ -31,7 +31,10 @@ pub(super) struct Prepared {
     /// Cookies of sockets of the host's that the command may listen on.
     pub(super) may_listen: Vec<u64>,
     pub(super) limits: Limits,
-    pub(super) launcher: PathBuf,
+    /// The launcher, opened before rights were given up.
+    pub(super) launcher: OwnedFd,
+    /// What `rules` were made of.
+    pub(super) source: (Policy, Names),
     pub(super) stop: Option<OwnedFd>,
     /// No control group counts these.
     pub(super) watch_memory: bool,
@@ -52,6 +55,7 @@ pub(super) fn prepare(request: Request<'_>) -> Result<Prepared, BuildError> {
         Mode::Unprivileged => false,
     };
     let names = plan::pin(policy)?;
+    let launcher = open_launcher(&request.launcher)?;
     let rules = Rules::new(policy, &names).planned(Layer::Plan, "restricted addresses")?;
     let published = publish(policy)?;
     check_listeners(&request.listeners)?;
@@ -132,9 +136,15 @@ pub(super) fn prepare(request: Request<'_>) -> Result<Prepared, BuildError> {
         watch_memory,
         watch_cpu: missing.contains(&"cpu") && limits.cpus.is_some(),
         limits,
-        launcher: request.launcher,
+        launcher,
+        source: (policy.clone(), names),
         stop: request.stop,
     })
+}
+
+fn open_launcher(path: &Path) -> Result<OwnedFd, PlanError> {
+    let opened = std::fs::File::open(path).map(OwnedFd::from);
+    opened.planned(Layer::Launcher, format_args!("open {}", path.display()))
 }
 
 /// A number that no other cell of this process has.

@@ -1,13 +1,14 @@
 //! From the start of the launcher to the end of everything it made.
 
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, WaitOptions, waitpid};
 
 use super::calls::{Calls, timespec};
 use super::denial::Denials;
@@ -19,61 +20,105 @@ use crate::blueprint::{ASK_KILL, ASK_TERMINATE, Report};
 use crate::channel;
 use crate::launch;
 use crate::layer::Layer;
-use crate::limits::{BUILD_TIME, OUTPUT_DRAIN, TIDY_TIME, WATCH_INTERVAL};
+use crate::limits::{BUILD_TIME, OUTPUT_DRAIN, WATCH_INTERVAL};
 use crate::plan::{PlanError, Planned as _};
+use crate::sys::memory::Program;
+use crate::sys::process::{Side, clone};
 
 /// Bytes of our input that are carried at once; a pipe that is ready takes them.
 const INPUT_AT_ONCE: usize = 4096;
 
-pub(super) fn tend(mut prepared: Prepared, denials: &Denials<'_>) -> Result<Outcome, BuildError> {
+/// How the launcher comes to life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Launch {
+    /// As a program of its own: the supervisor may have threads.
+    Program,
+    /// As a copy of this process, which is small, is the launcher's program, and has one thread.
+    Copy,
+}
+
+/// Ends of the pipes and of the channel that the supervisor keeps.
+struct Ends {
+    control: OwnedFd,
+    input: OwnedFd,
+    streams: [OwnedFd; 2],
+}
+
+pub(super) fn tend(
+    mut prepared: Prepared,
+    denials: &Denials<'_>,
+    launch: Launch,
+) -> Result<Outcome, BuildError> {
     let (control, remote) = channel::pair().planned(Layer::Launcher, "make a socket")?;
     let pipe = || pipe_with(PipeFlags::CLOEXEC).planned(Layer::Launcher, "make a pipe");
     let (input, output, error) = (pipe()?, pipe()?, pipe()?);
-    let mut child = start(&prepared, remote)?;
-    {
-        let mut handed: Vec<BorrowedFd<'_>> =
-            vec![input.0.as_fd(), output.1.as_fd(), error.1.as_fd()];
-        handed.extend(prepared.listeners.iter().map(|fd| fd.as_fd()));
-        handed.extend(prepared.handed.descriptors().iter().map(|fd| fd.as_fd()));
-        let sent = channel::send(&control, &prepared.blueprint, &handed);
-        sent.planned(Layer::Launcher, "tell the launcher")?;
+    let ends = Ends { control, input: input.1, streams: [output.0, error.0] };
+    let mut handed = vec![input.0, output.1, error.1];
+    handed.append(&mut prepared.listeners);
+    handed.extend(std::mem::take(&mut prepared.handed).into_descriptors());
+    let child = match launch {
+        Launch::Program => start(&prepared, &ends, remote, handed)?,
+        Launch::Copy => match clone(0).planned(Layer::Launcher, "start a process")? {
+            Side::Parent(pid, _) => {
+                drop((remote, handed));
+                pid
+            }
+            Side::Child => {
+                // What is kept open here would never be seen to end.
+                let Prepared { blueprint, published, stop, .. } = prepared;
+                drop((ends, published, stop));
+                launch::keep(remote, &blueprint, handed)
+            }
+        },
+    };
+    if launch == Launch::Copy {
+        Program::of_this_process().release();
     }
-    // Only the command's own copies count from here on.
-    drop((input.0, output.1, error.1));
-    prepared.handed = crate::plan::Handed::default();
-    prepared.listeners = Vec::new();
-
     let armed = AtomicBool::new(!prepared.blueprint.filter.audit);
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let result = std::thread::scope(|scope| {
         let now = Instant::now();
+        let [output, error] = ends.streams;
         let mut cell = Cell {
             prepared: &prepared,
             denials,
             armed: &armed,
-            control: &control,
-            input: Some(input.1),
-            streams: [Stream::new(output.0, stdout.as_fd()), Stream::new(error.0, stderr.as_fd())],
+            control: &ends.control,
+            input: Some(ends.input),
+            streams: [Stream::new(output, stdout.as_fd()), Stream::new(error, stderr.as_fd())],
             rate: Rate::new(&prepared.limits, now),
             process: None,
             state: State { began: now, ..State::default() },
         };
         cell.tend(scope, stdin.as_fd())
     });
-    drop(control);
-    let _ = child.wait();
+    drop(ends.control);
+    let _ = waitpid(Some(child), WaitOptions::empty());
     result
 }
 
-fn start(prepared: &Prepared, control: OwnedFd) -> Result<Child, PlanError> {
-    let launcher = &prepared.launcher;
-    Command::new(launcher)
+/// Starts the launcher's program and tells it what to build.
+fn start(
+    prepared: &Prepared,
+    ends: &Ends,
+    remote: OwnedFd,
+    handed: Vec<OwnedFd>,
+) -> Result<Pid, PlanError> {
+    // By descriptor: the path may lie where this user can no longer go.
+    let child = Command::new(format!("/proc/self/fd/{}", prepared.launcher.as_raw_fd()))
         .arg0(launch::NAME)
         .env_clear()
-        .stdin(Stdio::from(control))
+        .stdin(Stdio::from(remote))
         .stdout(Stdio::null())
         .spawn()
-        .planned(Layer::Launcher, format_args!("start {}", launcher.display()))
+        .planned(Layer::Launcher, "start the launcher")?;
+    let borrowed: Vec<BorrowedFd<'_>> = handed.iter().map(|fd| fd.as_fd()).collect();
+    channel::send(&ends.control, &prepared.blueprint, &borrowed)
+        .planned(Layer::Launcher, "tell the launcher")?;
+    // Only the command's own copies count from here on.
+    drop(handed);
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    pid.ok_or_else(|| PlanError::new(Layer::Launcher, "the launcher has no process id"))
 }
 
 /// What is known of a cell that runs.
@@ -370,6 +415,3 @@ impl<'a> Cell<'a> {
         })
     }
 }
-
-/// How long the launcher has to tidy up is its own bound; nothing here waits longer.
-const _: Duration = TIDY_TIME;

@@ -9,6 +9,7 @@
 
 pub(crate) mod descriptor;
 pub(crate) mod landlock;
+pub(crate) mod memory;
 pub(crate) mod mount;
 pub(crate) mod process;
 pub(crate) mod seccomp;

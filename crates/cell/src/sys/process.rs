@@ -186,3 +186,14 @@ pub(crate) fn refuse_write_then_execute() -> Result<(), Errno> {
     check(unsafe { libc::c_long::from(libc::prctl(SET_MDWE, 1_u64, 0_u64, 0_u64, 0_u64)) })?;
     Ok(())
 }
+
+/// A namespace of control groups, rooted at the caller's own.
+///
+/// # Errors
+///
+/// `EPERM` without the right to, `EINVAL` when the kernel lacks it.
+pub(crate) fn own_control_groups() -> Result<(), Errno> {
+    // SAFETY: changes what this process sees, no memory.
+    check(unsafe { libc::c_long::from(libc::unshare(libc::CLONE_NEWCGROUP)) })?;
+    Ok(())
+}

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cell::{BuildError, End, OnDenial, Policy, Request, Restriction};
+use cell::{BuildError, OnDenial, Policy, Request, Restriction};
 use telemetry::Clock;
 
 use super::arguments::{Mode, Run};
@@ -35,24 +35,22 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Stop> {
         launcher: launcher()?,
         listeners: cell::handed_in_listeners().map_err(not_built)?,
         on_denial: audit.is_some().then_some(&record as &OnDenial<'_>),
-        stop: Some(cell::stop_signals().map_err(Stop::usage)?),
+        stop: None,
         stop_after: None,
     };
-    let outcome = cell::run(request).map_err(not_built)?;
-    for (layer, what) in &outcome.missing {
-        note(&format!("proxward: cell: degraded: without {layer} ({what})"));
+    if audit.is_none() {
+        let Err(error) = cell::become_supervisor(request);
+        return Err(not_built(error));
     }
-    if outcome.dropped_output > 0 {
-        let bytes = outcome.dropped_output;
-        note(&format!("proxward: cell: {bytes} bytes of output were over the rate and dropped"));
+    let stop = Some(cell::stop_signals().map_err(Stop::usage)?);
+    let outcome = cell::run(Request { stop, ..request }).map_err(not_built)?;
+    for line in outcome.notes() {
+        note(&format!("proxward: cell: {line}"));
     }
-    match outcome.end {
-        End::Exited(0) => return Ok(()),
-        End::TimedOut => note("proxward: cell: its time was up"),
-        End::OutOfMemory => note("proxward: cell: it wanted more memory than it has"),
-        End::Exited(_) | End::Signalled(_) => {}
+    match outcome.code() {
+        0 => Ok(()),
+        code => Err(Stop::status(code)),
     }
-    Err(Stop::status(outcome.code()))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
