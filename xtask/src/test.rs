@@ -12,7 +12,7 @@ struct Need {
     probe: (&'static str, &'static [&'static str]),
 }
 
-const NEEDS: [Need; 6] = [
+const NEEDS: &[Need] = &[
     Need {
         package: "gcc",
         why: "builds the C of the crypto library",
@@ -34,6 +34,16 @@ const NEEDS: [Need; 6] = [
         probe: ("fail2ban-regex", &["--version"]),
     },
     Need { package: "nginx-light", why: "a foreign proxy in front", probe: ("nginx", &["-v"]) },
+    Need {
+        package: "nodejs",
+        why: "what cells confine; version 20 or later, else its tests are passed over",
+        probe: ("node", &["--version"]),
+    },
+    Need {
+        package: "bubblewrap",
+        why: "the sandbox that cells are measured beside",
+        probe: ("bwrap", &["--version"]),
+    },
     Need { package: "curl", why: "a stock HTTP client", probe: ("curl", &["--version"]) },
 ];
 
@@ -46,7 +56,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     tidy::run(&[])?;
     floors::run(&[])?;
     install()?;
-    shell::run("cargo", &["build", "--package", "proxward"])?;
+    shell::run("cargo", &["build", "--package", "proxward", "--package", "proxward-cell"])?;
     let seeded = std::env::var_os(PROPERTY_SEED.0).is_some();
     let seed: Vec<(&str, &str)> = if seeded { Vec::new() } else { vec![PROPERTY_SEED] };
     let mut filter: Vec<&str> = arguments.iter().map(String::as_str).collect();

@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Gate(Gate),
     /// Logins in force at a gate that runs
     Session(Session),
+    /// Programs confined by the operating system
+    Cell(crate::cell::Cell),
     /// Calls the API of Proxmox VE
     Api(Api),
     /// The audit log

@@ -35,13 +35,24 @@ impl From<Exit> for ExitCode {
 /// Why a command ends without having done its work.
 #[derive(Debug)]
 pub(crate) struct Stop {
-    exit: Exit,
-    error: Error,
+    code: u8,
+    /// None when everything has been said.
+    error: Option<Error>,
 }
 
 impl Stop {
     pub(crate) fn new(exit: Exit, error: impl Into<Error>) -> Self {
-        Self { exit, error: error.into() }
+        Self { code: exit as u8, error: Some(error.into()) }
+    }
+
+    /// The status of a program that was run for the caller, who has seen its output.
+    pub(crate) fn status(code: u8) -> Self {
+        Self { code, error: None }
+    }
+
+    /// As [`Stop::say`], with a code that is part of one command's contract only.
+    pub(crate) fn coded(code: u8, text: impl Display) -> Self {
+        Self { code, error: Some(Error::msg(text.to_string())) }
     }
 
     pub(crate) fn usage(error: impl Into<Error>) -> Self {
@@ -68,10 +79,13 @@ impl Stop {
     /// Says why, in one line, and gives the code.
     pub(crate) fn report(self) -> ExitCode {
         // The libraries' errors hold their cause in their own line, so the chain would repeat it.
-        let text = self.error.to_string();
-        let line: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        output::note(&format!("proxward: {}", secrets::mask::text(&line.join(" "))));
-        self.exit.into()
+        if let Some(error) = &self.error {
+            let text = error.to_string();
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            let line: Vec<&str> = lines.collect();
+            output::note(&format!("proxward: {}", secrets::mask::text(&line.join(" "))));
+        }
+        ExitCode::from(self.code)
     }
 }
 

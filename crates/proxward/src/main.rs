@@ -2,6 +2,7 @@
 
 mod api;
 mod audit;
+mod cell;
 mod cli;
 mod config;
 mod demo;
@@ -25,6 +26,10 @@ use crate::exit::{Exit, Stop};
 const CREDENTIALS: [&str; 2] = ["PROXWARD_PASSWORD", "PROXWARD_TOKEN"];
 
 fn main() -> ExitCode {
+    // Where the small launcher is not installed, this program is started under its name.
+    if ::cell::launch::is_launcher() {
+        return ::cell::launch::main();
+    }
     std::panic::set_hook(Box::new(exit::report_panic));
     match std::panic::catch_unwind(run) {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -48,6 +53,7 @@ fn run() -> Result<(), Stop> {
         Command::Mock(arguments) => mock::run(&arguments),
         Command::Gate(arguments) => gate::run(&arguments),
         Command::Session(arguments) => session::run(&arguments),
+        Command::Cell(arguments) => cell::run(&arguments),
         Command::Api(arguments) => api::run(&arguments, environment),
         Command::Log(arguments) => audit::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),

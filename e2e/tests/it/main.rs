@@ -3,6 +3,7 @@
 
 mod api_command;
 mod canary;
+mod cells;
 mod channels;
 mod curl;
 mod demo;

@@ -1,0 +1,57 @@
+//! Every bound of this crate that is not part of a policy.
+
+use std::time::Duration;
+
+/// Longest record between supervisor and launcher.
+pub(crate) const MESSAGE_BYTES: usize = 128 << 10;
+/// Most descriptors beside a record; the kernel takes 253.
+pub(crate) const MESSAGE_DESCRIPTORS: usize = 250;
+/// Most files that a command may need: itself, its loader, its libraries.
+pub(crate) const COMMAND_FILES: usize = 96;
+/// Deepest chain of `#!` lines.
+pub(crate) const INTERPRETERS: usize = 4;
+/// Longest `#!` line that is looked at (the kernel's own bound).
+pub(crate) const INTERPRETER_LINE: usize = 256;
+/// Largest dynamic section, string table or program header table of a file that is looked at.
+pub(crate) const ELF_TABLE_BYTES: u64 = 4 << 20;
+/// Largest file that is copied into a cell because the command could change the original.
+pub(crate) const COPY_BYTES: u64 = 256 << 20;
+/// Room for directories and small files of a cell's root.
+pub(crate) const ROOT_BYTES: u64 = 256 << 10;
+/// Most entries of a cell's root.
+pub(crate) const ROOT_INODES: u64 = 1024;
+/// Most environment variables and arguments together, bytes.
+pub(crate) const ARGUMENT_BYTES: usize = 64 << 10;
+/// First user id of cells. Above everything that distributions, containers (/etc/subuid) and
+/// systemd hand out.
+pub(crate) const FIRST_UID: u32 = 1_900_000_000;
+/// Most cells at a time on a machine.
+pub(crate) const CELLS: u32 = 4096;
+/// Bytes of the command's output that may wait for a slow reader; then the command waits.
+pub(crate) const OUTPUT_BUFFER: usize = 64 << 10;
+/// How long output may still be written after the command has ended while nobody reads.
+pub(crate) const OUTPUT_DRAIN: Duration = Duration::from_secs(5);
+/// How long a launcher may take until the command runs.
+pub(crate) const BUILD_TIME: Duration = Duration::from_secs(20);
+/// Most connections of a cell that wait for an answer from outside.
+pub(crate) const PENDING_CONNECTIONS: usize = 256;
+/// How long a blocking connect may take.
+pub(crate) const CONNECT_TIME: Duration = Duration::from_secs(60);
+/// Largest datagram that is sent for a cell.
+pub(crate) const DATAGRAM_BYTES: usize = 65_536;
+/// Most parts of a message that are gathered for a cell (UIO_MAXIOV is 1024).
+pub(crate) const MESSAGE_PARTS: usize = 64;
+/// Longest queue of a published listener.
+pub(crate) const BACKLOG: i32 = 511;
+/// Most denials of one cell that are recorded; then one record says that more were left out.
+pub(crate) const DENIALS: u64 = 10_000;
+/// Denials that are answered at once; each further one takes [`DENIAL_PAUSE`].
+pub(crate) const DENIALS_AT_SPEED: u64 = 20_000;
+/// How long a further denial takes.
+pub(crate) const DENIAL_PAUSE: Duration = Duration::from_millis(1);
+/// How often memory and processor time are looked at where no control group does it.
+pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(20);
+/// Most addresses a name of a policy stands for.
+pub(crate) const ADDRESSES_OF_NAME: usize = 32;
+/// Largest policy file.
+pub const POLICY_BYTES: u64 = 256 << 10;

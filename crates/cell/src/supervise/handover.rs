@@ -1,0 +1,154 @@
+//! From a large program to the small one: what was prepared is written down, and read there.
+//!
+//! The supervisor lives as long as its cell. As `proxward` it would hold megabytes for that, and
+//! starting a launcher beside it costs another program's start.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
+
+use rustix::fs::MemfdFlags;
+use rustix::io::FdFlags;
+use serde::{Deserialize, Serialize};
+
+use super::calls::Published;
+use super::denial::Denials;
+use super::prepare::Prepared;
+use super::rules::Rules;
+use super::tend::{Launch, tend};
+use super::{BuildError, Outcome, stop_signals};
+use crate::blueprint::Blueprint;
+use crate::launch;
+use crate::layer::Layer;
+use crate::plan::{Handed, Names, PlanError, Planned as _};
+use crate::policy::Policy;
+use crate::sys;
+
+/// Exit code of a cell that could not be built.
+const NOT_BUILT: u8 = 125;
+/// Longest text that is taken over.
+const LENGTH: u64 = 1 << 20;
+
+/// What was prepared, with descriptors by number.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    blueprint: Blueprint,
+    policy: Policy,
+    names: Names,
+    handed: Vec<RawFd>,
+    listeners: Vec<RawFd>,
+    published: Vec<(u16, RawFd)>,
+    may_listen: Vec<u64>,
+    launcher: RawFd,
+    watch_memory: bool,
+    watch_cpu: bool,
+}
+
+/// Gives way. Returns only when that failed.
+pub(super) fn give(prepared: Prepared) -> PlanError {
+    match write(prepared) {
+        Err(error) => error,
+        Ok((program, notes)) => {
+            let error = Command::new(format!("/proc/self/fd/{program}"))
+                .arg0(launch::NAME)
+                .arg(notes.as_raw_fd().to_string())
+                .env_clear()
+                .exec();
+            PlanError::new(Layer::Launcher, format_args!("start the launcher: {error}"))
+        }
+    }
+}
+
+fn write(prepared: Prepared) -> Result<(RawFd, OwnedFd), PlanError> {
+    let what = "hand over to the launcher";
+    let (policy, names) = prepared.source;
+    let keep = |fd: OwnedFd| {
+        rustix::io::fcntl_setfd(&fd, FdFlags::empty()).planned(Layer::Launcher, what)?;
+        // The number is what goes on; the program that would close it ends.
+        Ok(std::os::fd::IntoRawFd::into_raw_fd(fd))
+    };
+    let all = |fds: Vec<OwnedFd>| fds.into_iter().map(keep).collect::<Result<Vec<_>, PlanError>>();
+    let published = prepared.published.into_iter();
+    let launcher = std::os::fd::IntoRawFd::into_raw_fd(prepared.launcher);
+    let written = Written {
+        blueprint: prepared.blueprint,
+        policy,
+        names,
+        handed: all(prepared.handed.into_descriptors())?,
+        listeners: all(prepared.listeners)?,
+        published: published
+            .map(|one| Ok((one.port, keep(one.socket)?)))
+            .collect::<Result<_, PlanError>>()?,
+        may_listen: prepared.may_listen,
+        launcher,
+        watch_memory: prepared.watch_memory,
+        watch_cpu: prepared.watch_cpu,
+    };
+    let notes = rustix::fs::memfd_create("proxward-cell", MemfdFlags::empty());
+    let mut notes = File::from(notes.planned(Layer::Launcher, what)?);
+    let text = serde_json::to_vec(&written).planned(Layer::Launcher, what)?;
+    notes.write_all(&text).planned(Layer::Launcher, what)?;
+    notes.rewind().planned(Layer::Launcher, what)?;
+    Ok((launcher, notes.into()))
+}
+
+/// Takes over what a supervisor wrote down under this number, and tends that cell to its end.
+pub(crate) fn take(number: &str) -> ExitCode {
+    match read(number).and_then(|prepared| {
+        let denials = Denials::new(String::new(), None);
+        tend(prepared, &denials, Launch::Copy)
+    }) {
+        Ok(outcome) => finish(&outcome),
+        Err(error) => {
+            say(&error.to_string());
+            ExitCode::from(NOT_BUILT)
+        }
+    }
+}
+
+fn finish(outcome: &Outcome) -> ExitCode {
+    outcome.notes().iter().for_each(|note| say(note));
+    ExitCode::from(outcome.code())
+}
+
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "proxward: cell: {text}");
+}
+
+fn read(number: &str) -> Result<Prepared, BuildError> {
+    let what = "take over from the supervisor";
+    let number: RawFd = number.parse().planned(Layer::Launcher, what)?;
+    let notes = sys::descriptor::take(number).planned(Layer::Launcher, what)?;
+    let mut text = Vec::new();
+    File::from(notes).take(LENGTH).read_to_end(&mut text).planned(Layer::Launcher, what)?;
+    let written: Written = serde_json::from_slice(&text).planned(Layer::Launcher, what)?;
+    let take = |number: RawFd| {
+        let fd = sys::descriptor::take(number).planned(Layer::Launcher, what)?;
+        rustix::io::fcntl_setfd(&fd, FdFlags::CLOEXEC).planned(Layer::Launcher, what)?;
+        Ok(fd)
+    };
+    let all = |numbers: Vec<RawFd>| {
+        numbers.into_iter().map(take).collect::<Result<Vec<OwnedFd>, PlanError>>()
+    };
+    let rules = Rules::new(&written.policy, &written.names).planned(Layer::Plan, what)?;
+    let published = written.published.into_iter();
+    Ok(Prepared {
+        blueprint: written.blueprint,
+        handed: Handed::of(all(written.handed)?),
+        listeners: all(written.listeners)?,
+        rules,
+        published: published
+            .map(|(port, number)| Ok(Published { port, socket: take(number)? }))
+            .collect::<Result<_, PlanError>>()?,
+        may_listen: written.may_listen,
+        limits: written.policy.limits.clone(),
+        launcher: File::open("/dev/null").planned(Layer::Launcher, what)?.into(),
+        source: (written.policy, written.names),
+        stop: Some(stop_signals().planned(Layer::Launcher, what)?),
+        watch_memory: written.watch_memory,
+        watch_cpu: written.watch_cpu,
+    })
+}

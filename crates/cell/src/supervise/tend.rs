@@ -1,0 +1,417 @@
+//! From the start of the launcher to the end of everything it made.
+
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+use super::calls::{Calls, timespec};
+use super::denial::Denials;
+use super::output::{Rate, Stream};
+use super::prepare::Prepared;
+use super::process::Process;
+use super::{BuildError, End, Outcome};
+use crate::blueprint::{ASK_KILL, ASK_TERMINATE, Report};
+use crate::channel;
+use crate::launch;
+use crate::layer::Layer;
+use crate::limits::{BUILD_TIME, OUTPUT_DRAIN, WATCH_INTERVAL};
+use crate::plan::{PlanError, Planned as _};
+use crate::sys::memory::Program;
+use crate::sys::process::{Side, clone};
+
+/// Bytes of our input that are carried at once; a pipe that is ready takes them.
+const INPUT_AT_ONCE: usize = 4096;
+
+/// How the launcher comes to life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Launch {
+    /// As a program of its own: the supervisor may have threads.
+    Program,
+    /// As a copy of this process, which is small, is the launcher's program, and has one thread.
+    Copy,
+}
+
+/// Ends of the pipes and of the channel that the supervisor keeps.
+struct Ends {
+    control: OwnedFd,
+    input: OwnedFd,
+    streams: [OwnedFd; 2],
+}
+
+pub(super) fn tend(
+    mut prepared: Prepared,
+    denials: &Denials<'_>,
+    launch: Launch,
+) -> Result<Outcome, BuildError> {
+    let (control, remote) = channel::pair().planned(Layer::Launcher, "make a socket")?;
+    let pipe = || pipe_with(PipeFlags::CLOEXEC).planned(Layer::Launcher, "make a pipe");
+    let (input, output, error) = (pipe()?, pipe()?, pipe()?);
+    let ends = Ends { control, input: input.1, streams: [output.0, error.0] };
+    let mut handed = vec![input.0, output.1, error.1];
+    handed.append(&mut prepared.listeners);
+    handed.extend(std::mem::take(&mut prepared.handed).into_descriptors());
+    let child = match launch {
+        Launch::Program => start(&prepared, &ends, remote, handed)?,
+        Launch::Copy => match clone(0).planned(Layer::Launcher, "start a process")? {
+            Side::Parent(pid, _) => {
+                drop((remote, handed));
+                pid
+            }
+            Side::Child => {
+                // What is kept open here would never be seen to end.
+                let Prepared { blueprint, published, stop, .. } = prepared;
+                drop((ends, published, stop));
+                launch::keep(remote, &blueprint, handed)
+            }
+        },
+    };
+    if launch == Launch::Copy {
+        Program::of_this_process().release();
+    }
+    let armed = AtomicBool::new(!prepared.blueprint.filter.audit);
+    let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let result = std::thread::scope(|scope| {
+        let now = Instant::now();
+        let [output, error] = ends.streams;
+        let mut cell = Cell {
+            prepared: &prepared,
+            denials,
+            armed: &armed,
+            control: &ends.control,
+            input: Some(ends.input),
+            streams: [Stream::new(output, stdout.as_fd()), Stream::new(error, stderr.as_fd())],
+            rate: Rate::new(&prepared.limits, now),
+            process: None,
+            state: State { began: now, ..State::default() },
+        };
+        cell.tend(scope, stdin.as_fd())
+    });
+    drop(ends.control);
+    let _ = waitpid(Some(child), WaitOptions::empty());
+    result
+}
+
+/// Starts the launcher's program and tells it what to build.
+fn start(
+    prepared: &Prepared,
+    ends: &Ends,
+    remote: OwnedFd,
+    handed: Vec<OwnedFd>,
+) -> Result<Pid, PlanError> {
+    // By descriptor: the path may lie where this user can no longer go.
+    let child = Command::new(format!("/proc/self/fd/{}", prepared.launcher.as_raw_fd()))
+        .arg0(launch::NAME)
+        .env_clear()
+        .stdin(Stdio::from(remote))
+        .stdout(Stdio::null())
+        .spawn()
+        .planned(Layer::Launcher, "start the launcher")?;
+    let borrowed: Vec<BorrowedFd<'_>> = handed.iter().map(|fd| fd.as_fd()).collect();
+    channel::send(&ends.control, &prepared.blueprint, &borrowed)
+        .planned(Layer::Launcher, "tell the launcher")?;
+    // Only the command's own copies count from here on.
+    drop(handed);
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    pid.ok_or_else(|| PlanError::new(Layer::Launcher, "the launcher has no process id"))
+}
+
+/// What is known of a cell that runs.
+#[derive(Debug)]
+struct State {
+    began: Instant,
+    failed: Option<BuildError>,
+    missing: Vec<(Layer, String)>,
+    ended: Option<(Option<i32>, Option<i32>)>,
+    gone: Option<u64>,
+    /// The launcher's end of the channel is closed.
+    left: bool,
+    timed_out: bool,
+    over_memory: bool,
+    asked_to_end: Option<Instant>,
+    killed: bool,
+    last_progress: Option<Instant>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            failed: None,
+            missing: Vec::new(),
+            ended: None,
+            gone: None,
+            left: false,
+            timed_out: false,
+            over_memory: false,
+            asked_to_end: None,
+            killed: false,
+            last_progress: None,
+        }
+    }
+}
+
+struct Cell<'a> {
+    prepared: &'a Prepared,
+    denials: &'a Denials<'a>,
+    armed: &'a AtomicBool,
+    control: &'a OwnedFd,
+    input: Option<OwnedFd>,
+    streams: [Stream<'a>; 2],
+    rate: Rate,
+    process: Option<Process>,
+    state: State,
+}
+
+/// What can become ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Control,
+    Stop,
+    Input,
+    InputSink,
+    Output(usize),
+    OutputSink(usize),
+}
+
+impl<'a> Cell<'a> {
+    fn tend<'scope>(
+        &mut self,
+        scope: &'scope std::thread::Scope<'scope, '_>,
+        stdin: BorrowedFd<'_>,
+    ) -> Result<Outcome, BuildError>
+    where
+        'a: 'scope,
+    {
+        let mut input_ready = false;
+        while !self.is_over() {
+            let ready = self.wait(stdin, input_ready);
+            let now = Instant::now();
+            for source in ready {
+                match source {
+                    Source::Control => self.hear(scope),
+                    Source::Stop => self.ask_to_end(now),
+                    Source::Input => input_ready = true,
+                    Source::InputSink => {
+                        input_ready = false;
+                        self.carry_input(stdin);
+                    }
+                    Source::Output(at) => {
+                        let rate = &mut self.rate;
+                        if let Some(stream) = self.streams.get_mut(at) {
+                            stream.read(rate, now);
+                        }
+                    }
+                    Source::OutputSink(at) => {
+                        let wrote = self.streams.get_mut(at).is_some_and(Stream::write);
+                        if wrote {
+                            self.state.last_progress = Some(now);
+                        }
+                    }
+                }
+            }
+            self.watch(now);
+        }
+        self.outcome()
+    }
+
+    /// The launcher is through, and what the command wrote is out or nobody takes it.
+    fn is_over(&self) -> bool {
+        let through = self.state.left;
+        let since = self.state.last_progress.unwrap_or(self.state.began);
+        let written = self.streams.iter().all(Stream::is_done);
+        through && (written || since.elapsed() > OUTPUT_DRAIN)
+    }
+
+    fn wait(&self, stdin: BorrowedFd<'_>, input_ready: bool) -> Vec<Source> {
+        let mut watched: Vec<(Source, PollFd<'_>)> = Vec::with_capacity(8);
+        if !self.state.left {
+            watched.push((Source::Control, PollFd::new(self.control, PollFlags::IN)));
+        }
+        if let Some(stop) = self.prepared.stop.as_ref().filter(|_| !self.state.killed) {
+            watched.push((Source::Stop, PollFd::new(stop, PollFlags::IN)));
+        }
+        match &self.input {
+            Some(sink) if input_ready => {
+                watched.push((Source::InputSink, PollFd::new(sink, PollFlags::OUT)));
+            }
+            Some(_) => {
+                watched.push((Source::Input, PollFd::from_borrowed_fd(stdin, PollFlags::IN)));
+            }
+            None => {}
+        }
+        for (at, stream) in self.streams.iter().enumerate() {
+            if let Some((fd, events)) = stream.source() {
+                watched.push((Source::Output(at), PollFd::from_borrowed_fd(fd, events)));
+            }
+            if let Some((fd, events)) = stream.sink() {
+                watched.push((Source::OutputSink(at), PollFd::from_borrowed_fd(fd, events)));
+            }
+        }
+        let (sources, mut fds): (Vec<Source>, Vec<PollFd<'_>>) = watched.into_iter().unzip();
+        let timeout = self.next_look().map(timespec);
+        if poll(&mut fds, timeout.as_ref()).is_err() {
+            return Vec::new();
+        }
+        let ready = sources.into_iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
+        ready.map(|(source, _)| source).collect()
+    }
+
+    /// When something has to be looked at although nothing happens.
+    fn next_look(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let mut next: Option<Instant> = None;
+        let mut at = |when: Instant| next = Some(next.map_or(when, |next| next.min(when)));
+        let state = &self.state;
+        if self.process.is_none() || state.ended.is_some() || state.failed.is_some() {
+            at(now + Duration::from_secs(1));
+        }
+        if state.ended.is_none() {
+            if let Some(timeout) =
+                self.prepared.limits.timeout.filter(|_| state.asked_to_end.is_none())
+            {
+                at(state.began + timeout.0);
+            }
+            if let Some(asked) = state.asked_to_end.filter(|_| !state.killed) {
+                at(asked + self.prepared.limits.grace.0);
+            }
+            if self.process.is_some() && (self.prepared.watch_memory || self.prepared.watch_cpu) {
+                at(now + WATCH_INTERVAL);
+            }
+        }
+        next.map(|next| next.saturating_duration_since(now))
+    }
+
+    /// What the launcher says.
+    fn hear<'scope>(&mut self, scope: &'scope std::thread::Scope<'scope, '_>)
+    where
+        'a: 'scope,
+    {
+        let Ok(Some((report, mut descriptors))) = channel::receive::<Report>(self.control) else {
+            self.state.left = true;
+            return;
+        };
+        match report {
+            Report::Failed { layer, what } => {
+                self.state.failed.get_or_insert(BuildError { layer, what });
+            }
+            Report::Missing { layer, what } => {
+                self.denials.record("layer", format!("{layer}: {what}"));
+                self.state.missing.push((layer, what));
+            }
+            Report::Process => {
+                self.process = descriptors.pop().and_then(Process::new);
+                self.state.began = Instant::now();
+            }
+            Report::Listener => {
+                let command = self.process.as_ref().and_then(Process::pidfd);
+                let calls = descriptors.pop().zip(command).and_then(|(listener, command)| {
+                    Calls::new(listener, command, self.prepared, self.denials, self.armed).ok()
+                });
+                match calls {
+                    Some(calls) => drop(scope.spawn(|| calls.serve())),
+                    None => self.end_now(),
+                }
+            }
+            Report::Armed => self.armed.store(true, Ordering::Release),
+            Report::Ended { code, signal } => self.state.ended = Some((code, signal)),
+            Report::Gone { out_of_memory } => {
+                self.state.gone = Some(out_of_memory);
+                self.input = None;
+            }
+        }
+    }
+
+    /// Time and what no control group limits.
+    fn watch(&mut self, now: Instant) {
+        let limits = &self.prepared.limits;
+        if self.state.ended.is_some() {
+            return;
+        }
+        if self.process.is_none() && now.duration_since(self.state.began) > BUILD_TIME {
+            return self.end_now();
+        }
+        let over = limits.timeout.is_some_and(|time| now >= self.state.began + time.0);
+        if over && self.state.asked_to_end.is_none() {
+            self.state.timed_out = true;
+            let time = limits.timeout.map_or_else(String::new, |time| time.to_string());
+            self.denials.record("timeout", time);
+            self.ask_to_end(now);
+        }
+        if self.state.asked_to_end.is_some_and(|asked| now >= asked + limits.grace.0) {
+            self.end_now();
+        }
+        let Some(process) = &mut self.process else { return };
+        if let Some(cpus) = limits.cpus.filter(|_| self.prepared.watch_cpu) {
+            process.share(cpus, now);
+        }
+        if self.prepared.watch_memory && process.memory() > limits.memory.0 {
+            self.state.over_memory = true;
+            self.end_now();
+        }
+    }
+
+    fn ask_to_end(&mut self, now: Instant) {
+        if self.state.asked_to_end.is_some() {
+            return self.end_now();
+        }
+        self.state.asked_to_end = Some(now);
+        let _ = rustix::io::write(self.control, &[ASK_TERMINATE]);
+    }
+
+    fn end_now(&mut self) {
+        if !self.state.killed {
+            self.state.killed = true;
+            let _ = rustix::io::write(self.control, &[ASK_KILL]);
+        }
+    }
+
+    fn carry_input(&mut self, stdin: BorrowedFd<'_>) {
+        let mut bytes = [0; INPUT_AT_ONCE];
+        let Some(sink) = &self.input else { return };
+        let carried = match rustix::io::read(stdin, &mut bytes) {
+            Ok(0) | Err(_) => false,
+            Ok(count) => rustix::io::write(sink, bytes.get(..count).unwrap_or_default()).is_ok(),
+        };
+        if !carried {
+            self.input = None;
+        }
+    }
+
+    fn outcome(&mut self) -> Result<Outcome, BuildError> {
+        let state = &mut self.state;
+        if let Some(failed) = state.failed.take() {
+            return Err(failed);
+        }
+        let out_of_memory = state.over_memory || state.gone.is_some_and(|kills| kills > 0);
+        let end = match state.ended {
+            _ if state.timed_out => End::TimedOut,
+            _ if out_of_memory => End::OutOfMemory,
+            Some((Some(code), _)) => End::Exited(code),
+            Some((None, Some(signal))) => End::Signalled(signal),
+            // Ended from outside: by us, or the launcher was.
+            _ if state.killed => End::Signalled(libc::SIGKILL),
+            _ => {
+                let what = "the launcher ended without a word".to_owned();
+                return Err(BuildError { layer: Layer::Launcher, what });
+            }
+        };
+        if end == End::OutOfMemory {
+            self.denials.record("memory", self.prepared.limits.memory.to_string());
+        }
+        if self.rate.dropped > 0 {
+            self.denials.record("output", format!("{} bytes dropped", self.rate.dropped));
+        }
+        Ok(Outcome {
+            end,
+            missing: std::mem::take(&mut state.missing),
+            dropped_output: self.rate.dropped,
+            denials: self.denials.count(),
+        })
+    }
+}

@@ -1,0 +1,107 @@
+//! The command line of `proxward cell`.
+
+use std::path::PathBuf;
+
+use cell::{Bytes, Destination, Layer, Listen, Profile, Span};
+use clap::{Args, Subcommand, ValueEnum};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  proxward cell run --dir ./app --connect api.example.org:443 \
+    -- node server.js")]
+pub(crate) struct Cell {
+    #[command(subcommand)]
+    pub(crate) action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Runs a command in a cell
+    Run(Box<Run>),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  proxward cell run --dir ./app --read-only --memory 256M \
+    --publish 8080 -- node server.js\n\n\
+    DIR is all the command sees: /cell, its working directory, never executable natively.\n\
+    /cell/scratch is a temporary file system (TMPDIR). COMMAND is looked up outside, in PATH or as\n\
+    a path; that file, its loader and its libraries alone can be executed.\n\n\
+    Exit code: the command's own; 124 its time was up, 125 the cell could not be built (the layer\n\
+    is named on stderr), 137 it wanted more memory.")]
+pub(crate) struct Run {
+    /// The one directory the command sees
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The command can not write into DIR
+    #[arg(long)]
+    pub(crate) read_only: bool,
+    /// A file or directory outside that the command may read, at the same path
+    #[arg(long, value_name = "PATH")]
+    pub(crate) read: Vec<PathBuf>,
+    /// Size of /cell/scratch
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) scratch: Option<Bytes>,
+    /// Where it may connect to: HOST:PORT, 192.0.2.0/24:443, HOST:PORT/udp
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) connect: Vec<Destination>,
+    /// Port it may listen on that is reachable from outside: PORT (on 127.0.0.1), ADDRESS:PORT
+    #[arg(long, value_name = "PORT")]
+    pub(crate) publish: Vec<Listen>,
+    /// Memory, scratch space included
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<Bytes>,
+    /// Processors' worth of time, such as 0.5
+    #[arg(long, value_name = "N")]
+    pub(crate) cpus: Option<f64>,
+    /// Processes and threads
+    #[arg(long, value_name = "N")]
+    pub(crate) pids: Option<u32>,
+    /// Wall time, such as 30s; then it is asked to end, and ended after a grace period
+    #[arg(long, value_name = "TIME")]
+    pub(crate) timeout: Option<Span>,
+    /// Environment variable; beside it there are five fixed ones
+    #[arg(long, value_name = "K=V")]
+    pub(crate) env: Vec<String>,
+    /// Layer that may be missing on this machine
+    #[arg(long, value_name = "LAYER")]
+    pub(crate) allow_degraded: Vec<Layer>,
+    /// With which rights the cell is built
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) mode: Mode,
+    /// File for denials, one JSON object a line; `-` is stderr. Refused calls cost more with it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit: Option<PathBuf>,
+    /// Policy (TOML); flags given beside it win
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// Named policy to start from
+    #[arg(long, value_name = "NAME", value_parser = profile, conflicts_with = "policy")]
+    pub(crate) profile: Option<Profile>,
+    /// Accepted for the safe mode of 2012; what it promised holds in every cell
+    #[arg(long)]
+    pub(crate) safe_mode: bool,
+    /// Everything may be reached but these addresses; one of this machine means all of them
+    #[arg(long, value_name = "A,B", value_delimiter = ',', conflicts_with = "connect")]
+    pub(crate) restricted_outgoing_addresses: Vec<String>,
+    /// Ports of the restricted addresses that may be reached all the same
+    #[arg(long, value_name = "P,Q", value_delimiter = ',')]
+    pub(crate) allowed_outgoing_ports: Vec<u16>,
+    /// Program and arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Privileged for root
+    Auto,
+    /// Own user id, control groups; root only
+    Privileged,
+    /// User namespace; root becomes an unused user first
+    Unprivileged,
+}
+
+fn profile(text: &str) -> Result<Profile, String> {
+    let found = Profile::ALL.into_iter().find(|profile| profile.name() == text);
+    let names = Profile::ALL.map(Profile::name).join(", ");
+    found.ok_or_else(|| format!("expected one of {names}"))
+}

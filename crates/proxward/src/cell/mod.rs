@@ -1,0 +1,16 @@
+//! `proxward cell`.
+
+mod arguments;
+mod audit_file;
+mod run;
+
+pub(crate) use arguments::Cell;
+
+use crate::exit::Stop;
+use arguments::Action;
+
+pub(crate) fn run(arguments: &Cell) -> Result<(), Stop> {
+    match &arguments.action {
+        Action::Run(arguments) => run::run(arguments),
+    }
+}
