@@ -1,1 +1,1 @@
-//! x
+//! The one runner of other programs.
