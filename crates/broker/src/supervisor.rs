@@ -310,7 +310,8 @@ fn start_listener(
 fn start(role: &str, end: OwnedFd, ids: Option<(u32, u32)>) -> Result<Child, SuperviseError> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("proxward-brokerd").args([ROLE_FLAG, role]).env_clear().current_dir("/");
-    command.stdin(Stdio::from(end)).stdout(Stdio::null());
+    // A group of its own: Ctrl-C in a terminal is for the supervisor, which ends the others.
+    command.stdin(Stdio::from(end)).stdout(Stdio::null()).process_group(0);
     if let Some((uid, gid)) = ids.filter(|_| rustix::process::geteuid().is_root()) {
         // The standard library clears the supplementary groups with it.
         command.uid(uid).gid(gid);

@@ -53,7 +53,7 @@ const BASE: &[Row] = &[
             libc::SYS_rseq,
             libc::SYS_sched_yield,
             libc::SYS_sched_getaffinity,
-            // Refused by the second filter with ENOSYS, so that the C library asks for clone.
+            // Refused by a filter of its own with ENOSYS, so that the C library asks for clone.
             libc::SYS_clone3,
             libc::SYS_gettid,
             libc::SYS_getpid,
@@ -263,10 +263,10 @@ impl Calls {
             rows.flat_map(|(_, calls)| *calls).map(|call| (*call, vec![])).collect();
         self.conditions(&mut rules)?;
         let main = compile(rules, eperm, SeccompAction::Allow)?;
-        // After the other: where both refuse, the newer filter's error is the answer.
+        // Before the other, which lets no further filter in. A refusal of either one counts.
         let enosys = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
         let clone3 = BTreeMap::from([(libc::SYS_clone3, vec![])]);
-        Ok(vec![main, compile(clone3, SeccompAction::Allow, enosys)?])
+        Ok(vec![compile(clone3, SeccompAction::Allow, enosys)?, main])
     }
 
     /// Calls that are allowed with some arguments only.

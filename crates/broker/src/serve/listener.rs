@@ -61,8 +61,9 @@ pub(crate) fn run(channel: Channel) -> Result<(), ListenerError> {
     let settings = &begin.config.settings;
     let policy = SyncPolicy::Interval(Duration::from_secs(1));
     let log = Log::open_keyed(&settings.audit.file, clock.clone(), policy, begin.key.clone())?;
-    confine(&confinement(settings), &settings.allow_degraded)?;
+    // Its descriptors can not be made afterwards; it has no threads yet.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    confine(&confinement(settings), &settings.allow_degraded)?;
     runtime.block_on(serve(channel, begin, clock, log))
 }
 
