@@ -16,6 +16,8 @@ mod accounts;
 mod activation;
 mod config;
 mod confine;
+mod device_ioctl;
+mod forced;
 mod ipc;
 mod limits;
 mod notify;
@@ -38,6 +40,7 @@ pub use config::{
     AuditSettings, CommandSettings, Config, ConfigError, FALLBACK_ID, Layer, Limits, NodeMode,
     NodeSettings, PulseError, PulseImport, RootSettings, Settings, USER, import_pulse,
 };
+pub use forced::forced_command;
 pub use peer::{Peer, PeerKey, Place, Range};
 pub use policy::{
     Decision, Inner, PatternError, PeerPattern, Policy, PolicyError, RuleSettings, Selector,

@@ -295,6 +295,7 @@ fn start_listener(
         sockets: sockets.iter().map(|socket| socket.name.clone()).collect(),
         metrics: metrics.is_some(),
         audit_key: key.expose().clone(),
+        leases: crate::verbs::pending(&config.settings.state.join("snapshots")),
         public_key: crate::remote::public_key(&config.settings),
         alive_ms: alive.map(|time| u64::try_from(time.as_millis()).unwrap_or(1).max(1)),
     };

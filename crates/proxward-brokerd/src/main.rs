@@ -6,7 +6,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use broker::{ROLE_FLAG, Settings, Source, SuperviseError, import_pulse, run_role, supervise};
+use broker::{
+    ROLE_FLAG, Settings, Source, SuperviseError, forced_command, import_pulse, run_role, supervise,
+};
 use telemetry::{Clock, log};
 
 use crate::options::{HELP, Options, Parsed};
@@ -38,6 +40,11 @@ fn main() -> ExitCode {
     {
         return as_role(role);
     }
+    if let [flag] = arguments.as_slice()
+        && flag == "--forced-command"
+    {
+        return forced();
+    }
     match options::parse(&arguments) {
         Ok(Parsed::Help) => {
             say(HELP);
@@ -63,6 +70,18 @@ fn as_role(role: &str) -> ExitCode {
     match run_role(role) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => stop(FAILED, &error.to_string()),
+    }
+}
+
+/// For another node's broker, over ssh.
+fn forced() -> ExitCode {
+    let words = std::env::var("SSH_ORIGINAL_COMMAND").ok();
+    match forced_command(words.as_deref()) {
+        Ok(text) => {
+            say(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => stop(FAILED, &error),
     }
 }
 

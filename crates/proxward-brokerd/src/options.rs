@@ -12,6 +12,7 @@ Options:
       --config FILE        configuration instead of /etc/proxward/proxward.toml
       --pulse-config FILE  pulse-sensor-proxy's configuration (YAML), and its variables
       --socket PATH        socket instead of the configured one
+      --forced-command     answers another node's broker; for command= in authorized_keys
       --check              checks the configuration and ends
       --log LEVEL          error, warn, info, debug or trace [default: info]
   -h, --help               prints this

@@ -2,7 +2,9 @@
 
 mod api;
 mod audit;
+mod broker;
 mod cli;
+mod cli_broker;
 mod config;
 mod demo;
 mod exit;
@@ -47,6 +49,7 @@ fn run() -> Result<(), Stop> {
         Command::Mock(arguments) => mock::run(&arguments),
         Command::Gate(arguments) => gate::run(&arguments),
         Command::Api(arguments) => api::run(&arguments, environment),
+        Command::Broker(arguments) => broker::run(&arguments),
         Command::Log(arguments) => audit::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),

@@ -160,6 +160,12 @@ const FILES: &[Row] = &[(
     ],
 )];
 
+/// The same under older names.
+#[cfg(target_arch = "x86_64")]
+const OLD_FILES: &[Row] = &[("replacing files", &[libc::SYS_rename, libc::SYS_unlink])];
+#[cfg(not(target_arch = "x86_64"))]
+const OLD_FILES: &[Row] = &[];
+
 const LISTENER: &[Row] = &[
     (
         "connections",
@@ -258,7 +264,8 @@ impl Calls {
             Self::Files => FILES,
             Self::Listener => LISTENER,
         };
-        let rows = BASE.iter().chain(OLD).chain(extra);
+        let old = if self == Self::Files { OLD_FILES } else { &[] };
+        let rows = BASE.iter().chain(OLD).chain(extra).chain(old);
         let mut rules: BTreeMap<c_long, Vec<SeccompRule>> =
             rows.flat_map(|(_, calls)| *calls).map(|call| (*call, vec![])).collect();
         self.conditions(&mut rules)?;

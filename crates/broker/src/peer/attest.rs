@@ -85,6 +85,7 @@ impl Attestor {
             pid: found.pid,
             place,
             inner_uid,
+            mapped: span(&seen.uid_map, found.uid),
             range,
             socket: Arc::clone(socket),
         })
@@ -142,6 +143,14 @@ pub(crate) fn inner_id(map: &str, outer: u32) -> Option<u32> {
         let offset = outer.checked_sub(outside)?;
         (offset < count).then(|| inside.checked_add(offset)).flatten()
     })
+}
+
+/// First and last id outside of the row of `map` that holds `outer`.
+fn span(map: &str, outer: u32) -> Option<(u32, u32)> {
+    let spans = map.lines().filter_map(row);
+    let mut spans = spans
+        .filter_map(|(_, first, count)| Some((first, first.checked_add(count.checked_sub(1)?)?)));
+    spans.find(|(first, last)| (*first..=*last).contains(&outer))
 }
 
 /// Whether it is the host's own: every id as it is.
@@ -210,6 +219,7 @@ mod tests {
         assert_eq!(inner_id(map, 100_033), Some(33));
         assert_eq!(inner_id(map, 1000), Some(65_536));
         assert_eq!(inner_id(map, 0), None);
+        assert_eq!((span(map, 100_033), span(map, 0)), (Some((100_000, 165_535)), None));
         assert_eq!(inner_id("garbage", 0), None);
         assert!(is_whole(WHOLE) && !is_whole(map) && !is_whole("0 0 65536"));
     }

@@ -28,6 +28,8 @@ pub struct Peer {
     pub place: Place,
     /// Its user as its own user namespace numbers users; the same as `uid` on the host.
     pub inner_uid: Option<u32>,
+    /// First and last id that its user namespace maps around `uid`.
+    pub mapped: Option<(u32, u32)>,
     /// The range of subordinate ids that holds user and group, by its owner.
     pub range: Option<Range>,
     /// The socket it came through.
@@ -60,7 +62,10 @@ impl Peer {
             (Place::Container(id), _) => format!("container:{id}"),
             (Place::Cell(id), _) => format!("cell:{id}"),
             (Place::Foreign, Some(range)) => format!("range:{}-{}", range.start, range.end),
-            (Place::Foreign, None) => format!("uid:{}", self.uid),
+            (Place::Foreign, None) => match self.mapped {
+                Some((start, end)) => format!("range:{start}-{end}"),
+                None => format!("uid:{}", self.uid),
+            },
         };
         PeerKey(text.into())
     }

@@ -202,6 +202,7 @@ impl PeerPattern {
             pid: 0,
             place: Place::Host,
             inner_uid: None,
+            mapped: None,
             range: None,
             socket: Arc::from("default"),
         };

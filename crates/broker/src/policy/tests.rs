@@ -11,6 +11,7 @@ fn host(uid: u32, gid: u32) -> Peer {
         pid: 1,
         place: Place::Host,
         inner_uid: Some(uid),
+        mapped: None,
         range: None,
         socket: Arc::from("default"),
     }

@@ -1,7 +1,7 @@
 //! Members of the cluster, from the files of pmxcfs and corosync, not from programs that ask
 //! them: `pvecm` hangs or fails where the files can be read.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -49,7 +49,9 @@ impl Cluster {
         let own = self.members.iter().flatten().any(|member| member.local && member.is(node));
         own || match node {
             NodeName::Name(name) => *name == self.own || name == "localhost",
-            NodeName::Address(address) => address.is_loopback(),
+            NodeName::Address(address) => {
+                *address == Ipv4Addr::LOCALHOST || *address == Ipv6Addr::LOCALHOST
+            }
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Other nodes: which may be reached, by what name and address.
 
 mod allow;
+pub(crate) mod keys;
 mod members;
 
-pub(crate) use allow::{NodeName, check_allow, is_node_name, judge_name, judge_own, reason};
+pub(crate) use allow::{NodeName, check_allow, is_node_name, judge, judge_name, judge_own, reason};
 pub(crate) use members::{Cluster, Member, Members, read_members};
 #[cfg(fuzzing)]
 pub(crate) use members::{corosync, dot_members};

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use broker_api::Code;
+use serde_json::Map;
 use telemetry::Clock;
 use telemetry::audit::{AuditError, Event, Key, Log, SyncPolicy};
 use tokio::net::{UnixListener, UnixStream};
@@ -52,6 +53,7 @@ struct Begin {
     metrics: Option<OwnedFd>,
     key: Key,
     alive: Option<Duration>,
+    leases: bool,
 }
 
 /// Serves until the supervisor says it is over, or is gone.
@@ -70,7 +72,8 @@ pub(crate) fn run(channel: Channel) -> Result<(), ListenerError> {
 fn receive_begin(channel: &Channel) -> Result<Begin, ListenerError> {
     let received = channel.receive()?;
     let message = Control::from_bytes(&received.body)?;
-    let Control::Begin { settings, sockets, metrics, audit_key, public_key, alive_ms } = message
+    let Control::Begin { settings, sockets, metrics, audit_key, public_key, leases, alive_ms } =
+        message
     else {
         return Err(ChannelError::Malformed.into());
     };
@@ -81,7 +84,7 @@ fn receive_begin(channel: &Channel) -> Result<Begin, ListenerError> {
     let sockets: Vec<_> = sockets.into_iter().map(Arc::from).zip(descriptors.by_ref()).collect();
     let metrics = if metrics { descriptors.next() } else { None };
     let key = Key::new(&audit_key).map_err(|error| other(&error))?;
-    Ok(Begin { config, sockets, metrics, key, alive: alive_ms.map(Duration::from_millis) })
+    Ok(Begin { config, sockets, metrics, key, alive: alive_ms.map(Duration::from_millis), leases })
 }
 
 /// It reads what tells peers apart, and writes its log.
@@ -117,6 +120,17 @@ async fn serve(
     let record = Event::new("broker.started").field("version", env!("CARGO_PKG_VERSION"));
     shared.audit.write(vec![record])?;
     tell(&channel, &Control::Ready)?;
+    if begin.leases {
+        let shared = Arc::clone(&shared);
+        tasks.spawn(async move {
+            // Only to have the worker started: it knows what is due.
+            let nothing = Map::new();
+            let asked = shared.links.call(WorkerKind::Files, "files.leases", &nothing, DRAIN);
+            if let Err(refusal) = asked.await {
+                tracing::error!(error = refusal.message, "changes on trial are not put back");
+            }
+        });
+    }
     let keeper = keep(Arc::clone(&shared), Arc::clone(&channel), begin.alive);
     tasks.spawn(race_end(keeper, ended));
     let over = obey(&shared, &channel).await;

@@ -42,6 +42,21 @@ impl Handler {
         })
     }
 
+    /// When there is something to do without a request.
+    pub(crate) fn wakes(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Files(files) => files.wakes(),
+            _ => None,
+        }
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&self) {
+        if let Self::Files(files) = self {
+            files.tick();
+        }
+    }
+
     /// Does one thing.
     pub(crate) fn handle(&self, verb: &str, params: &Map<String, Value>) -> Result<Value, Refusal> {
         match self {

@@ -11,5 +11,6 @@ mod routes;
 pub(crate) mod sensors;
 mod ssh;
 
+pub(crate) use files::pending;
 pub(crate) use handler::Handler;
 pub(crate) use routes::run;

@@ -108,11 +108,9 @@ impl WorkerKind {
                     .into_iter()
                     .chain([settings.nodes.known_hosts.clone()])
                     .chain(settings.nodes.extra_known_hosts.clone())
-                    .collect(),
-                write: paths(root, &["/dev/null", "/dev/tty"])
-                    .into_iter()
                     .chain([settings.state.join("ssh")])
                     .collect(),
+                write: paths(root, &["/dev/null"]),
                 execute: paths(root, &["/usr/bin/ssh"])
                     .into_iter()
                     .chain(paths(root, LIBRARIES))
@@ -131,7 +129,10 @@ const LIBRARIES: &[&str] = &["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
 /// Roots that may be written, and where their snapshots are.
 fn writable(settings: &Settings) -> Vec<std::path::PathBuf> {
     let roots = settings.roots.values().filter(|root| root.write);
-    roots.map(|root| root.path.clone()).chain([settings.state.join("snapshots")]).collect()
+    roots
+        .map(|root| root.path.clone())
+        .chain([settings.state.join("snapshots"), settings.state.join("ssh")])
+        .collect()
 }
 
 #[cfg(test)]

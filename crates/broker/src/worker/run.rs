@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use broker_api::{Code, Refusal};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value};
 
 use super::WorkerKind;
@@ -42,6 +44,10 @@ pub(crate) fn run(kind: WorkerKind, channel: Channel) -> Result<(), WorkerError>
 
 fn serve_in_order(channel: &Channel, handler: &Handler) -> Result<(), WorkerError> {
     loop {
+        if !wait(channel, handler)? {
+            handler.tick();
+            continue;
+        }
         let Some(request) = next(channel)? else { return Ok(()) };
         answer(channel, handler, request)?;
     }
@@ -66,6 +72,17 @@ fn serve_at_once(channel: &Arc<Channel>, handler: &Arc<Handler>) -> Result<(), W
         }
     }
     Ok(())
+}
+
+/// Waits for a request; false when something else is due before.
+fn wait(channel: &Channel, handler: &Handler) -> Result<bool, WorkerError> {
+    let Some(left) = handler.wakes() else { return Ok(true) };
+    let mut fds = [PollFd::new(channel, PollFlags::IN)];
+    // A moment longer than needed, so that it is due then.
+    let left = Timespec::try_from(left + Duration::from_millis(1))
+        .unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 });
+    let ready = rustix::io::retry_on_intr(|| poll(&mut fds, Some(&left)));
+    Ok(ready.map_err(|error| WorkerError::Start(error.to_string()))? > 0)
 }
 
 fn next(channel: &Channel) -> Result<Option<WorkerRequest>, WorkerError> {

@@ -14,8 +14,6 @@ mod zones;
 
 pub(crate) use deadline::DeadlineFiles;
 pub(crate) use hwmon::read_chips;
-#[cfg(fuzzing)]
-pub(crate) use lm_sensors::read_output;
-pub(crate) use lm_sensors::sensors_j;
+pub(crate) use lm_sensors::{read_output, sensors_j};
 pub(crate) use model::model;
 pub(crate) use zones::read_zones;
