@@ -12,7 +12,7 @@ struct Need {
     probe: (&'static str, &'static [&'static str]),
 }
 
-const NEEDS: [Need; 4] = [
+const NEEDS: [Need; 7] = [
     Need {
         package: "gcc",
         why: "builds the C of the crypto library",
@@ -29,6 +29,21 @@ const NEEDS: [Need; 4] = [
         probe: ("openssl", &["version"]),
     },
     Need { package: "curl", why: "a stock HTTP client", probe: ("curl", &["--version"]) },
+    Need {
+        package: "openssh-server",
+        why: "nodes that the broker reaches",
+        probe: ("test", &["-x", "/usr/sbin/sshd"]),
+    },
+    Need {
+        package: "systemd",
+        why: "judges the units that are shipped",
+        probe: ("systemd-analyze", &["--version"]),
+    },
+    Need {
+        package: "nftables",
+        why: "shows the bans that were made without it",
+        probe: ("test", &["-x", "/usr/sbin/nft"]),
+    },
 ];
 
 /// Where property tests start when nobody says otherwise: a run of the suite judges the change,
@@ -40,7 +55,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     tidy::run(&[])?;
     floors::run(&[])?;
     install()?;
-    shell::run("cargo", &["build", "--package", "proxward"])?;
+    shell::run("cargo", &["build", "--package", "proxward", "--package", "proxward-brokerd"])?;
     let seeded = std::env::var_os(PROPERTY_SEED.0).is_some();
     let seed: Vec<(&str, &str)> = if seeded { Vec::new() } else { vec![PROPERTY_SEED] };
     let mut filter: Vec<&str> = arguments.iter().map(String::as_str).collect();

@@ -190,17 +190,17 @@ mod tests {
 
     #[test]
     fn words_become_what_the_table_says() {
-        let typed = |verb: &str, name: &str, value: &str| {
-            super::typed(Verb::find(verb).unwrap(), name, value).map_err(|_| ())
+        let of = |verb: &str, name: &str, value: &str| {
+            typed(Verb::find(verb).unwrap(), name, value).map_err(|_| ())
         };
-        assert_eq!(typed("guests.cpu", "samples", "3"), Ok(json!(3)));
-        assert_eq!(typed("guests.cpu", "samples", "x"), Err(()));
-        assert_eq!(typed("sensors.read", "node", "3"), Ok(json!("3")));
+        assert_eq!(of("guests.cpu", "samples", "3"), Ok(json!(3)));
+        assert_eq!(of("guests.cpu", "samples", "x"), Err(()));
+        assert_eq!(of("sensors.read", "node", "3"), Ok(json!("3")));
         assert_eq!(
-            typed("ban.apply", "add", "192.0.2.1,192.0.2.2"),
+            of("ban.apply", "add", "192.0.2.1,192.0.2.2"),
             Ok(json!(["192.0.2.1", "192.0.2.2"]))
         );
-        assert_eq!(typed("ban.apply", "plan", "true"), Ok(json!(true)));
+        assert_eq!(of("ban.apply", "plan", "true"), Ok(json!(true)));
     }
 
     #[test]

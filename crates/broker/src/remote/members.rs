@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(read().unwrap().members, None);
         std::fs::create_dir_all(root.path().join("etc/pve")).unwrap();
         let write = |name: &str, text: &str| {
-            std::fs::write(root.path().join("etc/pve").join(name), text).unwrap()
+            std::fs::write(root.path().join("etc/pve").join(name), text).unwrap();
         };
         write(".members", r#"{"nodename":"pve1","version":1,"nodelist":{"pve1":{"id":1}}}"#);
         assert_eq!(read().unwrap().members, None, "standalone hosts have the file too");

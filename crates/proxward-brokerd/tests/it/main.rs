@@ -1,5 +1,5 @@
 //! The program with its processes, on real sockets, with peers of other users.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
 mod calls;
 mod deadlines;
@@ -8,4 +8,5 @@ mod harness;
 mod manager;
 mod peers;
 mod ssh;
+mod units;
 mod work;

@@ -30,7 +30,7 @@ fn handed_in_sockets_ready_and_watchdog() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut heard = |wanted: &str| {
+    let heard = |wanted: &str| {
         let mut bytes = [0; 4096];
         loop {
             let length = notify.recv(&mut bytes).unwrap();

@@ -44,13 +44,13 @@ impl Sshd {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        for _ in 0..500 {
-            if std::net::TcpStream::connect((NODE, port)).is_ok() {
-                return Some(Self { child, port, dir });
-            }
+        let sshd = Self { child, port, dir };
+        let listens = (0..500).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        panic!("sshd does not listen");
+            std::net::TcpStream::connect((NODE, port)).is_ok()
+        });
+        assert!(listens, "sshd does not listen");
+        Some(sshd)
     }
 
     /// The broker's keys, each bound to this command instead of the real one.
