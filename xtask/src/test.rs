@@ -45,6 +45,21 @@ const NEEDS: &[Need] = &[
         probe: ("bwrap", &["--version"]),
     },
     Need { package: "curl", why: "a stock HTTP client", probe: ("curl", &["--version"]) },
+    Need {
+        package: "openssh-server",
+        why: "nodes that the broker reaches",
+        probe: ("test", &["-x", "/usr/sbin/sshd"]),
+    },
+    Need {
+        package: "systemd",
+        why: "judges the units that are shipped",
+        probe: ("systemd-analyze", &["--version"]),
+    },
+    Need {
+        package: "nftables",
+        why: "shows the bans that were made without it",
+        probe: ("test", &["-x", "/usr/sbin/nft"]),
+    },
 ];
 
 /// Where property tests start when nobody says otherwise: a run of the suite judges the change,
@@ -56,7 +71,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     tidy::run(&[])?;
     floors::run(&[])?;
     install()?;
-    shell::run("cargo", &["build", "--package", "proxward", "--package", "proxward-cell"])?;
+    shell::run("cargo", &["build", "--package", "proxward"])?;
+    shell::run("cargo", &["build", "--package", "proxward-brokerd", "--package", "proxward-cell"])?;
     let seeded = std::env::var_os(PROPERTY_SEED.0).is_some();
     let seed: Vec<(&str, &str)> = if seeded { Vec::new() } else { vec![PROPERTY_SEED] };
     let mut filter: Vec<&str> = arguments.iter().map(String::as_str).collect();

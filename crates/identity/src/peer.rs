@@ -1,9 +1,13 @@
 //! Who is at the other end of a unix socket, by the kernel's word.
+//!
+//! `unsafe` stands in [`getsockopt`] alone: rustix has neither `SO_PEERPIDFD` nor
+//! `SO_PEERGROUPS`.
+#![expect(unsafe_code, reason = "two socket options that rustix does not have")]
 
 use rustix::net::sockopt::{socket_domain, socket_peercred};
 use rustix::net::{AddressFamily, getpeername};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
 /// A process as it was when it connected, or made the socket pair.
 ///
@@ -25,6 +29,12 @@ pub struct Credentials {
 /// (`/proc/sys/kernel/overflowuid`, its default). Many different users share it: never
 /// grant it anything.
 pub const OVERFLOW_ID: u32 = 65534;
+
+/// Most supplementary groups of a peer that are read (the kernel's own limit, `NGROUPS_MAX`).
+pub const MAX_GROUPS: usize = 65_536;
+
+/// `SO_PEERPIDFD` (Linux 6.5); not in every version of libc's constants.
+const SO_PEERPIDFD: libc::c_int = 77;
 
 /// Why the peer is not known.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +70,77 @@ pub fn credentials(stream: impl AsFd) -> Result<Credentials, PeerError> {
     })
 }
 
+/// A descriptor of the peer's process (`SO_PEERPIDFD`, Linux 6.5). Unlike the pid it can not come
+/// to mean another process. `None` where the kernel does not have the option, or when the process
+/// has been reaped already (and a kernel before 6.16).
+///
+/// # Errors
+/// [`PeerError::Unreadable`] for anything else the kernel refuses.
+pub fn pidfd(stream: impl AsFd) -> Result<Option<OwnedFd>, PeerError> {
+    let mut raw: libc::c_int = -1;
+    match getsockopt(stream.as_fd(), SO_PEERPIDFD, std::slice::from_mut(&mut raw)) {
+        // SAFETY: the kernel has just installed this descriptor for us and nobody else knows it.
+        Ok(_) if raw >= 0 => Ok(Some(unsafe { OwnedFd::from_raw_fd(raw) })),
+        Ok(_) => Ok(None),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ENOPROTOOPT | libc::EINVAL | libc::ESRCH | libc::ENODATA) => Ok(None),
+            _ => Err(PeerError::Unreadable(error)),
+        },
+    }
+}
+
+/// The supplementary groups the peer had when it connected (`SO_PEERGROUPS`), as seen from this
+/// user namespace.
+///
+/// # Errors
+/// [`PeerError::Unreadable`]: not a unix socket, or more than [`MAX_GROUPS`].
+pub fn groups(stream: impl AsFd) -> Result<Vec<u32>, PeerError> {
+    let fd = stream.as_fd();
+    // Nearly every process has fewer than this; the kernel says how many it takes otherwise.
+    let mut groups = vec![0_u32; 64];
+    loop {
+        match getsockopt(fd, libc::SO_PEERGROUPS, &mut groups) {
+            Ok(bytes) => {
+                groups.truncate(bytes / size_of::<u32>());
+                return Ok(groups);
+            }
+            Err(error)
+                if error.raw_os_error() == Some(libc::ERANGE) && groups.len() < MAX_GROUPS =>
+            {
+                groups.resize(MAX_GROUPS, 0);
+            }
+            Err(error) => return Err(PeerError::Unreadable(error)),
+        }
+    }
+}
+
+/// Reads an option of the socket level into `buffer` and says how many bytes it has.
+fn getsockopt<T: Copy>(
+    fd: BorrowedFd<'_>,
+    option: libc::c_int,
+    buffer: &mut [T],
+) -> io::Result<usize> {
+    let mut length = libc::socklen_t::try_from(size_of_val(buffer))
+        .map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // SAFETY: `fd` is open for the length of the call, `buffer` is ours alone and `length` its
+    // size in bytes, beyond which the kernel does not write. Both options fill it with integers
+    // (`c_int`, `gid_t`), for which every bit pattern is a value.
+    let done = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            buffer.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if done == 0 {
+        usize::try_from(length).map_err(|_| io::ErrorKind::InvalidData.into())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,6 +160,20 @@ mod tests {
             assert_eq!(u32::try_from(peer.pid).unwrap(), std::process::id());
             assert_eq!(peer.uid, std::os::unix::fs::MetadataExt::uid(&own));
         }
+    }
+
+    #[test]
+    fn the_process_and_its_groups_are_told() {
+        let (one, _other) = UnixStream::pair().unwrap();
+        let own = rustix::process::getgroups().unwrap();
+        let own: Vec<u32> = own.iter().map(|gid| gid.as_raw()).collect();
+        assert_eq!(groups(&one).unwrap(), own);
+        let Some(pidfd) = pidfd(&one).unwrap() else { return };
+        let info = format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd());
+        let info = std::fs::read_to_string(info).unwrap();
+        assert!(info.contains(&format!("Pid:\t{}\n", std::process::id())), "{info}");
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(groups(&tcp).is_err());
     }
 
     #[test]

@@ -66,6 +66,12 @@ impl<K: Clone + Eq + Hash> Concurrency<K> {
         true
     }
 
+    /// Whether [`acquire`](Self::acquire) would count one more of `key`.
+    #[must_use]
+    pub fn has_room(&self, key: &K) -> bool {
+        self.held(key) < self.per_key && self.sum < self.total
+    }
+
     /// Under way of `key`.
     #[must_use]
     pub fn held(&self, key: &K) -> u32 {
@@ -120,6 +126,7 @@ mod tests {
                 let own = list.iter().filter(|held| **held == key).count();
                 if acquire {
                     let fits = own < per_key as usize && list.len() < total as usize;
+                    prop_assert_eq!(slots.has_room(&key), fits);
                     prop_assert_eq!(slots.acquire(&key).is_ok(), fits);
                     if fits {
                         list.push(key);

@@ -6,22 +6,30 @@ use std::path::Path;
 
 use serde_json::json;
 use telemetry::Clock;
-use telemetry::audit::{Expected, Head, Verdict, verify};
+use telemetry::audit::{Expected, Head, Key, Verdict, verify, verify_keyed};
 use telemetry::log;
 
 use crate::cli::{Format, Log, LogAction, LogOptions};
 use crate::exit::{Exit, Stop, file_fault};
 use crate::output::result;
+use crate::place;
 
 pub(crate) fn run(arguments: &Log) -> Result<(), Stop> {
-    let LogAction::Verify { file, head, after, format } = &arguments.action;
+    let LogAction::Verify { file, head, after, key_file, head_file, format } = &arguments.action;
+    let kept = head_file.as_deref().map(|path| place::read_text(path, HEAD_FILE)).transpose()?;
+    let head = head.as_deref().or(kept.as_deref().map(str::trim));
     let expected = Expected {
         after: parse_head("--after", after.as_deref())?.unwrap_or(Head::START),
-        head: parse_head("--head", head.as_deref())?,
+        head: parse_head("--head", head)?,
     };
+    let key = key_file.as_deref().map(read_key).transpose()?;
     let opened = File::open(file).map_err(|error| file_fault(file, &error))?;
-    let verdict =
-        verify(BufReader::new(opened), &expected).map_err(|error| file_fault(file, &error))?;
+    let reader = BufReader::new(opened);
+    let verdict = match &key {
+        Some(key) => verify_keyed(reader, &expected, key),
+        None => verify(reader, &expected),
+    };
+    let verdict = verdict.map_err(|error| file_fault(file, &error))?;
     show(file, &verdict, *format)
 }
 
@@ -33,6 +41,15 @@ pub(crate) fn start_log(options: &LogOptions, clock: &Clock) -> Result<(), Stop>
     };
     let options = log::Options { format, filter: options.filter.clone(), clock: clock.clone() };
     log::init(&options).map_err(Stop::usage)
+}
+
+/// Longest file with a head, and with a key.
+const HEAD_FILE: u64 = 4096;
+const KEY_FILE: usize = 4096;
+
+fn read_key(path: &Path) -> Result<Key, Stop> {
+    let bytes = secrets::private_file::read(path, KEY_FILE).map_err(Stop::usage)?;
+    Key::new(bytes.expose()).map_err(Stop::usage)
 }
 
 fn parse_head(flag: &str, text: Option<&str>) -> Result<Option<Head>, Stop> {

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(name = "proxward", version, propagate_version = false, disable_help_subcommand = true)]
 #[command(after_help = "Example:\n  proxward demo\n\nExit codes: 0 done, 1 the answer is no, \
     2 usage or configuration, 3 authentication or permission, 4 unreachable or timed out, \
-    6 the API answered an error, 70 a bug")]
+    5 refused by policy, 6 the API answered an error, 70 a bug")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Cell(crate::cell::Cell),
     /// Calls the API of Proxmox VE
     Api(Api),
+    /// The least-privilege root helper
+    Broker(crate::cli_broker::Broker),
     /// The audit log
     Log(Log),
     /// The configuration
@@ -348,6 +350,12 @@ pub(crate) enum LogAction {
         /// Record before the first of this file, for a log that was rotated
         #[arg(long, value_name = "SEQ:HASH")]
         after: Option<String>,
+        /// Key of the chain, for a log that is kept with one
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
+        /// File with the last record, as the broker keeps it; finds a cut tail
+        #[arg(long, value_name = "FILE", conflicts_with = "head")]
+        head_file: Option<PathBuf>,
         /// How the answer is shown
         #[arg(long, value_enum, default_value = "text")]
         format: Format,

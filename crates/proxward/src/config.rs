@@ -12,7 +12,7 @@ use crate::output::result;
 
 const FILE: &str = "/etc/proxward/proxward.toml";
 const DIRECTORY: &str = "/etc/proxward/conf.d";
-const SECTIONS: &[&str] = &["gate"];
+const SECTIONS: &[&str] = &["gate", "broker"];
 /// Variables with our prefix that are not configuration.
 const NOT_CONFIGURATION: &[&str] = &[
     secrets::environ::MARKER,

@@ -20,6 +20,8 @@ pub(crate) enum Exit {
     Denied = 3,
     /// Unreachable or timed out.
     Unreachable = 4,
+    /// Refused by policy.
+    Refused = 5,
     /// The API answered an error.
     Api = 6,
     /// A bug.

@@ -2,8 +2,10 @@
 
 mod api;
 mod audit;
+mod broker;
 mod cell;
 mod cli;
+mod cli_broker;
 mod config;
 mod demo;
 mod exit;
@@ -55,6 +57,7 @@ fn run() -> Result<(), Stop> {
         Command::Session(arguments) => session::run(&arguments),
         Command::Cell(arguments) => cell::run(&arguments),
         Command::Api(arguments) => api::run(&arguments, environment),
+        Command::Broker(arguments) => broker::run(&arguments),
         Command::Log(arguments) => audit::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),

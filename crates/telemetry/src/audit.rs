@@ -29,6 +29,9 @@
 //! holds no key: who may write the file can write a whole new chain, or cut off its tail. Both
 //! show against a [`Head`] that was remembered elsewhere ([`Expected::head`]).
 //!
+//! With a [`Key`] ([`Log::open_keyed`]) the hash is HMAC-SHA-256 over the same bytes: a new chain
+//! needs the key then. A cut tail still shows only against a remembered head.
+//!
 //! # Rotation
 //!
 //! Rename the file and call [`Log::reopen`]: the new file begins with a `log.continued` record
@@ -41,11 +44,13 @@
 
 mod event;
 mod file;
+mod key;
 mod record;
 mod verify;
 mod writer;
 
 pub use event::Event;
+pub use key::{KEY_BYTES, Key, KeyError};
 pub use record::{Hash, HashError, Head};
-pub use verify::{Expected, Reason, Verdict, verify};
+pub use verify::{Expected, Reason, Verdict, verify, verify_keyed};
 pub use writer::{AuditError, Log, SyncPolicy};

@@ -17,14 +17,20 @@
 //! cut and ends with `[truncated]`, or has a member `"truncated":true`.
 
 mod fields;
+#[cfg(feature = "spans")]
 mod layer;
 mod line;
+#[cfg(not(feature = "spans"))]
+mod plain;
 
 use std::io::Write as _;
 use std::str::FromStr;
 
+#[cfg(feature = "spans")]
 use tracing_subscriber::filter::{EnvFilter, ParseError};
+#[cfg(feature = "spans")]
 use tracing_subscriber::layer::SubscriberExt as _;
+#[cfg(feature = "spans")]
 use tracing_subscriber::registry;
 
 use crate::Clock;
@@ -45,7 +51,7 @@ pub struct Options {
     /// The form of a line.
     pub format: Format,
     /// A level (`info`) or directives (`info,gate::relay=debug`), as `tracing-subscriber`'s
-    /// `EnvFilter` reads them, without regular expressions.
+    /// `EnvFilter` reads them, without regular expressions. Without the feature `spans`: a level.
     pub filter: String,
     /// Where the time comes from.
     pub clock: Clock,
@@ -55,8 +61,13 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     /// The filter is invalid.
+    #[cfg(feature = "spans")]
     #[error("log filter: {0}; write a level such as info, or TARGET=LEVEL,…")]
     Filter(#[from] ParseError),
+    /// The filter is not a level.
+    #[cfg(not(feature = "spans"))]
+    #[error("log filter: {0}; write error, warn, info, debug or trace")]
+    Filter(#[from] tracing::metadata::ParseLevelFilterError),
     /// A log is set up in this process already.
     #[error("log: set up twice in one process; set it up once, in the program")]
     Twice,
@@ -68,12 +79,27 @@ pub enum InitError {
 /// # Errors
 /// [`InitError`], for an invalid filter or a second call.
 pub fn init(options: &Options) -> Result<(), InitError> {
-    let filter = EnvFilter::builder().with_regex(false).parse(&options.filter)?;
-    let lines = layer::Lines::new(options.format, options.clock.clone(), |line: &str| {
-        let _ = std::io::stderr().lock().write_all(line.as_bytes());
-    });
-    let subscriber = registry().with(filter).with(lines);
+    #[cfg(feature = "spans")]
+    let subscriber = {
+        let filter = EnvFilter::builder().with_regex(false).parse(&options.filter)?;
+        registry().with(filter).with(layer::Lines::new(
+            options.format,
+            options.clock.clone(),
+            to_stderr,
+        ))
+    };
+    #[cfg(not(feature = "spans"))]
+    let subscriber = plain::Plain::new(
+        options.format,
+        options.filter.parse()?,
+        options.clock.clone(),
+        to_stderr,
+    );
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::Twice)
+}
+
+fn to_stderr(line: &str) {
+    let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 
 impl FromStr for Format {

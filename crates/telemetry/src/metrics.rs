@@ -1,23 +1,18 @@
 //! Numbers for Prometheus, with bounded label sets.
 //!
-//! A thin layer over `prometheus-client`: it adds the limit on series per family (a label that
-//! a client can choose must not grow memory without end), a stable order of the series, and a
-//! refusal of names that would make the exposition invalid.
+//! Series per family are limited (a label that a client can choose must not grow memory without
+//! end), have a stable order, and names that would make the exposition invalid are refused.
 
 mod family;
+mod value;
 
 use std::collections::BTreeSet;
-use std::fmt;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use prometheus_client::encoding::{EncodeMetric, text};
-use prometheus_client::metrics::TypedMetric;
-pub use prometheus_client::metrics::counter::Counter;
-pub use prometheus_client::metrics::gauge::Gauge;
-pub use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry;
-
 pub use family::Family;
+use family::Render;
+pub use value::{Counter, Gauge, Histogram, Metric};
 
 /// Every name begins with this and an underscore.
 pub const PREFIX: &str = "proxward";
@@ -47,8 +42,16 @@ pub enum MetricError {
 }
 
 #[derive(Debug)]
+struct Registered {
+    name: &'static str,
+    help: &'static str,
+    kind: &'static str,
+    series: Box<dyn Render>,
+}
+
+#[derive(Debug)]
 struct Inner {
-    registry: registry::Registry,
+    families: Vec<Registered>,
     names: BTreeSet<&'static str>,
 }
 
@@ -56,14 +59,14 @@ impl Registry {
     /// An empty registry, but for the count of overflows, `proxward_metric_overflow_total`.
     #[must_use]
     pub fn new() -> Self {
-        let mut registry = registry::Registry::with_prefix(PREFIX);
         let overflow = Family::new(["family"], Counter::default, None);
-        registry.register(
-            "metric_overflow",
-            "Uses of a label set that were counted under other, because the family is full",
-            overflow.clone(),
-        );
-        let inner = Inner { registry, names: BTreeSet::from(["metric_overflow"]) };
+        let counted = Registered {
+            name: "metric_overflow",
+            help: "Uses of a label set that were counted under other, because the family is full",
+            kind: Counter::KIND,
+            series: Box::new(overflow.clone()),
+        };
+        let inner = Inner { families: vec![counted], names: BTreeSet::from(["metric_overflow"]) };
         Self { inner: Arc::new(Mutex::new(inner)), overflow }
     }
 
@@ -105,7 +108,7 @@ impl Registry {
         keys: [&'static str; N],
         buckets: &'static [f64],
     ) -> Result<Family<Histogram, N>, MetricError> {
-        self.register(name, help, keys, || Histogram::new(buckets.iter().copied()))
+        self.register(name, help, keys, move || Histogram::new(buckets))
     }
 
     /// All metrics in the OpenMetrics text format, see [`CONTENT_TYPE`].
@@ -113,9 +116,13 @@ impl Registry {
     pub fn encode(&self) -> String {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let mut out = String::new();
-        // Writing to a String does not fail; if encoding does, `# EOF` is missing and the
-        // scraper refuses the text.
-        let _ = text::encode(&mut out, &inner.registry);
+        for family in &inner.families {
+            let Registered { name, help, kind, series } = family;
+            let _ = writeln!(out, "# HELP {PREFIX}_{name} {help}.");
+            let _ = writeln!(out, "# TYPE {PREFIX}_{name} {kind}");
+            series.render(&format!("{PREFIX}_{name}"), &mut out);
+        }
+        out.push_str("# EOF\n");
         out
     }
 
@@ -127,7 +134,7 @@ impl Registry {
         make: impl Fn() -> M + Send + Sync + 'static,
     ) -> Result<Family<M, N>, MetricError>
     where
-        M: EncodeMetric + TypedMetric + Clone + fmt::Debug + Send + Sync + 'static,
+        M: Metric,
     {
         if let Some(wrong) = [name].into_iter().chain(keys).find(|name| !is_name(name)) {
             return Err(MetricError::Name(wrong));
@@ -137,7 +144,8 @@ impl Registry {
             return Err(MetricError::Duplicate(name));
         }
         let family = Family::new(keys, make, Some(self.overflow.with([name])));
-        inner.registry.register(name, help, family.clone());
+        let series = Box::new(family.clone());
+        inner.families.push(Registered { name, help, kind: M::KIND, series });
         Ok(family)
     }
 }

@@ -9,6 +9,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
+use super::key::Key;
 use super::record::{Head, parse};
 use super::verify::Reason;
 use super::writer::AuditError;
@@ -64,7 +65,7 @@ pub(super) fn open_alone(path: &Path) -> Result<File, AuditError> {
 }
 
 /// Finds the last record by reading no more than two lines' worth from the end.
-pub(super) fn tail(path: &Path, file: &File) -> Result<Tail, AuditError> {
+pub(super) fn tail(path: &Path, file: &File, key: Option<&Key>) -> Result<Tail, AuditError> {
     let failed = |cause| AuditError::Open { path: path.into(), cause };
     let length = file.metadata().map_err(failed)?.len();
     let from = length.saturating_sub(2 * AUDIT_LINE as u64);
@@ -82,7 +83,7 @@ pub(super) fn tail(path: &Path, file: &File) -> Result<Tail, AuditError> {
         return Err(damaged(Reason::TooLong));
     }
     let line = split_after_last(ended).map_or(ended, |(_, line)| line);
-    let record = parse(line).map_err(damaged)?;
+    let record = parse(line, key).map_err(damaged)?;
     Ok(Tail::Record(record.head, length - torn.len() as u64))
 }
 

@@ -4,14 +4,13 @@ use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::de::IgnoredAny;
-use serde_json::Value;
-use sha2::{Digest, Sha256};
-
 use super::event::Event;
+use super::key::{Key, digest};
 use super::verify::Reason;
 use crate::limits::AUDIT_LINE;
 use crate::{Rfc3339, escape};
+use serde::de::IgnoredAny;
+use serde_json::Value;
 
 /// `,"hash":"` + 64 + `"}`
 const HASH_MEMBER: usize = 75;
@@ -52,7 +51,12 @@ impl Head {
 /// Renders the record that follows `head`, line feed included, and the head it makes.
 /// Fields that do not fit a line are replaced by their size, so that nothing a client sends can
 /// keep an event out of the log.
-pub(super) fn render(head: Head, unix: Duration, event: Event) -> (String, Head) {
+pub(super) fn render(
+    head: Head,
+    unix: Duration,
+    event: Event,
+    key: Option<&Key>,
+) -> (String, Head) {
     let kind = event.kind;
     let fields = event.into_masked();
     let mut members = String::new();
@@ -72,14 +76,14 @@ pub(super) fn render(head: Head, unix: Duration, event: Event) -> (String, Head)
         push_member(&mut line, "oversized", &members.len().into());
     }
     let _ = write!(line, ",\"prev\":\"{}\"}}", head.hash);
-    let hash = Hash(Sha256::digest(&line).into());
+    let hash = Hash(digest(key, &[line.as_bytes()]));
     line.pop();
     let _ = writeln!(line, ",\"hash\":\"{hash}\"}}");
     (line, Head { seq, hash })
 }
 
 /// Reads a line without its line feed and checks that its hash is the one of its bytes.
-pub(super) fn parse(line: &[u8]) -> Result<Record, Reason> {
+pub(super) fn parse(line: &[u8], key: Option<&Key>) -> Result<Record, Reason> {
     if line.len() >= AUDIT_LINE {
         return Err(Reason::TooLong);
     }
@@ -87,10 +91,7 @@ pub(super) fn parse(line: &[u8]) -> Result<Record, Reason> {
         split_member(line, "\"hash\"", HASH_MEMBER, "\"}").ok_or(Reason::Malformed)?;
     let (_, prev) = split_member(body, "\"prev\"", PREV_MEMBER, "\"").ok_or(Reason::Malformed)?;
     let seq = seq(line).ok_or(Reason::Malformed)?;
-    let mut digest = Sha256::new();
-    digest.update(body);
-    digest.update(b"}");
-    if hash.0 != <[u8; 32]>::from(digest.finalize()) {
+    if hash.0 != digest(key, &[body, b"}"]) {
         return Err(Reason::Edited);
     }
     serde_json::from_slice::<IgnoredAny>(line).map_err(|_| Reason::Malformed)?;

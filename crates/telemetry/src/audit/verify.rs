@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, Read as _};
 
+use super::key::Key;
 use super::record::{Head, parse};
 use crate::limits::AUDIT_LINE;
 
@@ -100,7 +101,20 @@ pub enum Reason {
 ///
 /// # Errors
 /// Only what reading itself reports; a broken chain is a [`Verdict`].
-pub fn verify(mut reader: impl BufRead, expected: &Expected) -> io::Result<Verdict> {
+pub fn verify(reader: impl BufRead, expected: &Expected) -> io::Result<Verdict> {
+    read(reader, expected, None)
+}
+
+/// As [`verify`], for a log that was opened with [`Log::open_keyed`](super::Log::open_keyed).
+/// With another key every record counts as changed.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_keyed(reader: impl BufRead, expected: &Expected, key: &Key) -> io::Result<Verdict> {
+    read(reader, expected, Some(key))
+}
+
+fn read(mut reader: impl BufRead, expected: &Expected, key: Option<&Key>) -> io::Result<Verdict> {
     let mut head = expected.after;
     let mut records = 0;
     let mut line = Vec::new();
@@ -110,7 +124,7 @@ pub fn verify(mut reader: impl BufRead, expected: &Expected) -> io::Result<Verdi
         if line.is_empty() {
             break;
         }
-        match follow(head, &line, records == 0).and_then(|next| remembered(next, expected)) {
+        match follow(head, &line, records == 0, key).and_then(|next| remembered(next, expected)) {
             Ok(next) => head = next,
             Err(reason) => {
                 return Ok(Verdict::Broken { line: records + 1, reason });
@@ -130,11 +144,11 @@ pub fn verify(mut reader: impl BufRead, expected: &Expected) -> io::Result<Verdi
 }
 
 /// The head after `line`, when it is the record that follows `head`.
-fn follow(head: Head, line: &[u8], first: bool) -> Result<Head, Reason> {
+fn follow(head: Head, line: &[u8], first: bool, key: Option<&Key>) -> Result<Head, Reason> {
     let Some(line) = line.strip_suffix(b"\n") else {
         return Err(if line.len() >= AUDIT_LINE { Reason::TooLong } else { Reason::Torn });
     };
-    let record = parse(line)?;
+    let record = parse(line, key)?;
     let (expected, found) = (head.seq.saturating_add(1), record.head.seq);
     if found != expected {
         return Err(match first {

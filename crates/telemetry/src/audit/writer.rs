@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::event::Event;
 use super::file::{self, Tail};
+use super::key::Key;
 use super::record::{Head, render};
 use super::verify::Reason;
 use crate::Clock;
@@ -94,6 +95,7 @@ pub struct Log {
     path: PathBuf,
     clock: Clock,
     policy: SyncPolicy,
+    key: Option<Key>,
     state: Mutex<State>,
 }
 
@@ -119,8 +121,31 @@ impl Log {
     /// # Errors
     /// [`AuditError`], when the file is not private, is in use, or does not end with a record.
     pub fn open(path: &Path, clock: Clock, policy: SyncPolicy) -> Result<Self, AuditError> {
+        Self::begin(path, clock, policy, None)
+    }
+
+    /// As [`Log::open`], with hashes that only who has `key` can make or check. A log that was
+    /// written without a key, or with another, counts as damaged.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn open_keyed(
+        path: &Path,
+        clock: Clock,
+        policy: SyncPolicy,
+        key: Key,
+    ) -> Result<Self, AuditError> {
+        Self::begin(path, clock, policy, Some(key))
+    }
+
+    fn begin(
+        path: &Path,
+        clock: Clock,
+        policy: SyncPolicy,
+        key: Option<Key>,
+    ) -> Result<Self, AuditError> {
         let file = file::open_alone(path)?;
-        let (head, length) = match file::tail(path, &file)? {
+        let (head, length) = match file::tail(path, &file, key.as_ref())? {
             Tail::Empty | Tail::OnlyTorn => (Head::START, 0),
             Tail::Record(head, length) => (head, length),
         };
@@ -129,7 +154,7 @@ impl Log {
         let synced = clock.monotonic();
         let unclean = !torn.is_empty();
         let state = State { file, head, length, torn: unclean, synced, unsynced: unclean };
-        let log = Self { path: path.into(), clock, policy, state: Mutex::new(state) };
+        let log = Self { path: path.into(), clock, policy, key, state: Mutex::new(state) };
         if unclean {
             let event = Event::new("log.torn")
                 .field("bytes", torn.len())
@@ -146,8 +171,16 @@ impl Log {
     /// [`AuditError::Write`]: the record is not in the log, and the next call tries to remove
     /// what a half-finished write left. [`AuditError::Sync`]: it is in the log.
     pub fn append(&self, event: Event) -> Result<Head, AuditError> {
+        self.append_all([event])
+    }
+
+    /// Writes several records with one call of the system; all of them or, after an error, none.
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub fn append_all(&self, events: impl IntoIterator<Item = Event>) -> Result<Head, AuditError> {
         let mut state = self.state();
-        self.write(&mut state, event)?;
+        self.write(&mut state, events)?;
         let due = match self.policy {
             SyncPolicy::Each => true,
             SyncPolicy::Interval(wait) => {
@@ -188,32 +221,45 @@ impl Log {
             return Ok(());
         }
         let file = file::open_alone(&self.path)?;
-        if !matches!(file::tail(&self.path, &file)?, Tail::Empty) {
+        if !matches!(file::tail(&self.path, &file, self.key.as_ref())?, Tail::Empty) {
             return Err(AuditError::Foreign { path: self.path.clone() });
         }
         self.sync_state(&mut state)?;
         let (head, synced) = (state.head, state.synced);
         let mut next = State { file, head, length: 0, torn: false, synced, unsynced: false };
         let event = Event::new("log.continued").field("records_before", head.seq);
-        self.write(&mut next, event)?;
+        self.write(&mut next, [event])?;
         self.sync_state(&mut next)?;
         *state = next;
         Ok(())
     }
 
-    fn write(&self, state: &mut State, event: Event) -> Result<(), AuditError> {
+    fn write(
+        &self,
+        state: &mut State,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Result<(), AuditError> {
         let failed = |cause| AuditError::Write { path: self.path.clone(), cause };
         if state.torn {
             state.file.set_len(state.length).map_err(failed)?;
             state.torn = false;
         }
-        let (line, head) = render(state.head, self.clock.unix(), event);
+        let (mut lines, mut head) = (String::new(), state.head);
+        for event in events {
+            let (line, next) = render(head, self.clock.unix(), event, self.key.as_ref());
+            if lines.is_empty() {
+                lines = line;
+            } else {
+                lines.push_str(&line);
+            }
+            head = next;
+        }
         state.unsynced = true;
-        if let Err(cause) = state.file.write_all(line.as_bytes()) {
+        if let Err(cause) = state.file.write_all(lines.as_bytes()) {
             state.torn = true;
             return Err(failed(cause));
         }
-        state.length = state.length.saturating_add(line.len() as u64);
+        state.length = state.length.saturating_add(lines.len() as u64);
         state.head = head;
         Ok(())
     }

@@ -3,9 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use prometheus_client::encoding::{EncodeMetric, MetricEncoder};
-use prometheus_client::metrics::{MetricType, TypedMetric};
-
+use super::value::Metric;
 use super::{Counter, OVERFLOW_LABEL};
 use crate::escape::{is_hostile, prefix};
 use crate::limits::{METRIC_LABEL, METRIC_SERIES};
@@ -90,24 +88,25 @@ impl<M: fmt::Debug, const N: usize> fmt::Debug for Family<M, N> {
     }
 }
 
-impl<M: EncodeMetric + TypedMetric, const N: usize> EncodeMetric for Family<M, N> {
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+/// Writes the series of a family of any type.
+pub(super) trait Render: fmt::Debug + Send + Sync {
+    fn render(&self, name: &str, out: &mut String);
+}
+
+impl<M: Metric, const N: usize> Render for Family<M, N> {
+    fn render(&self, name: &str, out: &mut String) {
         let series = self.0.series.read().unwrap_or_else(PoisonError::into_inner);
         for (values, metric) in series.iter() {
-            let labels: Vec<(&str, &str)> =
-                self.0.keys.iter().zip(values).map(|(key, value)| (*key, &**value)).collect();
-            metric.encode(encoder.encode_family(&labels)?)?;
+            let pairs = self.0.keys.iter().zip(values);
+            let labels: Vec<String> = pairs.map(|(key, value)| label(key, value)).collect();
+            metric.write(name, &labels.join(","), out);
         }
-        Ok(())
     }
+}
 
-    fn metric_type(&self) -> MetricType {
-        M::TYPE
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.series.read().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
+/// `key="value"`. Control characters are gone already.
+fn label(key: &str, value: &str) -> String {
+    format!("{key}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 fn find<M, const N: usize>(

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use telemetry::Clock;
-use telemetry::audit::{Event, Expected, Head, Log, Reason, SyncPolicy, Verdict, verify};
+use telemetry::audit::{
+    AuditError, Event, Expected, Head, Key, Log, Reason, SyncPolicy, Verdict, verify, verify_keyed,
+};
 
 /// The lines of a log of `records` records, without their line feeds.
 fn written(records: u32) -> Vec<String> {
@@ -158,4 +160,37 @@ proptest! {
             prop_assert_eq!(again, head);
         }
     }
+}
+
+#[test]
+fn a_keyed_chain_needs_its_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.jsonl");
+    let key = Key::new(b"0123456789abcdef").unwrap();
+    let open = |key| {
+        let (clock, _) = Clock::manual(Duration::ZERO);
+        Log::open_keyed(&path, clock, SyncPolicy::Each, key)
+    };
+    let log = open(key.clone()).unwrap();
+    let head = log.append_all(["a", "b", "c"].map(Event::new)).unwrap();
+    drop(log);
+    let text = std::fs::read(&path).unwrap();
+    let judged = |bytes: &[u8], head, key: &Key| {
+        verify_keyed(bytes, &Expected { head, ..Expected::default() }, key).unwrap()
+    };
+    assert_eq!(judged(&text, Some(head), &key), Verdict::Intact { records: 3, head });
+    let broken = |line, reason| Verdict::Broken { line, reason };
+    let other = Key::new(b"0123456789abcdeg").unwrap();
+    assert_eq!(judged(&text, None, &other), broken(1, Reason::Edited));
+    assert_eq!(verify(&*text, &Expected::default()).unwrap(), broken(1, Reason::Edited));
+    let lines: Vec<&[u8]> = text.split_inclusive(|b| *b == b'\n').collect();
+    let dropped = [lines[0], lines[2]].concat();
+    assert_eq!(judged(&dropped, None, &key), broken(2, Reason::Gap { expected: 2, found: 3 }));
+    let cut = [lines[0], lines[1]].concat();
+    assert_eq!(judged(&cut, Some(head), &key), broken(3, Reason::TailMissing { remembered: 3 }));
+    let mut flipped = text.clone();
+    flipped[40] ^= 1;
+    assert_eq!(judged(&flipped, None, &key), broken(1, Reason::Edited));
+    assert!(matches!(open(other), Err(AuditError::Damaged { .. })));
+    assert!(open(key).is_ok(), "the chain goes on over a restart");
 }

@@ -2,8 +2,9 @@
 //!
 //! Every program is the release build, started anew for every round. Medians and the tenth
 //! percentile of the rounds are printed; the machine's load is part of both. `mock-beside-sdk`
-//! is run by name only: it installs its peer.
+//! is run by name only: it installs its peer. So is `broker`, which has redis beside it.
 
+mod broker;
 mod load;
 mod peers;
 mod server;
@@ -49,6 +50,9 @@ fn run() -> Result<bool> {
     let program = program()?;
     if wanted.as_deref() == Some("mock-beside-sdk") {
         return peers::mock_beside_sdk(&program);
+    }
+    if wanted.as_deref() == Some("broker") {
+        return broker::broker(&program);
     }
     print("figure           median       p10       bar");
     let mut met = true;

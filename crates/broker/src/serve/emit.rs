@@ -1,0 +1,149 @@
+//! Where answers go: gathered, recorded, then written.
+
+use std::time::Duration;
+
+use broker_api::{Answer, Code, Refusal, frame, pulse};
+use serde_json::Value;
+use telemetry::audit::Event;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::Shared;
+
+/// Which of the two protocols a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Own,
+    Pulse,
+}
+
+/// The way back to one peer.
+pub(crate) struct Emitter<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) stream: &'a mut UnixStream,
+    pub(super) protocol: Protocol,
+    wait: Duration,
+    out: Vec<u8>,
+    records: Vec<Event>,
+    seq: u64,
+    /// Of the request being done.
+    pub(super) correlation: String,
+    pub(super) id: Option<u64>,
+}
+
+/// The peer is gone, or does not take its answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gone;
+
+impl<'a> Emitter<'a> {
+    pub(crate) fn new(
+        shared: &'a Shared,
+        stream: &'a mut UnixStream,
+        protocol: Protocol,
+        wait: Duration,
+    ) -> Self {
+        let (out, records, correlation) = (Vec::new(), Vec::new(), String::new());
+        Self { shared, stream, protocol, wait, out, records, seq: 0, correlation, id: None }
+    }
+
+    pub(crate) fn shared(&self) -> &'a Shared {
+        self.shared
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Gathers a record, written before the answers that follow from it.
+    pub(crate) fn record(&mut self, event: Event) {
+        self.records.push(event);
+    }
+
+    /// Writes the records now; for what must not happen unrecorded.
+    pub(crate) fn record_now(&mut self, event: Event) -> Result<(), Refusal> {
+        self.records.push(event);
+        self.write_records().then_some(()).ok_or_else(|| {
+            let text = "the audit log can not be written; nothing is changed without it";
+            Refusal::new(Code::Unavailable, text)
+        })
+    }
+
+    /// One of several answers, at once.
+    pub(crate) async fn more(&mut self, result: &Value) -> Result<(), Gone> {
+        self.push_done(result, true);
+        self.flush().await
+    }
+
+    /// The last answer to a request, gathered.
+    pub(crate) fn push(&mut self, outcome: &Result<Value, Refusal>) {
+        match outcome {
+            Ok(result) => self.push_done(result, false),
+            Err(refusal) => self.push_refused(refusal),
+        }
+    }
+
+    /// Bytes gathered.
+    pub(crate) fn gathered(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Writes records, then answers.
+    pub(crate) async fn flush(&mut self) -> Result<(), Gone> {
+        self.write_records();
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        let written = timeout(self.wait, self.stream.write_all(&self.out)).await;
+        self.out.clear();
+        match written {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Gone),
+            Err(_) => {
+                self.shared.metrics.write_timeouts.inc();
+                Err(Gone)
+            }
+        }
+    }
+
+    fn push_done(&mut self, result: &Value, more: bool) {
+        self.seq += 1;
+        let pushed = match self.protocol {
+            Protocol::Pulse => {
+                self.out.extend(pulse::done(&self.correlation, result).bytes());
+                Ok(())
+            }
+            Protocol::Own => {
+                let text = Answer::done(&self.correlation, self.id, self.seq, result, more);
+                frame::push(&mut self.out, text.as_bytes())
+            }
+        };
+        if let Err(large) = pushed {
+            self.seq -= 1;
+            self.push_refused(&Refusal::new(Code::OutputTooLarge, large.to_string()));
+        }
+    }
+
+    fn push_refused(&mut self, refusal: &Refusal) {
+        self.seq += 1;
+        match self.protocol {
+            Protocol::Pulse => self.out.extend(pulse::refused(&self.correlation, refusal).bytes()),
+            Protocol::Own => {
+                let text = Answer::refused(&self.correlation, self.id, self.seq, refusal);
+                // A refusal is short.
+                let _ = frame::push(&mut self.out, text.as_bytes());
+            }
+        }
+    }
+
+    fn write_records(&mut self) -> bool {
+        match self.shared.audit.write(std::mem::take(&mut self.records)) {
+            Ok(()) => true,
+            Err(error) => {
+                self.shared.metrics.audit_failures.inc();
+                tracing::error!(%error, "audit");
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The process with the sockets, from its first message to its end.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use broker_api::Code;
+use serde_json::Map;
+use telemetry::Clock;
+use telemetry::audit::{AuditError, Event, Key, Log, SyncPolicy};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::admission::Admission;
+use super::audit::Audit;
+use super::connections::Connections;
+use super::dispatch::Idempotent;
+use super::metrics::Metrics;
+use super::readings::Readings;
+use super::{Shared, connection, metrics_http};
+use crate::config::{Config, Settings};
+use crate::confine::{Calls, Confinement, confine, paths};
+use crate::ipc::{AsyncChannel, Channel, ChannelError, Control, Packet};
+use crate::limits::{DRAIN, STRANGERS};
+use crate::peer::{Attestor, SubIds};
+use crate::race::{Either, race};
+use crate::remote::Members;
+use crate::worker::{Launcher, Links, WorkerKind};
+
+/// Why the process ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListenerError {
+    #[error("{0}")]
+    Channel(#[from] ChannelError),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Audit(#[from] AuditError),
+    #[error("{0}")]
+    Confine(#[from] crate::confine::ConfineError),
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What the first message brings.
+struct Begin {
+    config: Config,
+    sockets: Vec<(Arc<str>, OwnedFd)>,
+    metrics: Option<OwnedFd>,
+    key: Key,
+    alive: Option<Duration>,
+    leases: bool,
+}
+
+/// Serves until the supervisor says it is over, or is gone.
+pub(crate) fn run(channel: Channel) -> Result<(), ListenerError> {
+    let begin = receive_begin(&channel)?;
+    let clock = Clock::system();
+    let settings = &begin.config.settings;
+    let policy = SyncPolicy::Interval(Duration::from_secs(1));
+    let log = Log::open_keyed(&settings.audit.file, clock.clone(), policy, begin.key.clone())?;
+    // Its descriptors can not be made afterwards; it has no threads yet.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    confine(&confinement(settings), &settings.allow_degraded)?;
+    runtime.block_on(serve(channel, begin, clock, log))
+}
+
+fn receive_begin(channel: &Channel) -> Result<Begin, ListenerError> {
+    let received = channel.receive()?;
+    let message = Control::from_bytes(&received.body)?;
+    let Control::Begin { settings, sockets, metrics, audit_key, public_key, leases, alive_ms } =
+        message
+    else {
+        return Err(ChannelError::Malformed.into());
+    };
+    let other = |error: &dyn std::fmt::Display| ListenerError::Other(error.to_string());
+    let checked = settings.check("/".as_ref()).map_err(|error| other(&error))?;
+    let config = Config { public_key, ..checked };
+    let mut descriptors = received.descriptors.into_iter();
+    let sockets: Vec<_> = sockets.into_iter().map(Arc::from).zip(descriptors.by_ref()).collect();
+    let metrics = if metrics { descriptors.next() } else { None };
+    let key = Key::new(&audit_key).map_err(|error| other(&error))?;
+    Ok(Begin { config, sockets, metrics, key, alive: alive_ms.map(Duration::from_millis), leases })
+}
+
+/// It reads what tells peers apart, and writes its log.
+fn confinement(settings: &Settings) -> Confinement {
+    Confinement {
+        read: paths("/".as_ref(), &["/proc", "/etc", "/sys/kernel/mm"]),
+        write: settings.audit.file.parent().map(PathBuf::from).into_iter().collect(),
+        calls: Calls::Listener,
+        ..Confinement::default()
+    }
+}
+
+async fn serve(
+    channel: Channel,
+    begin: Begin,
+    clock: Clock,
+    log: Log,
+) -> Result<(), ListenerError> {
+    let channel = Arc::new(AsyncChannel::new(channel)?);
+    let shared = Arc::new(shared(begin.config, &channel, clock, log)?);
+    let (ending, ended) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    for (name, socket) in begin.sockets {
+        let socket = StdListener::from(socket);
+        socket.set_nonblocking(true)?;
+        let socket = UnixListener::from_std(socket)?;
+        tasks.spawn(accept(Arc::clone(&shared), name, socket, ended.clone()));
+    }
+    if let Some(socket) = begin.metrics {
+        let served = metrics_http::serve(Arc::clone(&shared), socket)?;
+        tasks.spawn(race_end(served, ended.clone()));
+    }
+    let record = Event::new("broker.started").field("version", env!("CARGO_PKG_VERSION"));
+    shared.audit.write(vec![record])?;
+    tell(&channel, &Control::Ready)?;
+    if begin.leases {
+        let shared = Arc::clone(&shared);
+        tasks.spawn(async move {
+            // Only to have the worker started: it knows what is due.
+            let nothing = Map::new();
+            let asked = shared.links.call(WorkerKind::Files, "files.leases", &nothing, DRAIN);
+            if let Err(refusal) = asked.await {
+                tracing::error!(error = refusal.message, "changes on trial are not put back");
+            }
+        });
+    }
+    let keeper = keep(Arc::clone(&shared), Arc::clone(&channel), begin.alive);
+    tasks.spawn(race_end(keeper, ended));
+    let over = obey(&shared, &channel).await;
+    ending.send_replace(true);
+    shared.connections.end_all_idle();
+    let _ = timeout(DRAIN + Duration::from_secs(1), async {
+        while tasks.join_next().await.is_some() {}
+    })
+    .await;
+    let mut records = shared.audit.summary(shared.clock.monotonic(), true);
+    records.push(Event::new("broker.ended"));
+    shared.audit.write(records)?;
+    // The supervisor may be gone; then nobody keeps the head.
+    let _ = tell(&channel, &Control::AuditHead { head: shared.audit.head().to_string() });
+    over
+}
+
+fn shared(
+    config: Config,
+    channel: &Arc<AsyncChannel>,
+    clock: Clock,
+    log: Log,
+) -> Result<Shared, ListenerError> {
+    let limits = config.settings.limits;
+    let text = |path: &str| crate::accounts::text(path.as_ref());
+    let subids = SubIds::parse(&text("/etc/subuid"), &text("/etc/subgid"));
+    let metrics = Metrics::new().map_err(|error| ListenerError::Other(error.to_string()))?;
+    let launcher = Supervisor(Arc::clone(channel));
+    let connections = Connections::new(limits.connections_per_peer, limits.connections);
+    Ok(Shared {
+        clock,
+        config: Arc::new(config).into(),
+        attestor: Attestor::new("/proc".into(), subids),
+        admission: Arc::new(Admission::new(&limits)),
+        connections: Arc::new(connections),
+        strangers: Arc::new(Semaphore::new(STRANGERS)),
+        audit: Audit::new(log),
+        metrics,
+        links: Links::new(Box::new(launcher)),
+        readings: Readings::default(),
+        idempotent: Idempotent::default(),
+        members: Members::default(),
+    })
+}
+
+/// Accepts on one socket; at the end it waits for the requests under way.
+async fn accept(
+    shared: Arc<Shared>,
+    name: Arc<str>,
+    socket: UnixListener,
+    mut ended: watch::Receiver<bool>,
+) {
+    let mut open = JoinSet::new();
+    loop {
+        while open.try_join_next().is_some() {}
+        match race(socket.accept(), ended.changed()).await {
+            Either::First(Ok((stream, _))) => accepted(&shared, &name, stream, &mut open),
+            Either::First(Err(error)) => {
+                // Out of descriptors or memory: waiting is all that helps.
+                tracing::warn!(%error, "accept");
+                sleep(Duration::from_millis(50)).await;
+            }
+            Either::Second(_) => break,
+        }
+    }
+    drop(socket);
+    let _ = timeout(DRAIN, async { while open.join_next().await.is_some() {} }).await;
+}
+
+fn accepted(shared: &Arc<Shared>, name: &Arc<str>, stream: UnixStream, open: &mut JoinSet<()>) {
+    let now = shared.clock.monotonic();
+    let peer = shared.attestor.attest(stream.as_fd(), name, now);
+    let outcome = |what: &str| shared.metrics.connections.with([what]).inc();
+    let peer = match peer {
+        Ok(peer) => peer,
+        Err(unknown) => {
+            outcome("unknown");
+            tracing::debug!(%unknown, "a peer is not known");
+            return stranger(shared, "unknown", stream, open);
+        }
+    };
+    let key = peer.key();
+    if !shared.config().policy.knows(&peer) {
+        outcome("refused");
+        return stranger(shared, key.as_str(), stream, open);
+    }
+    let Some(place) = shared.connections.enter(&key) else {
+        outcome("no_room");
+        return;
+    };
+    outcome("accepted");
+    let (id, serving) = (place.id(), Arc::clone(shared));
+    let task = open.spawn(async move {
+        connection::serve(&serving, stream, &peer, &key, &place).await;
+    });
+    shared.connections.runs(id, task);
+}
+
+/// A few strangers at a time get an answer; the rest is closed. The log has one line for many.
+fn stranger(shared: &Arc<Shared>, who: &str, stream: UnixStream, open: &mut JoinSet<()>) {
+    if let Some(event) = shared.audit.repeated(who, Code::Unauthorized.name())
+        && shared.audit.write(vec![event]).is_err()
+    {
+        shared.metrics.audit_failures.inc();
+    }
+    if let Ok(permit) = Arc::clone(&shared.strangers).try_acquire_owned() {
+        let shared = Arc::clone(shared);
+        open.spawn(async move {
+            connection::refuse_stranger(&shared, stream).await;
+            drop(permit);
+        });
+    }
+}
+
+/// Does what the supervisor says until it says that it is over.
+async fn obey(shared: &Arc<Shared>, channel: &AsyncChannel) -> Result<(), ListenerError> {
+    let mut readers = JoinSet::new();
+    loop {
+        while readers.try_join_next().is_some() {}
+        let received = match channel.receive().await {
+            Ok(received) => received,
+            Err(ChannelError::Closed) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        match Control::from_bytes(&received.body)? {
+            Control::End => return Ok(()),
+            Control::Reload { settings } => {
+                let refused = reload(shared, *settings).err();
+                tell(channel, &Control::Reloaded { refused })?;
+            }
+            Control::Worker { kind } => {
+                let end = received.descriptors.into_iter().next();
+                let link = end.and_then(|end| shared.links.started(kind, end).ok());
+                if let Some(link) = link {
+                    let shared = Arc::clone(shared);
+                    readers.spawn(async move { shared.links.read(kind, link).await });
+                }
+            }
+            Control::NoWorker { kind, why } => shared.links.failed(kind, why),
+            _ => return Err(ChannelError::Malformed.into()),
+        }
+    }
+}
+
+/// Rules, roots, commands and nodes are replaced. Limits and sockets need a restart.
+fn reload(shared: &Shared, settings: Settings) -> Result<(), String> {
+    let next = settings.check("/".as_ref()).map_err(|error| error.to_string())?;
+    let before = shared.config();
+    let same = before.settings.limits == next.settings.limits
+        && before.settings.socket == next.settings.socket
+        && before.settings.sockets == next.settings.sockets
+        && before.settings.audit == next.settings.audit;
+    if !same {
+        return Err("limits, sockets and the audit log's place need a restart".to_owned());
+    }
+    shared.audit.reopen().map_err(|error| error.to_string())?;
+    let rules = next.policy.len();
+    let next = Config { public_key: before.public_key.clone(), ..next };
+    *shared.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+    let record = Event::new("broker.reloaded").field("rules", rules);
+    shared.audit.write(vec![record]).map_err(|error| error.to_string())?;
+    // They were started with the settings before.
+    shared.links.end_all();
+    Ok(())
+}
+
+/// Once a second: figures, sums, the log's head, a sign of life.
+async fn keep(shared: Arc<Shared>, channel: Arc<AsyncChannel>, alive: Option<Duration>) {
+    let pause = alive.map_or(Duration::from_secs(1), |alive| alive.min(Duration::from_secs(1)));
+    let mut head = None;
+    loop {
+        let figure = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        shared.metrics.open.set(figure(shared.connections.len()));
+        shared.metrics.waiting.set(figure(shared.admission.waiting()));
+        shared.metrics.under_way.set(shared.admission.under_way().into());
+        shared.metrics.peers.set(figure(shared.admission.peers()));
+        let sums = shared.audit.summary(shared.clock.monotonic(), false);
+        if shared.audit.write(sums).is_err() {
+            shared.metrics.audit_failures.inc();
+        }
+        let now = Some(shared.audit.head());
+        if now != head {
+            head = now;
+            let text = shared.audit.head().to_string();
+            let _ = tell(&channel, &Control::AuditHead { head: text });
+        }
+        if alive.is_some() {
+            let _ = tell(&channel, &Control::Alive);
+        }
+        sleep(pause).await;
+    }
+}
+
+async fn race_end(work: impl Future<Output = ()>, mut ended: watch::Receiver<bool>) {
+    race(work, ended.changed()).await;
+}
+
+/// A full channel is an error: the supervisor has not read a hundred messages.
+fn tell(channel: &AsyncChannel, message: &Control) -> Result<(), ChannelError> {
+    message.send(channel)
+}
+
+struct Supervisor(Arc<AsyncChannel>);
+
+impl Launcher for Supervisor {
+    fn start(&self, kind: WorkerKind) -> Result<(), ChannelError> {
+        tell(&self.0, &Control::NeedWorker { kind })
+    }
+
+    fn end(&self, kind: WorkerKind) {
+        let _ = tell(&self.0, &Control::EndWorker { kind });
+    }
+}

@@ -1,0 +1,88 @@
+//! The process with the sockets: no rights, no files of its own but the audit log.
+
+mod admission;
+mod audit;
+mod connection;
+mod connections;
+mod dispatch;
+mod emit;
+mod fair_queue;
+mod listener;
+mod metrics;
+mod metrics_http;
+mod readings;
+
+pub(crate) use connection::Asked;
+pub(crate) use emit::{Emitter, Gone, Protocol};
+pub(crate) use listener::run;
+use metrics::Metrics;
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use broker_api::Refusal;
+use serde_json::Value;
+use telemetry::Clock;
+use tokio::sync::Semaphore;
+
+use crate::config::Config;
+use crate::peer::Attestor;
+use crate::remote::Members;
+use crate::worker::Links;
+
+/// What all connections share.
+pub(crate) struct Shared {
+    clock: Clock,
+    /// Replaced as a whole by a reload.
+    config: RwLock<Arc<Config>>,
+    attestor: Attestor,
+    admission: Arc<admission::Admission>,
+    connections: Arc<connections::Connections>,
+    strangers: Arc<Semaphore>,
+    audit: audit::Audit,
+    metrics: Metrics,
+    links: Links,
+    readings: readings::Readings,
+    idempotent: dispatch::Idempotent,
+    members: Members,
+}
+
+impl Shared {
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn links(&self) -> &Links {
+        &self.links
+    }
+
+    pub(crate) fn members(&self) -> &Members {
+        &self.members
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The reading `name`, taken anew when it is older than `age`.
+    pub(crate) async fn reading<F>(
+        &self,
+        name: &str,
+        age: Duration,
+        read: impl FnOnce() -> F,
+    ) -> Result<Value, Refusal>
+    where
+        F: Future<Output = Result<Value, Refusal>>,
+    {
+        self.readings.at_most(&self.clock, name, age, read).await
+    }
+
+    /// The line that nodes have to know, when there is a key.
+    pub(crate) fn public_key(&self) -> Option<String> {
+        self.config().public_key.clone()
+    }
+}

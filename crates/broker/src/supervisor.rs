@@ -1,0 +1,493 @@
+//! The process that starts the others. It has the rights and reads no byte of any peer.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use secrets::private_file::{self, FileError};
+use secrets::{SecretBytes, random};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, timeout};
+
+use crate::activation;
+use crate::config::{Config, ConfigError, Settings};
+use crate::ipc::{self, AsyncChannel, ChannelError, Control, Packet, Sender as _};
+use crate::limits::{DRAIN, WORKER_PAUSE, WORKER_START};
+use crate::notify::Notify;
+use crate::race::{Either, race};
+use crate::role::{LISTENER, ROLE_FLAG};
+use crate::worker::WorkerKind;
+
+/// Reads the settings, at the start and for each reload. The text of an error is for people.
+pub trait Source {
+    /// The settings as they are now.
+    ///
+    /// # Errors
+    /// One line with the place and the remedy.
+    fn settings(&self) -> Result<Settings, String>;
+}
+
+/// Why the broker did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum SuperviseError {
+    /// The configuration.
+    #[error("{0}")]
+    Config(String),
+    /// A socket could not be opened.
+    #[error("{path}: {what}")]
+    Socket {
+        /// Which one.
+        path: String,
+        /// What is wrong, with the remedy.
+        what: String,
+    },
+    /// A file of the broker's own.
+    #[error("{0}")]
+    File(#[from] FileError),
+    /// The system.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was tried.
+        doing: String,
+        /// What it said.
+        source: io::Error,
+    },
+    /// The process with the sockets has ended by itself; its log says why.
+    #[error("the process with the sockets has ended ({0}); its log line says why")]
+    Ended(String),
+    /// It did not become ready.
+    #[error("the process with the sockets did not become ready")]
+    NotReady,
+}
+
+fn io_error(doing: &str) -> impl FnOnce(io::Error) -> SuperviseError {
+    let doing = doing.to_owned();
+    move |source| SuperviseError::Io { doing, source }
+}
+
+/// A socket ready to be served, and whether its file is ours to remove.
+struct Socket {
+    name: String,
+    fd: OwnedFd,
+    made: Option<std::path::PathBuf>,
+}
+
+/// Runs until a signal says it is over. `ready` is called once, when connections are accepted.
+///
+/// # Errors
+/// [`SuperviseError`], in one line.
+pub fn supervise(source: &dyn Source, ready: impl FnOnce()) -> Result<(), SuperviseError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(io_error("start"))?.block_on(run(source, ready))
+}
+
+async fn run(source: &dyn Source, ready: impl FnOnce()) -> Result<(), SuperviseError> {
+    let notify = Notify::from_env();
+    let mut signals = Signals::install().map_err(io_error("signals"))?;
+    let settings = source.settings().map_err(SuperviseError::Config)?;
+    let config = check(settings)?;
+    let key = prepare(&config)?;
+    let (sockets, metrics) = open_sockets(&config.settings)?;
+    let (channel, listener) =
+        start_listener(&config, &key, &sockets, metrics.as_ref(), notify.interval())?;
+    let mut supervisor = Supervisor {
+        source,
+        settings: config.settings,
+        channel,
+        listener,
+        workers: HashMap::new(),
+        begun: HashMap::new(),
+        notify,
+    };
+    let became_ready = supervisor.wait_ready(&mut signals).await;
+    if became_ready.is_ok() {
+        supervisor.notify.tell("READY=1\nSTATUS=serving");
+        ready();
+    }
+    let served = match became_ready {
+        Ok(()) => supervisor.serve(&mut signals).await,
+        Err(error) => Err(error),
+    };
+    supervisor.notify.tell("STOPPING=1");
+    supervisor.end().await;
+    for path in sockets.iter().filter_map(|socket| socket.made.as_ref()) {
+        let _ = std::fs::remove_file(path);
+    }
+    served
+}
+
+fn check(settings: Settings) -> Result<Config, SuperviseError> {
+    settings
+        .check(Path::new("/"))
+        .map_err(|error: ConfigError| SuperviseError::Config(error.to_string()))
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+    child: Signal,
+}
+
+/// What a signal means.
+enum Wish {
+    End,
+    Reload,
+    Reap,
+}
+
+impl Signals {
+    fn install() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            child: signal(SignalKind::child())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        let end = race(self.terminate.recv(), self.interrupt.recv());
+        let other = race(self.hang_up.recv(), self.child.recv());
+        match race(end, other).await {
+            Either::First(_) => Wish::End,
+            Either::Second(Either::First(_)) => Wish::Reload,
+            Either::Second(Either::Second(_)) => Wish::Reap,
+        }
+    }
+}
+
+/// Directories, the audit log's place and its key.
+fn prepare(config: &Config) -> Result<SecretBytes, SuperviseError> {
+    let settings = &config.settings;
+    let (uid, gid) = config.ids;
+    let root = rustix::process::geteuid().is_root();
+    let own = |path: &Path| -> Result<(), SuperviseError> {
+        let doing = format!("{}", path.display());
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(io_error(&doing))?;
+        }
+        Ok(private_file::create_dir(path)?)
+    };
+    own(&settings.state)?;
+    own(&settings.state.join("ssh"))?;
+    own(&settings.state.join("snapshots"))?;
+    for path in [&settings.audit.key_file, &settings.audit.head_file] {
+        if let Some(parent) = path.parent()
+            && !parent.exists()
+        {
+            own(parent)?;
+        }
+    }
+    if let Some(folder) = settings.audit.file.parent() {
+        let doing = format!("{}", folder.display());
+        if !folder.exists() {
+            std::fs::create_dir_all(folder).map_err(io_error(&doing))?;
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o750))
+                .map_err(io_error(&doing))?;
+        }
+        if root && !settings.audit.file.exists() {
+            chown(folder, Some(uid), Some(gid)).map_err(io_error(&doing))?;
+        }
+    }
+    audit_key(&settings.audit.key_file)
+}
+
+/// Kept at the first start: records of later runs go on with the same key.
+fn audit_key(path: &Path) -> Result<SecretBytes, SuperviseError> {
+    const KEY_FILE: usize = 4096;
+    if !path.exists() {
+        let key = random::hex().map_err(io_error("randomness"))?;
+        private_file::write(path, key.expose().as_bytes())?;
+    }
+    Ok(private_file::read(path, KEY_FILE)?)
+}
+
+/// Handed in by a service manager, or opened here.
+fn open_sockets(settings: &Settings) -> Result<(Vec<Socket>, Option<OwnedFd>), SuperviseError> {
+    let handed = activation::sockets().map_err(io_error("LISTEN_FDS"))?;
+    let mut metrics = None;
+    let mut sockets = Vec::new();
+    for (name, fd) in handed {
+        let name = name.unwrap_or_else(|| "default".to_owned());
+        if name == "metrics" {
+            metrics = Some(fd);
+        } else if activation::is_listening(fd.as_fd()) {
+            let name = name.strip_suffix(".socket").unwrap_or(&name).to_owned();
+            let known = settings.sockets.contains_key(&name);
+            let name = if known { name } else { "default".to_owned() };
+            sockets.push(Socket { name, fd, made: None });
+        } else {
+            let what = "LISTEN_FDS: not a unix socket that listens".to_owned();
+            return Err(SuperviseError::Socket { path: name, what });
+        }
+    }
+    if sockets.is_empty() {
+        sockets.push(bind("default", &settings.socket)?);
+        for (name, path) in &settings.sockets {
+            sockets.push(bind(name, path)?);
+        }
+    }
+    if metrics.is_none() && !settings.metrics.is_empty() {
+        metrics = Some(bind_metrics(&settings.metrics)?);
+    }
+    Ok((sockets, metrics))
+}
+
+/// Who is served is decided by who connects, so everybody may. The directory is not writable for
+/// others, and stays over restarts: nobody can put another socket in its place meanwhile.
+fn bind(name: &str, path: &Path) -> Result<Socket, SuperviseError> {
+    let fault = |what: String| SuperviseError::Socket { path: path.display().to_string(), what };
+    let folder = path.parent().ok_or_else(|| fault("a directory".to_owned()))?;
+    if !folder.exists() {
+        std::fs::create_dir_all(folder).map_err(|error| fault(error.to_string()))?;
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(folder, mode).map_err(|error| fault(error.to_string()))?;
+    }
+    if let Ok(there) = std::fs::symlink_metadata(path) {
+        if !there.file_type().is_socket() {
+            return Err(fault("is there and is no socket; move it away".to_owned()));
+        }
+        if UnixStream::connect(path).is_ok() {
+            return Err(fault("another process listens here; stop it or name another".to_owned()));
+        }
+        std::fs::remove_file(path).map_err(|error| fault(error.to_string()))?;
+    }
+    let socket = UnixListener::bind(path).map_err(|error| fault(error.to_string()))?;
+    let mode = std::fs::Permissions::from_mode(0o666);
+    std::fs::set_permissions(path, mode).map_err(|error| fault(error.to_string()))?;
+    Ok(Socket { name: name.to_owned(), fd: socket.into(), made: Some(path.to_owned()) })
+}
+
+fn bind_metrics(place: &str) -> Result<OwnedFd, SuperviseError> {
+    let fault = |what: String| SuperviseError::Socket { path: place.to_owned(), what };
+    if place.starts_with('/') {
+        let _ = std::fs::remove_file(place);
+        return UnixListener::bind(place).map(Into::into).map_err(|error| fault(error.to_string()));
+    }
+    let address: std::net::SocketAddr = place
+        .parse()
+        .map_err(|_| fault("expected ADDRESS:PORT or the path of a socket".to_owned()))?;
+    if !address.ip().is_loopback() {
+        return Err(fault("metrics are served on loopback or a unix socket only".to_owned()));
+    }
+    TcpListener::bind(address).map(Into::into).map_err(|error| fault(error.to_string()))
+}
+
+fn start_listener(
+    config: &Config,
+    key: &SecretBytes,
+    sockets: &[Socket],
+    metrics: Option<&OwnedFd>,
+    alive: Option<Duration>,
+) -> Result<(AsyncChannel, Child), SuperviseError> {
+    let (channel, end) = ipc::pair().map_err(io_error("socket pair"))?;
+    let listener = start(LISTENER, end, Some(config.ids))?;
+    let begin = Control::Begin {
+        settings: Box::new(config.settings.clone()),
+        sockets: sockets.iter().map(|socket| socket.name.clone()).collect(),
+        metrics: metrics.is_some(),
+        audit_key: key.expose().clone(),
+        leases: crate::verbs::pending(&config.settings.state.join("snapshots")),
+        public_key: crate::remote::public_key(&config.settings),
+        alive_ms: alive.map(|time| u64::try_from(time.as_millis()).unwrap_or(1).max(1)),
+    };
+    let descriptors: Vec<BorrowedFd<'_>> =
+        sockets.iter().map(|socket| &socket.fd).chain(metrics).map(|fd| fd.as_fd()).collect();
+    let sent = begin.to_bytes().and_then(|bytes| channel.send(&bytes, &descriptors));
+    let failed = |error: ChannelError| io_error("listener")(io::Error::other(error.to_string()));
+    sent.map_err(failed)?;
+    Ok((AsyncChannel::new(channel).map_err(io_error("socket pair"))?, listener))
+}
+
+/// This program again, with the channel as its standard input and nothing of the environment.
+fn start(role: &str, end: OwnedFd, ids: Option<(u32, u32)>) -> Result<Child, SuperviseError> {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("proxward-brokerd").args([ROLE_FLAG, role]).env_clear().current_dir("/");
+    // A group of its own: Ctrl-C in a terminal is for the supervisor, which ends the others.
+    command.stdin(Stdio::from(end)).stdout(Stdio::null()).process_group(0);
+    if let Some((uid, gid)) = ids.filter(|_| rustix::process::geteuid().is_root()) {
+        // The standard library clears the supplementary groups with it.
+        command.uid(uid).gid(gid);
+    }
+    command.spawn().map_err(io_error(role))
+}
+
+struct Supervisor<'a> {
+    source: &'a dyn Source,
+    settings: Settings,
+    channel: AsyncChannel,
+    listener: Child,
+    workers: HashMap<WorkerKind, Child>,
+    begun: HashMap<WorkerKind, Instant>,
+    notify: Notify,
+}
+
+impl Supervisor<'_> {
+    async fn wait_ready(&mut self, signals: &mut Signals) -> Result<(), SuperviseError> {
+        let until = Instant::now() + WORKER_START;
+        loop {
+            let step = tokio::time::timeout_at(until, self.step(signals)).await;
+            match step.map_err(|_| SuperviseError::NotReady)?? {
+                Step::Ready => return Ok(()),
+                Step::End => return Err(SuperviseError::NotReady),
+                Step::Other => {}
+            }
+        }
+    }
+
+    async fn serve(&mut self, signals: &mut Signals) -> Result<(), SuperviseError> {
+        loop {
+            if let Step::End = self.step(signals).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn step(&mut self, signals: &mut Signals) -> Result<Step, SuperviseError> {
+        let event = race(signals.next(), self.channel.receive()).await;
+        match event {
+            Either::First(Wish::End) => Ok(Step::End),
+            Either::First(Wish::Reload) => {
+                self.reload();
+                Ok(Step::Other)
+            }
+            Either::First(Wish::Reap) => self.reap(),
+            Either::Second(Ok(received)) => self.hear(&received.body),
+            Either::Second(Err(error)) => Err(SuperviseError::Ended(error.to_string())),
+        }
+    }
+
+    /// What the listener says is a request, not an order: it may be an attacker's by now.
+    fn hear(&mut self, body: &[u8]) -> Result<Step, SuperviseError> {
+        let message =
+            Control::from_bytes(body).map_err(|error| SuperviseError::Ended(error.to_string()))?;
+        match message {
+            Control::Ready => return Ok(Step::Ready),
+            Control::Alive => self.notify.tell("WATCHDOG=1"),
+            Control::AuditHead { head } => self.keep_head(&head),
+            Control::NeedWorker { kind } => self.start_worker(kind),
+            Control::EndWorker { kind } => self.end_worker(kind),
+            Control::Reloaded { refused: None } => {
+                tracing::info!("the configuration was taken over");
+                self.notify.tell("READY=1\nSTATUS=serving");
+            }
+            Control::Reloaded { refused: Some(why) } => {
+                tracing::error!(why, "the configuration before stays");
+                self.notify.tell("READY=1\nSTATUS=the configuration before stays");
+            }
+            _ => return Err(SuperviseError::Ended("a message of another form".to_owned())),
+        }
+        Ok(Step::Other)
+    }
+
+    fn reload(&mut self) {
+        self.notify.tell("RELOADING=1");
+        let checked = self.source.settings().and_then(|settings| {
+            check(settings).map(|config| config.settings).map_err(|error| error.to_string())
+        });
+        match checked {
+            Ok(settings) => {
+                self.settings = settings;
+                self.say(&Control::Reload { settings: Box::new(self.settings.clone()) });
+            }
+            Err(why) => {
+                tracing::error!(why, "the configuration before stays");
+                self.notify.tell("READY=1\nSTATUS=the configuration before stays");
+            }
+        }
+    }
+
+    fn reap(&mut self) -> Result<Step, SuperviseError> {
+        let ended = |child: &mut Child| matches!(child.try_wait(), Ok(Some(_)) | Err(_));
+        self.workers.retain(|_, child| !ended(child));
+        match self.listener.try_wait() {
+            Ok(Some(status)) => Err(SuperviseError::Ended(status.to_string())),
+            _ => Ok(Step::Other),
+        }
+    }
+
+    fn start_worker(&mut self, kind: WorkerKind) {
+        let too_soon = self.begun.get(&kind).is_some_and(|at| at.elapsed() < WORKER_PAUSE);
+        let why = if too_soon {
+            // One that dies at once would be started for ever.
+            Err("it has just ended; it is started again in a moment".to_owned())
+        } else {
+            self.try_start(kind).map_err(|error| error.to_string())
+        };
+        if let Err(why) = why {
+            self.say(&Control::NoWorker { kind, why });
+        }
+    }
+
+    fn try_start(&mut self, kind: WorkerKind) -> Result<(), SuperviseError> {
+        self.end_worker(kind);
+        let (channel, end) = ipc::pair().map_err(io_error("socket pair"))?;
+        let settings = serde_json::to_vec(&self.settings)
+            .map_err(|error| io_error("settings")(error.into()))?;
+        let failed = |error: ChannelError| io_error("worker")(io::Error::other(error.to_string()));
+        channel.send(&settings, &[]).map_err(failed)?;
+        let child = start(kind.name(), end, None)?;
+        self.workers.insert(kind, child);
+        self.begun.insert(kind, Instant::now());
+        let ours = OwnedFd::from(channel);
+        let message = Control::Worker { kind };
+        let sent = message.to_bytes().and_then(|bytes| self.channel.send(&bytes, &[ours.as_fd()]));
+        sent.map_err(failed)
+    }
+
+    fn end_worker(&mut self, kind: WorkerKind) {
+        if let Some(mut child) = self.workers.remove(&kind) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Root's copy of the log's head: who has the log does not have this file.
+    fn keep_head(&self, head: &str) {
+        let path = &self.settings.audit.head_file;
+        let sound = head.parse::<telemetry::audit::Head>().is_ok();
+        if !sound {
+            tracing::error!("the audit log's head is none");
+        } else if let Err(error) = private_file::write(path, format!("{head}\n").as_bytes()) {
+            tracing::error!(%error, "the audit log's head can not be kept");
+        }
+    }
+
+    fn say(&self, message: &Control) {
+        if let Err(error) = message.send(&self.channel) {
+            tracing::error!(%error, "the process with the sockets does not listen");
+        }
+    }
+
+    /// The listener drains, then the workers end with their channels, or are ended.
+    async fn end(&mut self) {
+        let _ = Control::End.send(&self.channel);
+        let drained = timeout(DRAIN + Duration::from_secs(2), async {
+            while let Ok(received) = self.channel.receive().await {
+                if let Ok(Control::AuditHead { head }) = Control::from_bytes(&received.body) {
+                    self.keep_head(&head);
+                }
+            }
+        });
+        let _ = drained.await;
+        let _ = self.listener.kill();
+        let _ = self.listener.wait();
+        for kind in WorkerKind::ALL {
+            self.end_worker(kind);
+        }
+    }
+}
+
+enum Step {
+    Ready,
+    End,
+    Other,
+}

@@ -1,0 +1,174 @@
+//! Disks and the baseboard controller, asked by ioctl: health without smartctl or ipmitool.
+//!
+//! A disk that sleeps is left asleep: the kernel is asked first whether the device is suspended
+//! (opening it would wake it), then the disk itself for its power mode (ATA CHECK POWER MODE,
+//! which it answers asleep), and only then for its health.
+
+mod parse;
+
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use broker_api::{Code, Refusal};
+use serde_json::{Map, Value, json};
+
+use crate::device_ioctl::{DeviceIoctl, Kernel};
+use crate::limits::DISKS;
+use parse::Power;
+#[cfg(fuzzing)]
+pub(crate) use parse::{nvme_health, smart_data, smartctl};
+
+/// How long the baseboard controller may take: they are slow.
+const IPMI_WAIT: Duration = Duration::from_secs(5);
+
+/// Block devices that are no disks.
+const NO_DISKS: [&str; 11] =
+    ["loop", "ram", "dm-", "zd", "md", "sr", "fd", "nbd", "rbd", "zram", "drbd"];
+
+/// ATA CHECK POWER MODE, without data, with the registers as sense data (SAT-4, 12.2).
+const CHECK_POWER: [u8; 16] = [0x85, 0x06, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xE5, 0];
+
+/// ATA SMART READ DATA: one sector in.
+const SMART_READ: [u8; 16] = [0x85, 0x08, 0x0E, 0, 0xD0, 0, 1, 0, 0, 0, 0x4F, 0, 0xC2, 0, 0xB0, 0];
+
+/// Disks and the baseboard controller of a host.
+pub(crate) struct Devices {
+    root: PathBuf,
+    ioctl: Box<dyn DeviceIoctl>,
+}
+
+impl Devices {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root, ioctl: Box::new(Kernel) }
+    }
+
+    pub(super) fn handle(&self, verb: &str) -> Result<Value, Refusal> {
+        match verb {
+            "disks.read" => Ok(self.disks()),
+            "disks.awake" => {
+                let awake: Vec<String> = self.names().filter(|name| self.is_awake(name)).collect();
+                Ok(json!({"awake": awake}))
+            }
+            "ipmi.read" => self.ipmi(),
+            _ => Err(super::handler::not_mine()),
+        }
+    }
+
+    fn disks(&self) -> Value {
+        let disks: Vec<Value> = self.names().map(|name| self.disk(&name)).collect();
+        if disks.is_empty() {
+            return json!({"disks": [], "reason": "the kernel shows no disks of its own"});
+        }
+        json!({"disks": disks})
+    }
+
+    fn names(&self) -> impl Iterator<Item = String> {
+        let entries = std::fs::read_dir(self.root.join("sys/block"));
+        let names = entries.into_iter().flatten().flatten();
+        let mut names: Vec<String> =
+            names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort_unstable();
+        let is_disk = |name: &String| !NO_DISKS.iter().any(|start| name.starts_with(start));
+        names.into_iter().filter(is_disk).take(DISKS)
+    }
+
+    /// One disk: who it is, and its health or why there is none.
+    fn disk(&self, name: &str) -> Value {
+        let mut members = Map::new();
+        members.insert("disk".to_owned(), json!(name));
+        for what in ["model", "serial", "wwid", "vendor"] {
+            members.extend(
+                self.text(name, &format!("device/{what}")).map(|t| (what.to_owned(), json!(t))),
+            );
+        }
+        members.extend(self.text(name, "wwid").map(|text| ("wwid".to_owned(), json!(text))));
+        let health = if name.starts_with("nvme") { self.nvme(name) } else { self.ata(name) };
+        match health {
+            Ok(Value::Object(more)) => members.extend(more),
+            Ok(_) => {}
+            Err(why) => drop(members.insert("unavailable".to_owned(), json!(why))),
+        }
+        Value::Object(members)
+    }
+
+    fn nvme(&self, name: &str) -> Result<Value, String> {
+        if self.is_suspended(name) {
+            return Ok(json!({"power": "asleep"}));
+        }
+        // `nvme0n1` is a name space of the controller `nvme0`.
+        let controller = name.rfind('n').filter(|at| *at > 3).and_then(|at| name.get(..at));
+        let device = self.open(controller.ok_or("not a name of an NVMe disk")?)?;
+        let mut page = [0; 512];
+        self.ioctl.nvme_log(device.as_fd(), 0x02, &mut page).map_err(|error| error.to_string())?;
+        Ok(parse::nvme_health(&page))
+    }
+
+    fn ata(&self, name: &str) -> Result<Value, String> {
+        if self.text(name, "device/vendor").as_deref() != Some("ATA") {
+            return Err("neither NVMe nor ATA: such disks are not asked".to_owned());
+        }
+        if self.is_suspended(name) {
+            return Ok(json!({"power": "asleep"}));
+        }
+        let device = self.open(name)?;
+        if self.power(&device)? == Power::Standby {
+            return Ok(json!({"power": "asleep"}));
+        }
+        let mut sector = [0; 512];
+        let read = self.ioctl.ata(device.as_fd(), SMART_READ, &mut sector);
+        read.map_err(|error| error.to_string())?;
+        parse::smart_data(&sector).ok_or_else(|| "the disk's SMART data has a wrong sum".to_owned())
+    }
+
+    fn power(&self, device: &File) -> Result<Power, String> {
+        let sense = self.ioctl.ata(device.as_fd(), CHECK_POWER, &mut []);
+        parse::power_mode(&sense.map_err(|error| error.to_string())?)
+            .ok_or_else(|| "the disk does not say whether it sleeps: it is not asked".to_owned())
+    }
+
+    fn is_awake(&self, name: &str) -> bool {
+        let ata = self.text(name, "device/vendor").as_deref() == Some("ATA");
+        let awake = || self.open(name).and_then(|device| self.power(&device));
+        ata && !self.is_suspended(name) && awake() == Ok(Power::Active)
+    }
+
+    fn is_suspended(&self, name: &str) -> bool {
+        let status = self.text(name, "device/power/runtime_status");
+        status.is_some_and(|status| status.starts_with("suspend"))
+    }
+
+    fn ipmi(&self) -> Result<Value, Refusal> {
+        let nothing = |why: String| Refusal::new(Code::Unavailable, why);
+        let device = self.open("ipmi0").map_err(|_| {
+            nothing("no baseboard controller: /dev/ipmi0 is not there (ipmi_devintf)".to_owned())
+        })?;
+        // DCMI, Get Power Reading (DCMI 1.5, 6.6.1).
+        let answer = self.ioctl.ipmi(device.as_fd(), 0x2C, 0x02, &[0xDC, 1, 0, 0], IPMI_WAIT);
+        let answer =
+            answer.map_err(|error| nothing(format!("the baseboard controller: {error}")))?;
+        parse::power_reading(&answer)
+            .ok_or_else(|| nothing("the baseboard controller gives no power reading".to_owned()))
+    }
+
+    fn open(&self, name: &str) -> Result<File, String> {
+        let path = self.root.join("dev").join(name);
+        let file =
+            File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path);
+        file.map_err(|error| format!("/dev/{name}: {error}"))
+    }
+
+    fn text(&self, name: &str, what: &str) -> Option<String> {
+        let text = read(&self.root.join("sys/block").join(name).join(what))?;
+        Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+}
+
+fn read(path: &Path) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,16 @@
+//! What verbs do: in the process with the sockets ([`run`]), and in workers ([`Handler`]).
+
+mod commands;
+mod devices;
+mod files;
+mod guests;
+mod handler;
+mod nft;
+mod node;
+mod routes;
+pub(crate) mod sensors;
+mod ssh;
+
+pub(crate) use files::pending;
+pub(crate) use handler::Handler;
+pub(crate) use routes::run;

@@ -1,0 +1,156 @@
+//! Workers: one process for each kind of work that needs rights, started when first needed.
+//!
+//! A worker gets packets from the process with the sockets, which has decided already; it checks
+//! parameters again only where a wrong one would reach beyond its own confinement. The table in
+//! [`WorkerKind::confinement`] says all it can do.
+
+mod link;
+mod run;
+
+pub(crate) use link::{Launcher, Links};
+pub(crate) use run::run;
+
+use std::path::Path;
+
+use rustix::thread::CapabilitySet;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Settings;
+use crate::confine::{Calls, Confinement, paths};
+
+/// Kinds of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WorkerKind {
+    /// Files of `/sys`, `/proc` and the cluster.
+    Reader,
+    /// Disks and the baseboard controller.
+    Devices,
+    /// Bans.
+    Nft,
+    /// Files below declared roots.
+    Files,
+    /// Declared commands.
+    Commands,
+    /// Other nodes.
+    Ssh,
+}
+
+impl WorkerKind {
+    /// All of them.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Reader, Self::Devices, Self::Nft, Self::Files, Self::Commands, Self::Ssh];
+
+    /// The word on the command line and in logs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Devices => "devices",
+            Self::Nft => "nft",
+            Self::Files => "files",
+            Self::Commands => "commands",
+            Self::Ssh => "ssh",
+        }
+    }
+
+    /// The kind of this name.
+    pub(crate) fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// What it may still do. Commands and ssh may execute, and only what is listed: the programs,
+    /// the loader and libraries.
+    pub(crate) fn confinement(self, settings: &Settings) -> Confinement {
+        let root = Path::new("/");
+        let base = Confinement::default();
+        match self {
+            Self::Reader => Confinement {
+                read: paths(root, &["/sys", "/proc", "/etc/pve", "/etc/corosync", "/etc/hostname"]),
+                ..base
+            },
+            Self::Devices => Confinement {
+                // Admin commands of NVMe need the first, ATA through SCSI the second.
+                capabilities: CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_RAWIO,
+                read: paths(root, &["/sys"]),
+                write: paths(root, &["/dev"]),
+                calls: Calls::Devices,
+                ..base
+            },
+            Self::Nft => Confinement {
+                capabilities: CapabilitySet::NET_ADMIN,
+                calls: Calls::Netlink,
+                ..base
+            },
+            Self::Files => Confinement {
+                capabilities: CapabilitySet::DAC_OVERRIDE
+                    | CapabilitySet::CHOWN
+                    | CapabilitySet::FOWNER,
+                read: settings.roots.values().map(|root| root.path.clone()).collect(),
+                write: writable(settings),
+                calls: Calls::Files,
+                ..base
+            },
+            Self::Commands => {
+                let programs = settings.commands.values().filter_map(|c| c.argv.first());
+                Confinement {
+                    // A declared command is the administrator's: it keeps what root has, within
+                    // the unit's bounding set.
+                    capabilities: CapabilitySet::all(),
+                    read: vec!["/".into()],
+                    write: paths(root, &["/dev/null", "/run", "/var", "/tmp"]),
+                    execute: programs.map(Into::into).chain(paths(root, LIBRARIES)).collect(),
+                    connect: Vec::new(),
+                    calls: Calls::Programs,
+                }
+            }
+            Self::Ssh => Confinement {
+                read: paths(root, &["/etc", "/usr/share", "/dev/urandom", "/proc", "/sys/kernel"])
+                    .into_iter()
+                    .chain([settings.nodes.known_hosts.clone()])
+                    .chain(settings.nodes.extra_known_hosts.clone())
+                    .chain([settings.state.join("ssh")])
+                    .collect(),
+                write: paths(root, &["/dev/null"]),
+                execute: paths(root, &["/usr/bin/ssh"])
+                    .into_iter()
+                    .chain(paths(root, LIBRARIES))
+                    .collect(),
+                connect: vec![settings.nodes.port],
+                calls: Calls::Programs,
+                ..base
+            },
+        }
+    }
+}
+
+/// The loader and shared libraries.
+const LIBRARIES: &[&str] = &["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
+
+/// Roots that may be written, and where their snapshots are.
+fn writable(settings: &Settings) -> Vec<std::path::PathBuf> {
+    let roots = settings.roots.values().filter(|root| root.write);
+    roots
+        .map(|root| root.path.clone())
+        .chain([settings.state.join("snapshots"), settings.state.join("ssh")])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_found_by_name_and_only_two_start_programs() {
+        let settings = Settings::default();
+        for kind in WorkerKind::ALL {
+            assert_eq!(WorkerKind::find(kind.name()), Some(kind));
+            let confinement = kind.confinement(&settings);
+            let programs = matches!(kind, WorkerKind::Commands | WorkerKind::Ssh);
+            assert_eq!(confinement.calls == Calls::Programs, programs, "{kind:?}");
+            assert_eq!(confinement.execute.is_empty(), !programs, "{kind:?}");
+        }
+        let ssh = WorkerKind::Ssh.confinement(&settings);
+        assert!(ssh.capabilities.is_empty());
+        assert_eq!(ssh.connect, [22]);
+    }
+}

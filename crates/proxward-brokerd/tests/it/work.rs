@@ -1,0 +1,73 @@
+//! What changes this host: files, commands, bans.
+
+use broker_api::Request;
+use serde_json::json;
+
+use crate::harness::{Broker, code, done, is_root, open_dir};
+
+#[test]
+fn files_below_a_root_and_nowhere_else() {
+    let dir = open_dir();
+    let root = dir.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    std::fs::write(root.join("a"), "one").unwrap();
+    let more = format!(
+        "roots = {{ r = {{ path = '{}', write = true }} }}\nlimits = {{ burst = 1000 }}",
+        root.display()
+    );
+    let broker = Broker::start_in(dir, &more);
+    let file = |verb: &str, path: &str| Request::new(verb).with("root", "r").with("path", path);
+    assert_eq!(done(&broker.call(file("file.read", "a")))["content"], "one");
+    let write = || file("file.write", "a").with("content", "two").with("idempotency_key", "k1");
+    let first = broker.call(write());
+    let again = broker.call(write());
+    assert_eq!(done(&first)["snapshot"], done(&again)["snapshot"], "done once");
+    assert_eq!(std::fs::read_to_string(root.join("a")).unwrap(), "two");
+    assert_eq!(code(&broker.call(file("file.read", "../state/audit.key"))), 21);
+    let restore = file("file.restore", "a").with("snapshot", done(&first)["snapshot"].clone());
+    done(&broker.call(restore));
+    assert_eq!(std::fs::read_to_string(root.join("a")).unwrap(), "one");
+    let audit = broker.audit();
+    assert!(audit.contains("broker.begins"), "told before it was done");
+    // A lease that nobody confirms ends by itself, also when the worker has nothing else to do.
+    done(&broker.call(file("file.write", "a").with("content", "three").with("lease_ms", 1000)));
+    let watch = file("file.watch", "a").with("wait_ms", 1500);
+    let mut seen = Vec::new();
+    broker.client().call(watch, |value| seen.push(value["content"].clone())).unwrap();
+    assert_eq!(seen, [json!("one")]);
+}
+
+#[test]
+fn declared_commands_with_their_own_words() {
+    let more = "commands = { say = { argv = ['/bin/echo', 'hello', '$HOME'] }, slow = { argv = ['/bin/sleep', '60'], time_ms = 200 } }\nlimits = { burst = 1000 }";
+    let broker = Broker::start(more);
+    let run = |name: &str| broker.call(Request::new("command.run").with("name", name));
+    assert_eq!(done(&run("say"))["stdout"], "hello $HOME\n");
+    assert_eq!(code(&run("slow")), 33);
+    assert_eq!(code(&run("other")), 44);
+}
+
+#[test]
+fn bans_through_the_socket() {
+    if !is_root() {
+        return;
+    }
+    // In a network namespace of its own, so that the machine's filter is not touched.
+    let dir = open_dir();
+    let mut command = std::process::Command::new("unshare");
+    let program = crate::harness::program();
+    command.arg("-n").arg(program.get_program()).arg("--config");
+    command.arg(crate::harness::config(dir.path(), "limits = { burst = 1000 }"));
+    let broker = Broker::run(command, dir);
+    let add = Request::new("ban.apply")
+        .with("add", json!(["192.0.2.1", "2001:db8::1"]))
+        .with("seconds", 60);
+    let answer = broker.call(add);
+    if matches!(&answer.outcome, broker_api::Outcome::Refused { code: 46, .. }) {
+        eprintln!("skipped: the kernel has no nf_tables");
+        return;
+    }
+    assert_eq!(done(&answer)["added"], json!(["192.0.2.1", "2001:db8::1"]));
+    let list = broker.call(Request::new("ban.list"));
+    assert_eq!(done(&list)["bans"].as_array().unwrap().len(), 2);
+}
