@@ -165,8 +165,11 @@ fn redis() -> Result<Option<Running>> {
     if listens { Ok(Some(running)) } else { bail!("redis does not listen") }
 }
 
+/// Whole answers at the start of some bytes, and the bytes they take.
+type Count = fn(&[u8]) -> (usize, usize);
+
 /// What is sent, and how answers are counted.
-fn load_of(name: &str) -> (Vec<u8>, fn(&[u8]) -> (usize, usize)) {
+fn load_of(name: &str) -> (Vec<u8>, Count) {
     if name == "redis" {
         return (b"PING\r\n".to_vec(), |bytes| {
             let count = bytes.len() / 7;
