@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use netpolicy::AddressSet;
+use secrets::private_file::Readers;
 use serde::Deserialize;
 use telemetry::access::AccessLog;
 use thiserror::Error;
@@ -39,8 +40,10 @@ pub struct Settings {
     pub daemon: Option<String>,
     /// PEM file of the gate's certificate, chain included.
     pub cert: Option<PathBuf>,
-    /// PEM file of its private key; nobody but the owner may read it.
+    /// PEM file of its private key; nobody but the owner and the group may read it.
     pub key: Option<PathBuf>,
+    /// Whether everybody may read the key: for keys of tests alone. Default: no.
+    pub key_readable_by_others: Option<bool>,
     /// Addresses that send a PROXY header: networks, ranges, commas between. From these it is
     /// required.
     pub proxy_protocol_from: Option<String>,
@@ -300,12 +303,17 @@ impl Settings {
 
     fn identity(&self) -> Result<Identity, ConfigError> {
         let missing = |key| {
-            let what = "not set; name the PEM file (of a key that a group may read, such as a node's own, give a copy of mode 0600)";
+            let what = "not set; name the PEM file";
             ConfigError::new(key, &what)
         };
         let cert = self.cert.as_ref().ok_or_else(|| missing("cert"))?;
         let key = self.key.as_ref().ok_or_else(|| missing("key"))?;
-        Identity::load(cert, key).map_err(|error| ConfigError::new("cert", &error))
+        // A node's own keys are readable for www-data, which is how pveproxy gets at them.
+        let readers = match self.key_readable_by_others {
+            Some(true) => Readers::Anyone,
+            _ => Readers::Group,
+        };
+        Identity::load_for(cert, key, readers).map_err(|error| ConfigError::new("cert", &error))
     }
 }
 

@@ -8,7 +8,7 @@
 //! | last component of the path | not a symbolic link (`O_NOFOLLOW`) |
 //! | kind | regular file; a FIFO or device is refused without waiting on it |
 //! | owner | the effective user of this process, or root |
-//! | mode | no bit for group and others (`mode & 0o077 == 0`, POSIX ACLs show there too) |
+//! | mode | no bit for group and others (`mode & 0o077 == 0`, POSIX ACLs show there too); [`read_for`] lets some of them read |
 //! | size | at most the caller's limit |
 //!
 //! Links in the directories before the last component are followed: `/var/run` is one on
@@ -29,13 +29,42 @@ use zeroize::Zeroizing;
 
 const DIR_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
-const OTHERS: u32 = 0o077;
+
+/// Who may read a secret file besides its owner. Nobody else may ever write or execute it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Nobody.
+    Owner,
+    /// Its group, as Proxmox VE has it with the keys that pveproxy reads (`root:www-data`, 0640).
+    Group,
+    /// Everybody: for a key that is no secret, such as one of a test.
+    Anyone,
+}
+
+impl Readers {
+    /// The bits that must not be set, and the mode to suggest.
+    fn refused(self) -> (u32, &'static str) {
+        match self {
+            Self::Owner => (0o077, "600"),
+            Self::Group => (0o037, "640"),
+            Self::Anyone => (0o033, "644"),
+        }
+    }
+}
 
 /// Reads a private file of at most `limit` bytes.
 ///
 /// # Errors
 /// [`FileError`] names the property of the table above that failed, and the remedy.
 pub fn read(path: &Path, limit: usize) -> Result<SecretBytes, FileError> {
+    read_for(path, limit, Readers::Owner)
+}
+
+/// As [`read`], of a file that others may read too.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_for(path: &Path, limit: usize, readers: Readers) -> Result<SecretBytes, FileError> {
     // O_NONBLOCK: opening a FIFO would wait for a writer. O_NOCTTY: nor may a terminal
     // become ours before its kind was looked at.
     let flags =
@@ -49,7 +78,7 @@ pub fn read(path: &Path, limit: usize) -> Result<SecretBytes, FileError> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(FileError::NotAFile { path: path.to_owned() });
     }
-    check_private(path, &stat, "600")?;
+    check(path, &stat, readers.refused())?;
     let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
     if size > limit {
         return Err(FileError::TooLarge { path: path.to_owned(), limit });
@@ -91,7 +120,7 @@ pub fn open(path: &Path) -> Result<File, FileError> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(FileError::NotAFile { path: path.to_owned() });
     }
-    check_private(path, &stat, "600")?;
+    check(path, &stat, Readers::Owner.refused())?;
     Ok(File::from(fd))
 }
 
@@ -126,18 +155,22 @@ pub fn create_dir(path: &Path) -> Result<(), FileError> {
     let stat = rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)
         .map_err(|errno| FileError::io(path, "stat", errno))?;
     match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => check_private(path, &stat, "700"),
+        FileType::Directory => check(path, &stat, (Readers::Owner.refused().0, "700")),
         FileType::Symlink => Err(FileError::Link { path: path.to_owned() }),
         _ => Err(FileError::NotADirectory { path: path.to_owned() }),
     }
 }
 
-fn check_private(path: &Path, stat: &Stat, wanted: &'static str) -> Result<(), FileError> {
+fn check(
+    path: &Path,
+    stat: &Stat,
+    (refused, wanted): (u32, &'static str),
+) -> Result<(), FileError> {
     let own = rustix::process::geteuid().as_raw();
     if stat.st_uid != own && stat.st_uid != 0 {
         return Err(FileError::Owner { path: path.to_owned(), owner: stat.st_uid, own });
     }
-    if stat.st_mode & OTHERS != 0 {
+    if stat.st_mode & refused != 0 {
         let mode = stat.st_mode & 0o7777;
         return Err(FileError::Mode { path: path.to_owned(), mode, wanted });
     }

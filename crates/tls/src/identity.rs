@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
-use secrets::{SecretBytes, private_file};
+use secrets::SecretBytes;
+use secrets::private_file::{self, Readers};
 
 use crate::error::CertificateError;
 use crate::fingerprint::Fingerprint;
@@ -49,7 +50,19 @@ impl Identity {
     /// # Errors
     /// As [`Identity::from_pem`], and every failure of reading, with the path.
     pub fn load(certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
-        let key_pem = private_file::read(key, KEY_FILE_MAX)?;
+        Self::load_for(certificate, key, Readers::Owner)
+    }
+
+    /// As [`Identity::load`], with a key that others may read too.
+    ///
+    /// # Errors
+    /// As of [`Identity::load`].
+    pub fn load_for(
+        certificate: &Path,
+        key: &Path,
+        readers: Readers,
+    ) -> Result<Self, CertificateError> {
+        let key_pem = private_file::read_for(key, KEY_FILE_MAX, readers)?;
         let text = read_bounded(certificate)
             .map_err(|source| CertificateError::File { path: certificate.to_owned(), source })?;
         Self::new(pem::certificates(&text, CERTIFICATE_FILE_MAX, CHAIN_MAX)?, key_pem)

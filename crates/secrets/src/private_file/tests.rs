@@ -138,3 +138,25 @@ fn a_directory_is_created_private_and_accepted_only_so() {
     let plain = file(&dir, 0o600, b"");
     assert!(matches!(create_dir(&plain), Err(FileError::NotADirectory { .. })));
 }
+
+#[test]
+fn only_those_named_may_read_and_nobody_may_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("key");
+    write(&path, b"k").unwrap();
+    for (mode, owner, group, anyone) in [
+        (0o600, true, true, true),
+        (0o400, true, true, true),
+        (0o640, false, true, true),
+        (0o644, false, false, true),
+        (0o660, false, false, false),
+        (0o646, false, false, false),
+        (0o750, false, false, false),
+    ] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))
+            .unwrap();
+        let may = [Readers::Owner, Readers::Group, Readers::Anyone]
+            .map(|readers| read_for(&path, 10, readers).is_ok());
+        assert_eq!(may, [owner, group, anyone], "{mode:o}");
+    }
+}
