@@ -3,7 +3,6 @@
 //! There is no second source to fall back on. Without randomness nothing is made, since a
 //! guessable secret is worse than a program that does not start.
 
-use std::fmt::Write as _;
 use std::io;
 
 use rustix::io::retry_on_intr;
@@ -45,7 +44,9 @@ fn digits(bytes: [u8; 16]) -> String {
     // At its full size at once: growing would leave copies behind.
     let mut text = String::with_capacity(36);
     for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
+        let digit = |nibble: u8| char::from_digit(nibble.into(), 16).unwrap_or_default();
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 0xF));
     }
     text
 }
