@@ -1,5 +1,6 @@
 //! `proxward access`: the judged cases through the program, and the three questions people ask.
 
+use std::io::{Write as _, stderr};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,7 +18,7 @@ fn fixture(name: &str) -> Result<Option<Value>> {
     let root = std::env::var_os("PROXWARD_SHARED").map_or_else(|| workspace.into(), PathBuf::from);
     let path = root.join("fixtures/acl").join(name);
     if !path.exists() {
-        println!("skipped: {} is absent (set PROXWARD_SHARED)", path.display());
+        writeln!(stderr(), "skipped: {} is absent (set PROXWARD_SHARED)", path.display())?;
         return Ok(None);
     }
     Ok(Some(serde_json::from_str(&std::fs::read_to_string(path)?)?))
