@@ -16,7 +16,7 @@ use crate::certificate;
 use crate::error::StartError;
 use crate::keys::Keys;
 use crate::limits::IDLE;
-use crate::seed::Seed;
+use crate::seed::{Seed, Version};
 use crate::state::State;
 
 /// How a mock is started. [`Config::new`] holds the defaults.
@@ -110,7 +110,11 @@ impl Shared {
             certificate::info("pve-ssl.pem", &identity.certificate_pem(), &fingerprint)
         });
         let started = config.clock.unix();
-        let state = State::new(config.seed, release, started, fingerprint.as_deref())?;
+        let mut seed = config.seed;
+        if matches!(config.api, Api::V8) && !seed.version.release.starts_with("8.") {
+            seed.version = Version::v8();
+        }
+        let state = State::new(seed, release, started, fingerprint.as_deref())?;
         let csrf = match &config.csrf_secret {
             Some(text) => CsrfSecret::from_text(text.clone()),
             None => CsrfSecret::from_text(secrets::random::hex()?),

@@ -38,6 +38,10 @@ impl Accounts {
         })
     }
 
+    pub(crate) fn release(&self) -> Release {
+        self.access.release()
+    }
+
     pub(crate) fn config(&self) -> &UserConfig {
         self.access.config()
     }

@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod accounts;
 mod client;
 mod cluster;
 mod consoles;
 mod copies;
 mod guests;
 mod second_factors;
+mod shapes;
 mod storage;
 mod surroundings;
