@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::Guest;
 use crate::limits::VOLUMES;
 use crate::object::set_some;
 
@@ -17,7 +18,7 @@ pub(crate) struct Spooled {
     pub(crate) digest: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Volume {
     pub(crate) kind: VolumeKind,
     /// Bytes.
@@ -26,6 +27,8 @@ pub(crate) struct Volume {
     pub(crate) since: Duration,
     pub(crate) notes: Option<String>,
     pub(crate) protected: bool,
+    /// The guest as it was, in an archive that a backup left.
+    pub(crate) archived: Option<Box<Guest>>,
 }
 
 /// What the name of a volume tells.
@@ -79,7 +82,7 @@ impl Volumes {
 
 impl Volume {
     pub(crate) fn new(kind: VolumeKind, size: u64, since: Duration) -> Self {
-        Self { kind, size, since, notes: None, protected: false }
+        Self { kind, size, since, notes: None, protected: false, archived: None }
     }
 
     /// The entry in a storage's `content`.

@@ -8,6 +8,7 @@ mod cluster;
 mod consoles;
 mod copies;
 mod guests;
+mod restore;
 mod second_factors;
 mod shapes;
 mod storage;

@@ -12,6 +12,7 @@ mod options;
 mod placement;
 pub(super) mod power;
 mod privileges;
+mod restore;
 pub(super) mod snapshots;
 
 use std::time::Duration;
