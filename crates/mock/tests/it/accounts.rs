@@ -23,11 +23,11 @@ fn roles_are_made_changed_and_removed() {
     assert_eq!(pve.get("/access/roles/ops").data(), json!({ "VM.Console": 1 }));
     assert_eq!(
         pve.put("/access/roles/PVEAdmin", &[("privs", "VM.Audit")]).died(),
-        "update role failed: auto-generated role 'PVEAdmin' cannot be modified"
+        "auto-generated role 'PVEAdmin' cannot be modified"
     );
     assert_eq!(
         pve.delete("/access/roles/NoAccess").died(),
-        "delete role failed: auto-generated role 'NoAccess' cannot be deleted"
+        "auto-generated role 'NoAccess' cannot be deleted"
     );
     pve.delete("/access/roles/ops").data();
     assert_eq!(pve.get("/access/roles/ops").died(), "role 'ops' does not exist");
@@ -75,4 +75,27 @@ fn realms_are_listed_with_those_that_were_made() {
     assert_eq!(entry(&realms, "realm", "pam")["comment"], "changed");
     pve.delete("/access/domains/corp").data();
     assert_eq!(pve.get("/access/domains/corp").died(), "domain 'corp' does not exist");
+}
+
+#[test]
+fn entries_are_made_at_known_paths_for_known_subjects() {
+    let pve = Pve::instant(Seed::small());
+    let put = |path: &str, extra: &[(&str, &str)]| {
+        pve.put("/access/acl", &[&[("path", path), ("roles", "PVEAdmin")], extra].concat())
+    };
+    let needed = "either 'users', 'groups' or 'tokens' is required.";
+    assert_eq!(put("/", &[]).wrong("tokens"), needed);
+    assert_eq!(put("/", &[]).wrong("users"), needed);
+    let users = ("users", "root@pam");
+    assert_eq!(put("/nowhere", &[users]).wrong("path"), "invalid ACL path '/nowhere'");
+    put("/nowhere", &[users, ("delete", "1")]).data();
+    assert_eq!(
+        put("/", &[("tokens", "root@pam!no")]).died(),
+        "ACL update failed: no such token 'no' for user 'root@pam'"
+    );
+    assert_eq!(
+        put("/", &[("tokens", "no@pve!ci")]).died(),
+        "ACL update failed: no such user ('no@pve')"
+    );
+    put("/vms/100", &[("tokens", "root@pam!ci")]).data();
 }

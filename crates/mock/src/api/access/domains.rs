@@ -72,6 +72,10 @@ fn update(call: &mut Call<'_>) -> Outcome {
     let realm = call.text("realm").unwrap_or_default();
     let found = fields(call, &realm);
     let found = found.ok_or_else(|| failed("update auth server", &unknown(&realm)))?;
+    let options = ["realm", "digest", "password"];
+    if !call.parameters.iter().any(|(name, _)| !options.contains(&name.as_str())) {
+        return Err(failed("update auth server", "no options specified"));
+    }
     if call.state.objects.find(COLLECTION, &realm).is_none() {
         call.state.objects.insert(COLLECTION, &realm, found);
     }
@@ -81,7 +85,7 @@ fn update(call: &mut Call<'_>) -> Outcome {
 fn delete(call: &mut Call<'_>) -> Outcome {
     let realm = call.text("realm").unwrap_or_default();
     if fields(call, &realm).is_none() {
-        return Err(failed("delete auth server", &unknown(&realm)));
+        return Err(failed("delete auth server", &format!("authentication {}", unknown(&realm))));
     }
     // Without its entry a realm of these shows its first comment again, as in PVE.
     if is_builtin(&realm) && call.state.objects.find(COLLECTION, &realm).is_none() {

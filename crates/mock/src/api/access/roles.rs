@@ -74,7 +74,7 @@ fn own<'c>(
     what: &str,
 ) -> Result<&'c mut BTreeSet<String>, Failure> {
     if roles::is_predefined(id) {
-        return Err(failed(action, &format!("auto-generated role '{id}' cannot be {what}")));
+        return Err(Failure::die(format!("auto-generated role '{id}' cannot be {what}")));
     }
     let role = config.roles.get_mut(id);
     role.ok_or_else(|| failed(action, &format!("role '{id}' does not exist")))
