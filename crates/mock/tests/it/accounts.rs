@@ -73,6 +73,12 @@ fn realms_are_listed_with_those_that_were_made() {
     pve.put("/access/domains/pam", &[("comment", "changed")]).data();
     let realms = pve.get("/access/domains").data();
     assert_eq!(entry(&realms, "realm", "pam")["comment"], "changed");
+    pve.post("/access/users", &[("userid", "joe@corp")]).data();
+    let unknown = [("userid", "joe@nope"), ("password", "12345678")];
+    assert_eq!(
+        pve.post("/access/users", &unknown).died(),
+        "create user failed: domain 'nope' does not exist"
+    );
     pve.delete("/access/domains/corp").data();
     assert_eq!(pve.get("/access/domains/corp").died(), "domain 'corp' does not exist");
 }

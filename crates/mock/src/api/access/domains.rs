@@ -31,6 +31,10 @@ pub(super) fn realm_type(userid: &str) -> Option<&'static str> {
     BUILTIN.iter().find(|(id, _)| *id == realm).map(|(id, _)| *id)
 }
 
+pub(super) fn exists(call: &Call<'_>, realm: &str) -> bool {
+    fields(call, realm).is_some()
+}
+
 fn list(call: &mut Call<'_>) -> Outcome {
     let builtin = BUILTIN.iter().map(|(realm, _)| (*realm).to_owned());
     let created = call.state.objects.list(COLLECTION).map(|(realm, _)| realm.clone());
