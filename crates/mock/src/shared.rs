@@ -19,7 +19,7 @@ use crate::durable::{Journal, Receipt, StateFile};
 use crate::error::StartError;
 use crate::keys::{KeyHome, Keys};
 use crate::limits::IDLE;
-use crate::seed::Seed;
+use crate::seed::{Seed, Version};
 use crate::state::{KeptText, State, sha1_hex};
 
 /// User and name of the token that is there at every start.
@@ -29,7 +29,7 @@ const TOKEN: (&str, &str) = ("root@pam", "ci");
 pub struct Config {
     /// What the cluster holds.
     pub seed: Seed,
-    /// Which API it speaks.
+    /// Which API it speaks. With [`Api::V8`] a seed that says no 8.x becomes one of 8.4.
     pub api: Api,
     /// The time of day, for tickets, dates and tasks.
     pub clock: Clock,
@@ -135,6 +135,9 @@ impl Shared {
             let fingerprint = identity.fingerprint().to_string();
             certificate::info("pve-ssl.pem", &identity.certificate_pem(), &fingerprint)
         });
+        if matches!(config.api, Api::V8) && !config.seed.version.release.starts_with("8.") {
+            config.seed.version = Version::v8();
+        }
         let origin =
             config.resettable.then(|| Origin::of(&config, release, fingerprint.as_deref()));
         let (state, journal) = cluster(&mut config, release, fingerprint.as_deref())?;

@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Gate(Gate),
     /// Calls the API of Proxmox VE
     Api(Api),
+    /// Who may do what, from a user.cfg
+    Access(crate::access::Arguments),
     /// The audit log
     Log(Log),
     /// The configuration

@@ -1,5 +1,6 @@
 //! The program: reads what was typed, wires the engines together, shows what they answer.
 
+mod access;
 mod api;
 mod audit;
 mod cli;
@@ -47,6 +48,7 @@ fn run() -> Result<(), Stop> {
         Command::Mock(arguments) => mock::run(&arguments),
         Command::Gate(arguments) => gate::run(&arguments),
         Command::Api(arguments) => api::run(&arguments, environment),
+        Command::Access(arguments) => access::run(&arguments),
         Command::Log(arguments) => audit::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),

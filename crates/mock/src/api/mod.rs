@@ -61,6 +61,7 @@ type Row = (Verb, &'static str, Handler);
 
 const TABLES: &[&[Row]] = &[
     access::ROWS,
+    access::domains::ROWS,
     backup::ROWS,
     cluster::ROWS,
     cluster_log::ROWS,

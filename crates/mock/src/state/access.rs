@@ -79,7 +79,7 @@ impl Accounts {
         self.kept.replace(Box::new(now))
     }
 
-    pub(super) fn release(&self) -> Release {
+    pub(crate) fn release(&self) -> Release {
         self.access.release()
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
+use super::Guest;
 use super::kept_secret::Word;
 use crate::limits::VOLUMES;
 use crate::object::set_some;
@@ -19,7 +20,7 @@ pub(crate) struct Spooled {
     pub(crate) digest: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Volume {
     pub(crate) kind: VolumeKind,
     /// Bytes.
@@ -28,6 +29,8 @@ pub(crate) struct Volume {
     pub(crate) since: Duration,
     pub(crate) notes: Option<String>,
     pub(crate) protected: bool,
+    /// The guest as it was, in an archive that a backup left.
+    pub(crate) archived: Option<Box<Guest>>,
 }
 
 /// What the name of a volume tells.
@@ -123,7 +126,7 @@ impl Volumes {
 
 impl Volume {
     pub(crate) fn new(kind: VolumeKind, size: u64, since: Duration) -> Self {
-        Self { kind, size, since, notes: None, protected: false }
+        Self { kind, size, since, notes: None, protected: false, archived: None }
     }
 
     /// The entry in a storage's `content`.

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use mock::{Config, Mock, Seed};
+use mock::{Api, Config, Mock, Seed};
 use secrets::SecretString;
 use serde_json::Value;
 use telemetry::{Clock, ManualClock};
@@ -67,19 +67,24 @@ impl Answer {
 impl Pve {
     /// Tasks end at once.
     pub(crate) fn instant(seed: Seed) -> Self {
-        Self::start(seed, 0.0)
+        Self::start(Api::V9, seed, 0.0)
+    }
+
+    /// The same of another release.
+    pub(crate) fn instant_of(api: Api, seed: Seed) -> Self {
+        Self::start(api, seed, 0.0)
     }
 
     /// Tasks take their time by a clock that the test moves.
     pub(crate) fn timed(seed: Seed) -> Self {
-        Self::start(seed, 1.0)
+        Self::start(Api::V9, seed, 1.0)
     }
 
-    fn start(mut seed: Seed, time_scale: f64) -> Self {
+    fn start(api: Api, mut seed: Seed, time_scale: f64) -> Self {
         seed.user_cfg += "token:root@pam!ci:0:0::\n";
         seed.tokens.push(("root@pam!ci".to_owned(), SecretString::new("secret".to_owned())));
         let (clock, manual) = Clock::manual(Duration::from_secs(START));
-        let config = Config { clock, time_scale, ..Config::new(seed) };
+        let config = Config { api, clock, time_scale, ..Config::new(seed) };
         let mock = Mock::start(config, TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
         Self { mock, clock: manual, token: "root@pam!ci=secret" }
     }

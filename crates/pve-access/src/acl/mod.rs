@@ -13,6 +13,7 @@
 
 mod account;
 mod capabilities;
+mod explain;
 mod index;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use pve_formats::user_cfg::{TooLarge, UserConfig, Warning, WriteError};
 
 pub use account::AccountError;
 pub use capabilities::Capabilities;
+pub use explain::{Basis, Entry, Explanation, Standing};
 
 use crate::roles::{self, ADMINISTRATOR_ROLE};
 use crate::{Permissions, Privileges, Release, Subject};
@@ -103,9 +105,10 @@ impl Access {
 
     /// What the subject may do at the path.
     ///
-    /// The path is one of [`normalize_path`](crate::user_cfg::normalize_path); anything that
-    /// does not begin with `/` gives nothing, except to `root@pam`. Whether the account is
-    /// enabled is a different question, see [`Access::check_account`].
+    /// The path is one of [`normalize_path`](crate::user_cfg::normalize_path). Others are walked
+    /// as PVE walks them: without a leading slash the entries of `/` do not count, and a blank
+    /// one gives nothing, except to `root@pam`. Whether the account is enabled is a different
+    /// question, see [`Access::check_account`].
     pub fn permissions(&self, subject: &Subject, path: &str) -> Permissions {
         if subject.token().is_none() {
             return self.user_permissions(subject.user(), path);
@@ -280,9 +283,10 @@ mod tests {
     #[test]
     fn odd_paths_give_nothing() {
         let access = access(&format!("{USERS}acl:1:/:a@pve:look:\nacl:1:/vms/0:a@pve:use:\n"));
-        for path in ["", "//", "vms"] {
+        for path in ["", "//", "vmsx", "nodes/a"] {
             assert!(names(&access, "a@pve", path).is_empty(), "{path}");
         }
+        assert_eq!(names(&access, "a@pve", "vms//1"), ["VM.Console"]);
         assert_eq!(names(&access, "a@pve", "/nodes/"), ["VM.Audit"]);
         // The entry for /vms/0 is one for /vms, see AclPath.
         assert_eq!(names(&access, "a@pve", "/vms/100"), ["VM.Console"]);

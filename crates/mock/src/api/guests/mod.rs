@@ -12,6 +12,7 @@ mod options;
 mod placement;
 pub(super) mod power;
 mod privileges;
+mod restore;
 pub(super) mod snapshots;
 
 use std::time::Duration;
@@ -175,9 +176,14 @@ fn interfaces(call: &mut Call<'_>) -> Outcome {
     let host = 2 + guest.vmid % 250;
     Ok(json!([
         { "name": "lo", "hwaddr": "00:00:00:00:00:00", "hardware-address": "00:00:00:00:00:00",
-          "inet": "127.0.0.1/8", "inet6": "::1/128" },
+          "inet": "127.0.0.1/8", "inet6": "::1/128", "ip-addresses": [
+            { "ip-address": "127.0.0.1", "ip-address-type": "inet", "prefix": 8 },
+            { "ip-address": "::1", "ip-address-type": "inet6", "prefix": 128 },
+          ] },
         { "name": "eth0", "hwaddr": mac, "hardware-address": mac,
-          "inet": format!("198.51.100.{host}/24") },
+          "inet": format!("198.51.100.{host}/24"), "ip-addresses": [
+            { "ip-address": format!("198.51.100.{host}"), "ip-address-type": "inet", "prefix": 24 },
+          ] },
     ])
     .into())
 }
