@@ -15,8 +15,10 @@ mod auth;
 mod certificate;
 mod console;
 mod coverage;
+mod document;
 mod error;
 mod failure;
+mod faults;
 mod format;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -35,7 +37,9 @@ mod web;
 mod wire;
 
 pub use coverage::unmodelled;
+pub use document::{FileError, Form};
 pub use error::StartError;
+pub use faults::Faults;
 pub use seed::{GuestKind, GuestSeed, Hardware, NodeSeed, Seed, StorageSeed, Version};
 pub use server::Mock;
 pub use shared::{Api, Config};

@@ -57,3 +57,21 @@ pub(crate) const UPLOAD_FIELD_BYTES: usize = 64 * 1024;
 pub(crate) const VOLUMES: usize = 100_000;
 /// Entries of the cluster log, about what the genuine ring buffer holds.
 pub(crate) const CLUSTER_LOG: usize = 500;
+/// Nesting of tables and lists in a seed or fault file.
+pub(crate) const DOCUMENT_DEPTH: usize = 16;
+/// Values in a YAML file; TOML and JSON are bounded by their size alone.
+pub(crate) const DOCUMENT_NODES: usize = 2_000_000;
+/// Largest fault file.
+pub(crate) const FAULT_FILE_BYTES: usize = 1 << 20;
+/// Rules of a fault file; every call is held against each.
+pub(crate) const FAULT_RULES: usize = 1000;
+/// Parts of a path pattern; the schema's longest path has 10.
+pub(crate) const PATTERN_PARTS: usize = 32;
+/// Longest wait that a rule can ask for, before a call or between two pieces of its answer.
+pub(crate) const FAULT_LATENCY: Duration = Duration::from_secs(300);
+/// Bytes of a text that a rule puts into a status line or a task.
+pub(crate) const FAULT_TEXT: usize = 1024;
+/// Bytes of an answer that a rule can name.
+pub(crate) const FAULT_ANSWER_BYTES: u64 = 1 << 30;
+/// A slow answer is sent whole from here on, so that no rule holds a connection for ever.
+pub(crate) const SLOW_BODY: Duration = Duration::from_secs(900);

@@ -89,22 +89,24 @@ pub(crate) async fn handle_upload(
     head: &Head,
     caller: &Caller,
     form: Form,
+    doom: Option<String>,
 ) -> Response {
     let Form { mut fields, spooled } = form;
     let name = format!("/var/tmp/pveupload-{}", crate::state::random_uuid().replace('-', ""));
     shared.state().volumes.spool.insert(name.clone(), spooled);
     fields.push(("tmpfilename".to_owned(), name.clone()));
-    let response = handle(shared, head, caller, Body::Fields(fields)).await;
+    let response = handle(shared, head, caller, Body::Fields(fields), doom).await;
     shared.state().volumes.spool.remove(&name);
     response
 }
 
-/// Answers an admitted request.
+/// Answers an admitted request. With `doom` the tasks it starts fail with that text.
 pub(crate) async fn handle(
     shared: &Shared,
     head: &Head,
     caller: &Caller,
     body: Body<'_>,
+    doom: Option<String>,
 ) -> Response {
     let (path, query) = head.path_and_query();
     let path = unescape(path);
@@ -132,7 +134,7 @@ pub(crate) async fn handle(
     let Some((method, matched)) = found else {
         return format.not_implemented(rest, &head.method);
     };
-    let (outcome, relayed) = call(shared, caller, method, &matched, rest, parameters).await;
+    let (outcome, relayed) = call(shared, caller, (method, &matched), rest, parameters, doom).await;
     let upgrade = match if relayed { Ok(None) } else { Upgrade::asked(head, &path) } {
         Ok(upgrade) => upgrade.and_then(|upgrade| leads(upgrade, &outcome)),
         Err(message) => return Response::error(500, &message),
@@ -152,10 +154,10 @@ fn leads(mut upgrade: Upgrade, outcome: &Outcome) -> Option<Box<Upgrade>> {
 async fn call(
     shared: &Shared,
     caller: &Caller,
-    method: &Method,
-    matched: &PathMatch<'_>,
+    (method, matched): (&Method, &PathMatch<'_>),
     path: &str,
     mut parameters: Params,
+    doom: Option<String>,
 ) -> (Outcome, bool) {
     if let Err(failure) = merge_path(&mut parameters, matched) {
         return (Err(failure), false);
@@ -179,8 +181,13 @@ async fn call(
     }
     let keys = if api::signs(method) { shared.keys.signing().await } else { None };
     let mut state = shared.state();
+    let before = doom.map(|exit| state.doom_tasks(exit));
     let call = Call { state: &mut state, shared, caller, method, matched, parameters, keys };
-    (api::dispatch(call), relayed)
+    let outcome = api::dispatch(call);
+    if let Some(before) = before {
+        state.spare_tasks(before);
+    }
+    (outcome, relayed)
 }
 
 /// Adds the path's variables; the same name with another value elsewhere is refused.
@@ -215,6 +222,13 @@ fn reach(shared: &Shared, name: &str, parameters: &Params) -> Result<bool, Failu
         "hostname lookup '{node}' failed - failed to get address info for: {node}: \
          Name or service not known"
     )))
+}
+
+/// Format, decoded path and verb of a call to the API.
+pub(crate) fn addressed(head: &Head) -> Option<(Format, String, Verb)> {
+    let path = unescape(head.path_and_query().0);
+    let (format, rest) = split(&path)?;
+    Some((Format::named(format)?, rest.to_owned(), known_verb(&head.method).ok()?))
 }
 
 /// `/api2/<format>/rest` with any number of slashes before the format; no rest is `/`.

@@ -12,8 +12,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::console;
+use crate::document::FileError;
 use crate::error::StartError;
-use crate::limits::{CONNECTIONS, DRAIN, HANDSHAKE, REQUESTS_PER_CONNECTION};
+use crate::faults::{self, Delivery, Faults, Verdict};
+use crate::limits::{CONNECTIONS, DRAIN, HANDSHAKE, REQUESTS_PER_CONNECTION, SLOW_BODY};
 use crate::pipeline::{self, Admission, Body};
 use crate::shared::{Config, Shared};
 use crate::upload::{Form, Upload};
@@ -65,6 +67,14 @@ impl Mock {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Puts other rules in force; the former ones are forgotten with what they have counted.
+    ///
+    /// # Errors
+    /// A rule that no method of the API can meet.
+    pub fn set_faults(&self, faults: Faults) -> Result<(), FileError> {
+        self.shared.set_faults(faults)
     }
 
     /// The sum of the delays it has put before failed authentications, before scaling: tells a
@@ -151,6 +161,7 @@ where
         buffer: Vec::new(),
         remaining: REQUESTS_PER_CONNECTION,
         upgrade: None,
+        broken: false,
     };
     loop {
         let head = tokio::select! {
@@ -176,7 +187,10 @@ where
         }
         return connection.linger().await;
     }
-    let _ = connection.stream.shutdown().await;
+    // A dropped connection ends without a word, without that of TLS too.
+    if !connection.broken {
+        let _ = connection.stream.shutdown().await;
+    }
 }
 
 struct Connection<S> {
@@ -185,6 +199,8 @@ struct Connection<S> {
     remaining: u32,
     /// Set by an answer that ends the requests and begins a websocket.
     upgrade: Option<Box<Upgrade>>,
+    /// A fault has ended it.
+    broken: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -230,13 +246,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.fill(shared).await?;
                 }
                 let body: Vec<u8> = self.buffer.drain(..body).collect();
-                pipeline::handle(shared, head, &caller, Body::Bytes(&body)).await
+                match faults::meet(shared, head, &caller).await {
+                    Verdict::Drop => return self.abandon(),
+                    Verdict::Instead(response) => response,
+                    Verdict::Call { doom, delivery } => {
+                        let body = Body::Bytes(&body);
+                        let response = pipeline::handle(shared, head, &caller, body, doom).await;
+                        Response { delivery: delivery.map(Box::new), ..response }
+                    }
+                }
             }
             Admission::Upload { caller, upload } => {
                 let wire = Wire { keep_alive: false, ..wire };
-                let response = match self.receive(shared, *upload).await? {
-                    Ok(form) => pipeline::handle_upload(shared, head, &caller, form).await,
-                    Err(message) => Response::error(500, &message),
+                let form = self.receive(shared, *upload).await?;
+                let response = match (form, faults::meet(shared, head, &caller).await) {
+                    (Err(message), _) => Response::error(500, &message),
+                    (_, Verdict::Drop) => return self.abandon(),
+                    (_, Verdict::Instead(response)) => response,
+                    (Ok(form), Verdict::Call { doom, delivery }) => {
+                        let response =
+                            pipeline::handle_upload(shared, head, &caller, form, doom).await;
+                        Response { delivery: delivery.map(Box::new), ..response }
+                    }
                 };
                 self.send(shared, wire, response).await;
                 return None;
@@ -287,7 +318,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn send(&mut self, shared: &Shared, wire: Wire, mut response: Response) -> Option<()> {
-        if let Some(upgrade) = response.upgrade.take() {
+        let delivery = response.delivery.take();
+        if let Some(upgrade) = response.upgrade.take()
+            && delivery.is_none()
+        {
             self.upgrade = Some(upgrade);
             return None;
         }
@@ -297,12 +331,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // The clock is read after the delay, as the genuine `Date` is.
         let wire = Wire { now: shared.clock.unix_secs(), ..wire };
         let bytes = response.encode(wire);
-        self.stream.write_all(&bytes).await.ok()?;
+        match delivery {
+            Some(delivery) => self.deliver(&bytes, *delivery).await?,
+            None => self.stream.write_all(&bytes).await.ok()?,
+        }
         self.stream.flush().await.ok()?;
         if wire.keep_alive && !response.closes() {
             return Some(());
         }
         self.linger().await;
+        None
+    }
+
+    /// Sends an answer as a fault wants it; `None` when it ends the connection.
+    async fn deliver(&mut self, bytes: &[u8], delivery: Delivery) -> Option<()> {
+        let body = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
+        let (sent, rest) = bytes.split_at(delivery.head(body, bytes.len()));
+        self.stream.write_all(sent).await.ok()?;
+        self.stream.flush().await.ok()?;
+        let Delivery::Slow { bytes, every } = delivery else { return self.abandon() };
+        let mut left = SLOW_BODY;
+        for piece in rest.chunks(bytes) {
+            if let Some(after) = left.checked_sub(every) {
+                tokio::time::sleep(every).await;
+                left = after;
+            }
+            self.stream.write_all(piece).await.ok()?;
+            self.stream.flush().await.ok()?;
+        }
+        Some(())
+    }
+
+    /// Ends the connection as a crash would.
+    fn abandon(&mut self) -> Option<()> {
+        self.broken = true;
         None
     }
 

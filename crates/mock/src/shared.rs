@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pve_access::Release;
@@ -13,7 +13,9 @@ use serde_json::Value;
 use telemetry::Clock;
 
 use crate::certificate;
+use crate::document::FileError;
 use crate::error::StartError;
+use crate::faults::{Armed, Faults};
 use crate::keys::Keys;
 use crate::limits::IDLE;
 use crate::seed::Seed;
@@ -37,6 +39,8 @@ pub struct Config {
     pub verify_keys: Vec<String>,
     /// CSRF secret as the text used for the HMAC; `None` makes a random one.
     pub csrf_secret: Option<SecretString>,
+    /// What goes wrong on purpose.
+    pub faults: Faults,
     /// After this long without traffic a connection is closed.
     pub idle: Duration,
 }
@@ -65,6 +69,7 @@ impl Config {
             key_file: None,
             verify_keys: Vec::new(),
             csrf_secret: None,
+            faults: Faults::default(),
             idle: IDLE,
         }
     }
@@ -73,6 +78,15 @@ impl Config {
 enum Document {
     Shipped(&'static Schema),
     Imported(Box<Schema>),
+}
+
+impl Document {
+    fn get(&self) -> &Schema {
+        match self {
+            Self::Shipped(schema) => schema,
+            Self::Imported(schema) => schema,
+        }
+    }
 }
 
 /// One mock, seen from a connection.
@@ -87,6 +101,7 @@ pub(crate) struct Shared {
     /// The entries of `certificates/info`.
     pub(crate) certificates: Vec<Value>,
     pub(crate) idle: Duration,
+    faults: Mutex<Arc<Armed>>,
     state: Mutex<State>,
     deliberate_delay: AtomicU64,
 }
@@ -115,6 +130,7 @@ impl Shared {
             Some(text) => CsrfSecret::from_text(text.clone()),
             None => CsrfSecret::from_text(secrets::random::hex()?),
         };
+        let faults = config.faults.arm(schema.get())?;
         Ok(Self {
             schema,
             clock: config.clock,
@@ -124,16 +140,26 @@ impl Shared {
             certificate,
             certificates: certificates.into_iter().collect(),
             idle: config.idle,
+            faults: Mutex::new(Arc::new(faults)),
             state: Mutex::new(state),
             deliberate_delay: AtomicU64::new(0),
         })
     }
 
     pub(crate) fn schema(&self) -> &Schema {
-        match &self.schema {
-            Document::Shipped(schema) => schema,
-            Document::Imported(schema) => schema,
-        }
+        self.schema.get()
+    }
+
+    /// The rules that are in force.
+    pub(crate) fn faults(&self) -> Arc<Armed> {
+        Arc::clone(&self.faults.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other rules in force, with counters of their own; calls under way keep what met them.
+    pub(crate) fn set_faults(&self, faults: Faults) -> Result<(), FileError> {
+        let armed = Arc::new(faults.arm(self.schema())?);
+        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = armed;
+        Ok(())
     }
 
     /// The cluster, with the effects of all ended tasks applied. A handler that panicked leaves

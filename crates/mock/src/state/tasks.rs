@@ -52,6 +52,8 @@ pub(crate) struct Tasks {
     spawned: u32,
     /// Since they were last taken, which is before every call.
     events: Vec<TaskEvent>,
+    /// What every task fails with while a fault is on.
+    doom: Option<String>,
 }
 
 /// A start or an end, as the cluster log names it.
@@ -85,6 +87,7 @@ impl Tasks {
         let seconds = u32::try_from(now.as_secs() & 0xFFFF_FFFF).unwrap_or(0);
         let pstart = seconds.wrapping_mul(100).wrapping_add(self.spawned);
         let Spawn { node, kind, id, user, effect, exit } = spawn;
+        let exit = self.doom.clone().map_or(exit, Err);
         let name = kind.name;
         let upid = format!("UPID:{node}:{pid:08X}:{pstart:08X}:{seconds:08X}:{name}:{id}:{user}:");
         let (exit, last_line) = match exit {
@@ -112,6 +115,16 @@ impl Tasks {
             self.list.pop_back();
         }
         upid
+    }
+
+    /// Makes tasks that start from now on fail with a text, or ends that.
+    pub(super) fn doom(&mut self, exit: Option<String>) {
+        self.doom = exit;
+    }
+
+    /// How many have started so far, wrapping.
+    pub(super) fn spawned(&self) -> u32 {
+        self.spawned
     }
 
     /// Puts lines before the last one of a task's log.

@@ -38,7 +38,7 @@ pub(crate) struct VolumeKind {
 }
 
 /// By storage and node (empty when shared), then by name.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Volumes {
     by_place: BTreeMap<(String, String), BTreeMap<String, Volume>>,
     /// Uploads whose call is under way, by the name of their temporary file.

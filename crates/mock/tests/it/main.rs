@@ -6,6 +6,7 @@ mod client;
 mod cluster;
 mod consoles;
 mod copies;
+mod faults;
 mod guests;
 mod second_factors;
 mod storage;
