@@ -40,6 +40,8 @@ pub use coverage::unmodelled;
 pub use document::{FileError, Form};
 pub use error::StartError;
 pub use faults::Faults;
-pub use seed::{GuestKind, GuestSeed, Hardware, NodeSeed, Seed, StorageSeed, Version};
+pub use seed::{
+    GuestKind, GuestSeed, Hardware, NodeSeed, Seed, SeedFile, Steps, StorageSeed, Version,
+};
 pub use server::Mock;
 pub use shared::{Api, Config};

@@ -75,3 +75,9 @@ pub(crate) const FAULT_TEXT: usize = 1024;
 pub(crate) const FAULT_ANSWER_BYTES: u64 = 1 << 30;
 /// A slow answer is sent whole from here on, so that no rule holds a connection for ever.
 pub(crate) const SLOW_BODY: Duration = Duration::from_secs(900);
+/// Largest seed file.
+pub(crate) const SEED_FILE_BYTES: usize = 16 << 20;
+/// Nodes of a seed file; a genuine cluster has a few dozen at most.
+pub(crate) const SEED_NODES: usize = 128;
+/// Tables of a seed file that become calls.
+pub(crate) const SEED_STEPS: usize = 100_000;

@@ -191,7 +191,7 @@ async fn call(
 }
 
 /// Adds the path's variables; the same name with another value elsewhere is refused.
-fn merge_path(parameters: &mut Params, matched: &PathMatch<'_>) -> Result<(), Failure> {
+pub(crate) fn merge_path(parameters: &mut Params, matched: &PathMatch<'_>) -> Result<(), Failure> {
     for (name, value) in &matched.variables {
         let value = Value::String(value.clone());
         if parameters.get(*name).is_some_and(|given| *given != value) {
@@ -206,7 +206,7 @@ fn merge_path(parameters: &mut Params, matched: &PathMatch<'_>) -> Result<(), Fa
 }
 
 /// Whether the node a method is forwarded to is another one; an unknown name does not resolve.
-fn reach(shared: &Shared, name: &str, parameters: &Params) -> Result<bool, Failure> {
+pub(crate) fn reach(shared: &Shared, name: &str, parameters: &Params) -> Result<bool, Failure> {
     let Some(node) = parameters.get(name).and_then(Value::as_str) else {
         let text = format!("proxy parameter '{name}' does not exist");
         return Err(Failure::parameter(name, &text));

@@ -18,7 +18,7 @@ use crate::error::StartError;
 use crate::faults::{Armed, Faults};
 use crate::keys::Keys;
 use crate::limits::IDLE;
-use crate::seed::Seed;
+use crate::seed::{self, Seed, Steps};
 use crate::state::State;
 
 /// How a mock is started. [`Config::new`] holds the defaults.
@@ -39,6 +39,8 @@ pub struct Config {
     pub verify_keys: Vec<String>,
     /// CSRF secret as the text used for the HMAC; `None` makes a random one.
     pub csrf_secret: Option<SecretString>,
+    /// What fills the cluster before it serves: calls that a seed file names.
+    pub steps: Steps,
     /// What goes wrong on purpose.
     pub faults: Faults,
     /// After this long without traffic a connection is closed.
@@ -69,6 +71,7 @@ impl Config {
             key_file: None,
             verify_keys: Vec::new(),
             csrf_secret: None,
+            steps: Steps::default(),
             faults: Faults::default(),
             idle: IDLE,
         }
@@ -131,7 +134,7 @@ impl Shared {
             None => CsrfSecret::from_text(secrets::random::hex()?),
         };
         let faults = config.faults.arm(schema.get())?;
-        Ok(Self {
+        let shared = Self {
             schema,
             clock: config.clock,
             time_scale: config.time_scale,
@@ -143,7 +146,9 @@ impl Shared {
             faults: Mutex::new(Arc::new(faults)),
             state: Mutex::new(state),
             deliberate_delay: AtomicU64::new(0),
-        })
+        };
+        seed::fill(&shared, config.steps)?;
+        Ok(shared)
     }
 
     pub(crate) fn schema(&self) -> &Schema {

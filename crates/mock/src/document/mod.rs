@@ -13,7 +13,9 @@ mod yaml;
 
 pub use error::FileError;
 pub(crate) use error::Place;
-pub(crate) use node::{Node, Value};
+#[cfg(test)]
+pub(crate) use node::Node;
+pub(crate) use node::Value;
 pub(crate) use table::{Field, Table};
 
 /// How a file is written.

@@ -1,5 +1,7 @@
 //! A table from which its reader takes the keys it knows; the rest is refused.
 
+use std::collections::BTreeMap;
+
 use super::error::{FileError, Place};
 use super::node::{Node, Value};
 
@@ -10,6 +12,8 @@ pub(crate) struct Table {
     members: Vec<(String, Node)>,
     /// The keys that were asked for, to name the one that was probably meant.
     known: Vec<&'static str>,
+    /// Where each key of the file stands, those that were taken too.
+    places: BTreeMap<String, Place>,
 }
 
 /// A value that was taken, with its place.
@@ -27,6 +31,11 @@ impl Table {
     /// Where the table begins.
     pub(crate) fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Where each of its keys stands.
+    pub(crate) fn places(&self) -> BTreeMap<String, Place> {
+        self.places.clone()
     }
 
     /// Takes the value of a key; null is as good as absent.
@@ -129,7 +138,13 @@ impl Field {
 
     pub(crate) fn table(self) -> Result<Table, FileError> {
         match self.value {
-            Value::Table(members) => Ok(Table { place: self.place, members, known: Vec::new() }),
+            Value::Table(members) => {
+                let place = self.place;
+                let member =
+                    |(key, node): &(String, Node)| (key.clone(), place.member(key, node.line));
+                let places = members.iter().map(member).collect();
+                Ok(Table { place, members, known: Vec::new(), places })
+            }
             _ => Err(self.expected("a table", "write keys and values")),
         }
     }

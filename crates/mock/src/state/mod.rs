@@ -22,7 +22,6 @@ pub(crate) use access::{Accounts, random_uuid, sha1_hex};
 pub(crate) use change::{Change, What};
 pub(crate) use cluster_log::ClusterLog;
 pub(crate) use consoles::{ConsoleKind, Consoles};
-pub(crate) use doom::Before;
 pub(crate) use firewall::Firewall;
 pub(crate) use guest::{Guest, Options, Snapshot, name_key};
 pub(crate) use node::Node;

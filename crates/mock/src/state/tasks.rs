@@ -123,8 +123,22 @@ impl Tasks {
     }
 
     /// How many have started so far, wrapping.
-    pub(super) fn spawned(&self) -> u32 {
+    pub(crate) fn spawned(&self) -> u32 {
         self.spawned
+    }
+
+    /// Ends all tasks that still run.
+    pub(crate) fn hurry(&mut self, now: Duration) {
+        for task in self.list.iter_mut().filter(|task| task.ends > now) {
+            task.ends = now;
+        }
+    }
+
+    /// Why a task that started after the first `count` ones has failed.
+    pub(crate) fn failure_since(&self, count: u32) -> Option<&str> {
+        let newer = usize::try_from(self.spawned.wrapping_sub(count)).unwrap_or(usize::MAX);
+        let mut newer = self.list.iter().take(newer);
+        newer.find(|task| task.exit != "OK").map(|task| task.exit.as_str())
     }
 
     /// Puts lines before the last one of a task's log.

@@ -16,7 +16,7 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     /// The text of the status line; only its first line is sent.
     pub(crate) reason: String,
-    pub(crate) content_type: Option<String>,
+    pub(crate) content_type: Option<Box<str>>,
     pub(crate) location: Option<Box<str>>,
     pub(crate) body: Vec<u8>,
     /// Answered by the privileged daemon: such answers carry a `Connection: close` of its own.
@@ -76,7 +76,7 @@ impl Response {
     /// An answer with a body of a known type.
     pub(crate) fn with(status: u16, reason: &str, payload: Payload) -> Self {
         Self {
-            content_type: Some(payload.content_type.to_owned()),
+            content_type: Some(payload.content_type.into()),
             body: payload.body,
             ..Self::bare(status, reason)
         }

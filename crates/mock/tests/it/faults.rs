@@ -42,7 +42,7 @@ fn a_failed_task_changes_nothing() {
     for (path, parameters) in [
         ("/nodes/pve1/qemu/100/status/stop", &[][..]),
         ("/nodes/pve1/qemu", &[("vmid", "900"), ("scsi0", "local-lvm:4")]),
-        ("/nodes/pve1/qemu/100/snapshot", &[("snapname", "a")]),
+        ("/nodes/pve1/qemu/100/snapshot", &[("snapname", "before")]),
         ("/nodes/pve1/qemu/101/clone", &[("newid", "901"), ("full", "1")]),
     ] {
         let answer = pve.post(path, parameters);

@@ -9,5 +9,6 @@ mod copies;
 mod faults;
 mod guests;
 mod second_factors;
+mod seeds;
 mod storage;
 mod surroundings;

@@ -14,6 +14,8 @@ pub(super) mod power;
 mod privileges;
 pub(super) mod snapshots;
 
+pub(crate) use placement::owner as owner_of_volume;
+
 use std::time::Duration;
 
 use pve_schema::Verb;
