@@ -28,6 +28,7 @@ mod limits;
 mod object;
 mod permission;
 mod pipeline;
+mod recording;
 mod seed;
 mod server;
 mod shared;
@@ -40,6 +41,7 @@ pub use coverage::unmodelled;
 pub use document::{FileError, Form};
 pub use error::StartError;
 pub use faults::Faults;
+pub use recording::{Recording, Upstream};
 pub use seed::{
     GuestKind, GuestSeed, Hardware, NodeSeed, Seed, SeedFile, Steps, StorageSeed, Version,
 };

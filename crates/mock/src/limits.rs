@@ -81,3 +81,17 @@ pub(crate) const SEED_FILE_BYTES: usize = 16 << 20;
 pub(crate) const SEED_NODES: usize = 128;
 /// Tables of a seed file that become calls.
 pub(crate) const SEED_STEPS: usize = 100_000;
+/// Largest recording, written or read.
+pub(crate) const RECORD_FILE_BYTES: usize = 256 << 20;
+/// Longest line of a recording; an exchange that makes a longer one is not recorded.
+pub(crate) const RECORD_LINE_BYTES: usize = 8 << 20;
+/// Exchanges of a recording.
+pub(crate) const RECORDED_EXCHANGES: usize = 200_000;
+/// Exchanges that wait for the disk; then answers wait too.
+pub(crate) const RECORD_QUEUE: usize = 64;
+/// Largest answer of a server whose answers are recorded.
+pub(crate) const RECORD_ANSWER_BYTES: usize = 32 << 20;
+/// How long connecting to that server may take, and the handshake again.
+pub(crate) const UPSTREAM_CONNECT: Duration = Duration::from_secs(10);
+/// How long its answer may take; pveproxy gives its own daemons 30 seconds.
+pub(crate) const UPSTREAM_ANSWER: Duration = Duration::from_secs(120);

@@ -11,6 +11,7 @@ use crate::failure::{Failure, Outcome};
 use crate::format::{Format, html_login_redirect};
 use crate::limits::BODY_BYTES;
 use crate::permission;
+use crate::recording::Key;
 use crate::shared::Shared;
 use crate::upload::{self, Form, Upload};
 use crate::web;
@@ -73,6 +74,24 @@ pub(crate) async fn admit(shared: &Shared, head: &Head) -> Admission {
         Ok(body) => Admission::Admitted { caller, body },
         Err(response) => Admission::Refused(response),
     }
+}
+
+/// Decides from the head alone what a request that is passed on may have as its body.
+pub(crate) fn admit_relayed(head: &Head) -> Result<usize, Response> {
+    let verb = known_verb(&head.method)?;
+    if head.header("Transfer-Encoding").is_some() {
+        return Err(Response::error(501, "chunked transfer encoding not supported"));
+    }
+    if length(head) != 0 && content_type(head).is_some_and(|kind| kind.starts_with("multipart/")) {
+        return Err(Response::error(501, "uploads are not recorded"));
+    }
+    body_length(head, verb)
+}
+
+/// What stands for the request in a recording; `None` for a body that can not be read.
+pub(crate) fn key(head: &Head, body: &[u8]) -> Option<Key> {
+    let query = head.path_and_query().1;
+    Some(Key::of(head, parameters(head, query, Body::Bytes(body)).ok()?))
 }
 
 /// The body of a request.

@@ -17,6 +17,7 @@ use crate::error::StartError;
 use crate::faults::{self, Delivery, Faults, Verdict};
 use crate::limits::{CONNECTIONS, DRAIN, HANDSHAKE, REQUESTS_PER_CONNECTION, SLOW_BODY};
 use crate::pipeline::{self, Admission, Body};
+use crate::recording::{Exchange, Key, Upstream};
 use crate::shared::{Config, Shared};
 use crate::upload::{Form, Upload};
 use crate::wire::{Fault, Head, Parsed, Response, Upgrade, Wire, read_head};
@@ -193,6 +194,15 @@ where
     }
 }
 
+/// Keeps an exchange, when exchanges are kept.
+async fn record(shared: &Shared, head: &Head, key: &Key, response: &Response, began: Duration) {
+    let Some(recorder) = &shared.recorder else { return };
+    let took = shared.clock.monotonic().saturating_sub(began);
+    if let Some(exchange) = Exchange::of(head, key, response, took) {
+        recorder.record(&exchange).await;
+    }
+}
+
 struct Connection<S> {
     stream: S,
     buffer: Vec<u8>,
@@ -230,6 +240,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// One request and its answer; `None` when the connection ends after it.
     async fn exchange(&mut self, shared: &Shared, head: &Head) -> Option<()> {
         let wire = self.wire(shared, head);
+        let began = shared.clock.monotonic();
+        if let Some(upstream) = &shared.upstream {
+            return self.relay(shared, upstream, head, wire).await;
+        }
         let response = match pipeline::admit(shared, head).await {
             Admission::Refused(response) => {
                 self.send(shared, wire, response).await?;
@@ -250,8 +264,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     Verdict::Drop => return self.abandon(),
                     Verdict::Instead(response) => response,
                     Verdict::Call { doom, delivery } => {
-                        let body = Body::Bytes(&body);
-                        let response = pipeline::handle(shared, head, &caller, body, doom).await;
+                        let key =
+                            if shared.keeps_keys() { pipeline::key(head, &body) } else { None };
+                        let response = match key.as_ref().and_then(|key| shared.replay.answer(key))
+                        {
+                            Some(response) => response,
+                            None => {
+                                let body = Body::Bytes(&body);
+                                pipeline::handle(shared, head, &caller, body, doom).await
+                            }
+                        };
+                        if let Some(key) = key {
+                            record(shared, head, &key, &response, began).await;
+                        }
                         Response { delivery: delivery.map(Box::new), ..response }
                     }
                 }
@@ -273,6 +298,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return None;
             }
         };
+        self.send(shared, wire, response).await
+    }
+
+    /// One request that another server answers.
+    async fn relay(
+        &mut self,
+        shared: &Shared,
+        upstream: &Upstream,
+        head: &Head,
+        wire: Wire,
+    ) -> Option<()> {
+        let began = shared.clock.monotonic();
+        let length = match pipeline::admit_relayed(head) {
+            Ok(length) => length,
+            Err(response) => return self.send(shared, wire, response).await,
+        };
+        while self.buffer.len() < length {
+            self.fill(shared).await?;
+        }
+        let body: Vec<u8> = self.buffer.drain(..length).collect();
+        let response = upstream.forward(head, &body).await;
+        if let Some(key) = pipeline::key(head, &body) {
+            record(shared, head, &key, &response, began).await;
+        }
         self.send(shared, wire, response).await
     }
 

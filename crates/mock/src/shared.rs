@@ -18,6 +18,7 @@ use crate::error::StartError;
 use crate::faults::{Armed, Faults};
 use crate::keys::Keys;
 use crate::limits::IDLE;
+use crate::recording::{Recorder, Recording, Upstream};
 use crate::seed::{self, Seed, Steps};
 use crate::state::State;
 
@@ -43,6 +44,12 @@ pub struct Config {
     pub steps: Steps,
     /// What goes wrong on purpose.
     pub faults: Faults,
+    /// Answers to these requests come from a recording, all others from the cluster.
+    pub replay: Recording,
+    /// File that exchanges are recorded to; it must not exist.
+    pub record: Option<PathBuf>,
+    /// Requests are passed on to this server instead of being answered.
+    pub upstream: Option<Upstream>,
     /// After this long without traffic a connection is closed.
     pub idle: Duration,
 }
@@ -73,6 +80,9 @@ impl Config {
             csrf_secret: None,
             steps: Steps::default(),
             faults: Faults::default(),
+            replay: Recording::default(),
+            record: None,
+            upstream: None,
             idle: IDLE,
         }
     }
@@ -104,6 +114,9 @@ pub(crate) struct Shared {
     /// The entries of `certificates/info`.
     pub(crate) certificates: Vec<Value>,
     pub(crate) idle: Duration,
+    pub(crate) replay: Recording,
+    pub(crate) recorder: Option<Recorder>,
+    pub(crate) upstream: Option<Upstream>,
     faults: Mutex<Arc<Armed>>,
     state: Mutex<State>,
     deliberate_delay: AtomicU64,
@@ -134,6 +147,9 @@ impl Shared {
             None => CsrfSecret::from_text(secrets::random::hex()?),
         };
         let faults = config.faults.arm(schema.get())?;
+        let source = config.upstream.as_ref().map_or_else(|| "mock".to_owned(), Upstream::source);
+        let recorder = config.record.as_deref();
+        let recorder = recorder.map(|path| Recorder::create(path, &source)).transpose()?;
         let shared = Self {
             schema,
             clock: config.clock,
@@ -143,6 +159,9 @@ impl Shared {
             certificate,
             certificates: certificates.into_iter().collect(),
             idle: config.idle,
+            replay: config.replay,
+            recorder,
+            upstream: config.upstream,
             faults: Mutex::new(Arc::new(faults)),
             state: Mutex::new(state),
             deliberate_delay: AtomicU64::new(0),
@@ -153,6 +172,11 @@ impl Shared {
 
     pub(crate) fn schema(&self) -> &Schema {
         self.schema.get()
+    }
+
+    /// Whether requests are compared with a recording or kept in one.
+    pub(crate) fn keeps_keys(&self) -> bool {
+        self.recorder.is_some() || !self.replay.is_empty()
     }
 
     /// The rules that are in force.

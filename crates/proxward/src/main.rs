@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod exit;
 mod gate;
+mod instrument;
 mod manual;
 mod mock;
 mod output;

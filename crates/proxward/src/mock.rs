@@ -3,15 +3,16 @@
 use std::net::TcpListener;
 use std::path::Path;
 
-use ::mock::{Api, Config, Mock as Server, Seed};
+use ::mock::{Api, Config, Mock as Server, Seed, Steps};
 use secrets::SecretString;
 use serde_json::json;
 use telemetry::Clock;
 use tls::{Authority, Identity};
 
 use crate::audit;
-use crate::cli::{Format, Mock, MockSeed};
+use crate::cli::{Format, Mock};
 use crate::exit::{Exit, Stop};
+use crate::instrument;
 use crate::output::result;
 use crate::place::{Place, read_secret, read_text};
 use crate::signals::Signals;
@@ -35,6 +36,9 @@ pub(crate) fn run(arguments: &Mock) -> Result<(), Stop> {
     if arguments.list_unmodelled {
         return list_unmodelled(arguments);
     }
+    if arguments.instruments.print_seed {
+        return print_seed(arguments);
+    }
     let listener = TcpListener::bind(arguments.listen).map_err(|error| {
         Stop::say(
             bind_exit(&error),
@@ -43,7 +47,9 @@ pub(crate) fn run(arguments: &Mock) -> Result<(), Stop> {
     })?;
     let place = Place::open(None)?;
     let token = secrets::random::uuid().map_err(Stop::usage)?;
-    let mut config = Config::new(seed(arguments, &place, &token)?);
+    let (seed, steps) = seed(arguments, &place, &token)?;
+    let mut config = Config { steps, ..Config::new(seed) };
+    arguments.instruments.fit(&mut config)?;
     config.clock = clock.clone();
     config.api = api(&arguments.schema)?;
     config.time_scale = arguments.time_scale;
@@ -60,15 +66,11 @@ pub(crate) fn run(arguments: &Mock) -> Result<(), Stop> {
 
     let scheme = if arguments.no_tls { "http" } else { "https" };
     let url = format!("{scheme}://{}", server.local_addr());
+    // Another server knows its own users.
+    let token = arguments.instruments.upstream.is_none().then_some(&token);
     result(&match arguments.format {
-        Format::Json => ready_line(&url, ca.as_deref(), &token),
-        Format::Text => {
-            let ca = ca.map_or_else(String::new, |ca| format!("\n  CA     {}", ca.display()));
-            format!(
-                "mock Proxmox VE, ready\n\n  URL    {url}{ca}\n  user   {USER}\n  token  {TOKEN}={}\n\nCtrl-C ends it.",
-                token.expose()
-            )
-        }
+        Format::Json => ready_line(&url, ca.as_deref(), token),
+        Format::Text => ready_text(&url, ca.as_deref(), token),
     });
     signals.wait();
     drop(server);
@@ -89,28 +91,41 @@ fn list_unmodelled(arguments: &Mock) -> Result<(), Stop> {
 }
 
 /// The contract's ready line. The token is made for this run and opens nothing but this mock.
-fn ready_line(url: &str, ca: Option<&Path>, token: &SecretString) -> String {
-    let mut line = json!({
-        "event": "ready",
-        "url": url,
-        "user": USER,
-        "token": format!("{TOKEN}={}", token.expose()),
-    });
-    if let (Some(ca), serde_json::Value::Object(line)) = (ca, &mut line) {
+fn ready_line(url: &str, ca: Option<&Path>, token: Option<&SecretString>) -> String {
+    let mut line = serde_json::Map::new();
+    line.insert("event".to_owned(), json!("ready"));
+    line.insert("url".to_owned(), json!(url));
+    if let Some(ca) = ca {
         line.insert("ca".to_owned(), json!(ca));
     }
-    line.to_string()
+    if let Some(token) = token {
+        line.insert("user".to_owned(), json!(USER));
+        line.insert("token".to_owned(), json!(format!("{TOKEN}={}", token.expose())));
+    }
+    json!(line).to_string()
 }
 
-fn seed(arguments: &Mock, place: &Place, token: &SecretString) -> Result<Seed, Stop> {
-    let mut seed = match arguments.seed {
-        MockSeed::Empty => Seed::empty(),
-        MockSeed::Small => Seed::small(),
-        MockSeed::Cluster => Seed::cluster(),
-    };
-    if let Some(count) = arguments.guests {
-        seed = seed.with_guests(usize::try_from(count).unwrap_or(usize::MAX));
+fn ready_text(url: &str, ca: Option<&Path>, token: Option<&SecretString>) -> String {
+    let ca = ca.map_or_else(String::new, |ca| format!("\n  CA     {}", ca.display()));
+    let who = token.map_or_else(
+        || "\n  users  those of the server behind it".to_owned(),
+        |token| format!("\n  user   {USER}\n  token  {TOKEN}={}", token.expose()),
+    );
+    format!("mock Proxmox VE, ready\n\n  URL    {url}{ca}{who}\n\nCtrl-C ends it.")
+}
+
+/// A seed to start from, as a file.
+fn print_seed(arguments: &Mock) -> Result<(), Stop> {
+    if matches!(arguments.seed, instrument::Choice::File(_)) {
+        return Err(Stop::say(Exit::Usage, "--print-seed: the seed is a file already"));
     }
+    let (seed, _) = instrument::seed(&arguments.seed, arguments.guests)?;
+    result(seed.to_toml().trim_end());
+    Ok(())
+}
+
+fn seed(arguments: &Mock, place: &Place, token: &SecretString) -> Result<(Seed, Steps), Stop> {
+    let (mut seed, steps) = instrument::seed(&arguments.seed, arguments.guests)?;
     let password = match &arguments.password_file {
         Some(path) => read_secret(path)?,
         None => place.password("password")?.0,
@@ -118,7 +133,7 @@ fn seed(arguments: &Mock, place: &Place, token: &SecretString) -> Result<Seed, S
     seed.passwords.push((USER.to_owned(), password));
     seed.tokens.push((TOKEN.to_owned(), token.clone()));
     seed.user_cfg += "token:root@pam!ci:0:0::\n";
-    Ok(seed)
+    Ok((seed, steps))
 }
 
 fn api(schema: &Path) -> Result<Api, Stop> {

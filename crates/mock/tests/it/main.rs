@@ -8,6 +8,7 @@ mod consoles;
 mod copies;
 mod faults;
 mod guests;
+mod recordings;
 mod second_factors;
 mod seeds;
 mod storage;

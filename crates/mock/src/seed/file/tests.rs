@@ -52,7 +52,10 @@ fn mistakes_are_named_with_their_line() {
             format!("{lvm}{vm}scsi0 = 'lvm:vm-7-disk-0,size=1G'"),
             "s:4: qemu[0]: volume lvm:vm-7-disk-0 does not exist",
         ),
-        (format!("{lvm}{vm}[[qemu.snapshots]]\nsnapname = '1'"), "s:1: "),
+        (
+            format!("{lvm}{vm}[[qemu.snapshots]]\nsnapname = '1'"),
+            "s:7: qemu[0].snapshots: [0]: snapname: ",
+        ),
         ("[[users]]\nuserid = 'a@nope'".to_owned(), "s:1: users[0]: create user failed"),
         ("[[users]]\nuserid = 'a@pve'\npassword = 'x'".to_owned(), "s:3: users[0].password: "),
         (
