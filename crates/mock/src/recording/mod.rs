@@ -16,6 +16,8 @@ pub(crate) use exchange::Exchange;
 pub(crate) use key::Key;
 pub(crate) use recorder::Recorder;
 pub use replay::Recording;
+#[cfg(fuzzing)]
+pub(crate) use upstream::parse;
 pub use upstream::Upstream;
 
 /// The version of the format, in the first line of every recording.

@@ -127,7 +127,7 @@ where
 }
 
 /// Status, reason, the headers that matter, and the body by its length.
-pub(super) fn parse(answer: &[u8]) -> Result<Response, &'static str> {
+pub(crate) fn parse(answer: &[u8]) -> Result<Response, &'static str> {
     let end =
         answer.windows(4).position(|four| four == b"\r\n\r\n").ok_or("no head in the answer")?;
     let (head, rest) = answer.split_at(end);
