@@ -16,9 +16,9 @@ pub(crate) use exchange::Exchange;
 pub(crate) use key::Key;
 pub(crate) use recorder::Recorder;
 pub use replay::Recording;
+pub use upstream::Upstream;
 #[cfg(fuzzing)]
 pub(crate) use upstream::parse;
-pub use upstream::Upstream;
 
 /// The version of the format, in the first line of every recording.
 const VERSION: u64 = 1;

@@ -104,3 +104,15 @@ fn rules_can_be_exchanged_while_it_runs() {
     let start = Pve::try_with(Seed::small(), |config| config.faults = wrong);
     assert!(matches!(start, Err(StartError::File(_))));
 }
+
+#[test]
+fn the_rules_of_the_guide_are_taken() {
+    const GUIDE: &str = include_str!("../../../../docs/guides/mock-in-ci.md");
+    let rules =
+        GUIDE.split("```toml\n").find(|block| block.starts_with("# proxward mock --faults"));
+    let (rules, _) = rules.unwrap().split_once("```").unwrap();
+    let pve = Pve::with(Seed::cluster(), |config| config.faults = faults(rules));
+    let start = || pve.post("/nodes/pve1/qemu/100/status/start", &[]).status;
+    assert_eq!([start(), start(), start(), start()], [200, 500, 500, 200]);
+    assert_eq!(pve.get("/nodes/pve2/lxc").status, 595);
+}

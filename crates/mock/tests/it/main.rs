@@ -9,6 +9,7 @@ mod copies;
 mod faults;
 mod guests;
 mod recordings;
+mod roles;
 mod second_factors;
 mod seeds;
 mod storage;

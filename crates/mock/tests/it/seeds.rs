@@ -194,3 +194,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_seed_of_the_guide_is_served() {
+    const GUIDE: &str = include_str!("../../../../docs/guides/mock-in-ci.md");
+    let seed = GUIDE.split("```toml\n").find(|block| block.starts_with("cluster = \"lab\""));
+    let (seed, _) = seed.unwrap().split_once("```").unwrap();
+    let pve = serve(file(seed, Form::Toml));
+    assert_eq!(pve.get("/nodes/pve1/qemu/100/status/current").data()["status"], "running");
+}
