@@ -33,6 +33,7 @@ pub(super) fn read(file: &Place, text: &str) -> Result<Node, FileError> {
         let line = error.location().map_or(0, |at| usize::try_from(at.line()).unwrap_or(0));
         let text = error.to_string();
         let what = text.lines().next().unwrap_or_default();
+        let what = what.split(" at line ").next().unwrap_or_default();
         file.at(line).refused(format!("not valid YAML: {what}"), "correct the line")
     })?;
     Ok(Node { line: 1, value: root.value.0 })
