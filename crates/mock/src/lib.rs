@@ -17,9 +17,11 @@ mod certificate;
 mod console;
 mod control;
 mod coverage;
+mod document;
 mod durable;
 mod error;
 mod failure;
+mod faults;
 mod format;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -29,6 +31,7 @@ mod limits;
 mod object;
 mod permission;
 mod pipeline;
+mod recording;
 mod seed;
 mod server;
 mod shared;
@@ -40,7 +43,12 @@ mod wire;
 pub use builder::Builder;
 pub use control::{Control, ControlError, ControlListener, SnapshotInfo, Status};
 pub use coverage::unmodelled;
+pub use document::{FileError, Form};
 pub use error::StartError;
-pub use seed::{GuestKind, GuestSeed, Hardware, NodeSeed, Seed, StorageSeed, Version};
+pub use faults::Faults;
+pub use recording::{Recording, Upstream};
+pub use seed::{
+    GuestKind, GuestSeed, Hardware, NodeSeed, Seed, SeedFile, Steps, StorageSeed, Version,
+};
 pub use server::Mock;
 pub use shared::{Api, Config};

@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod exit;
 mod gate;
+mod instrument;
 mod manual;
 mod mock;
 mod output;

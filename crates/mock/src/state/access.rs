@@ -104,6 +104,11 @@ impl Accounts {
         Ok(value)
     }
 
+    /// Puts an earlier configuration back.
+    pub(crate) fn restore(&mut self, config: UserConfig) {
+        self.edit(|current| *current = config);
+    }
+
     /// Whether a user or token exists, is enabled and has not expired.
     pub(crate) fn is_active(&self, subject: &Subject, now: u64) -> bool {
         self.access.check_account(subject, now).is_ok()

@@ -5,6 +5,7 @@ mod change;
 mod cluster_log;
 mod consoles;
 pub(crate) mod disk;
+mod doom;
 pub(crate) mod firewall;
 mod guest;
 mod kept_secret;

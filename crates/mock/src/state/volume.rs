@@ -101,6 +101,12 @@ impl Volumes {
         self.by_place.get_mut(&(storage.to_owned(), node.to_owned()))?.get_mut(name)
     }
 
+    /// A volume of that name, on whatever node.
+    pub(crate) fn named(&self, storage: &str, name: &str) -> Option<&Volume> {
+        let mut places = self.by_place.iter().filter(|((id, _), _)| id == storage);
+        places.find_map(|(_, volumes)| volumes.get(name))
+    }
+
     /// Adds or overwrites; false when the storage is full.
     pub(crate) fn insert(
         &mut self,

@@ -39,6 +39,26 @@ fn a_machine_comes_back_under_another_id() {
 }
 
 #[test]
+fn an_archive_outlives_the_process_and_its_guest() {
+    let place = tempfile::tempdir().unwrap();
+    let start = || {
+        let file = Some(place.path().join("state"));
+        Pve::with(Seed::small(), |config| config.state_file = file)
+    };
+    let pve = start();
+    let archive = backup(&pve, "101");
+    let before = config(&pve, "qemu", "101");
+    pve.post("/nodes/pve1/qemu/101/status/stop", &[]).data();
+    assert_eq!(pve.task(pve.delete("/nodes/pve1/qemu/101")), "OK");
+    drop(pve);
+    let pve = start();
+    let answer = pve.post("/nodes/pve1/qemu", &[("vmid", "101"), ("archive", &*archive)]);
+    assert_eq!(pve.task(answer), "OK");
+    let after = config(&pve, "qemu", "101");
+    assert_eq!((&after["name"], &after["net0"]), (&before["name"], &before["net0"]));
+}
+
+#[test]
 fn an_id_in_use_is_taken_by_force_only() {
     let pve = Pve::instant(Seed::small());
     let archive = backup(&pve, "100");

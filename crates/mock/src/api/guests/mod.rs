@@ -15,6 +15,8 @@ mod privileges;
 mod restore;
 pub(super) mod snapshots;
 
+pub(crate) use placement::owner as owner_of_volume;
+
 use std::time::Duration;
 
 use pve_schema::Verb;
