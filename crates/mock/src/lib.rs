@@ -15,6 +15,7 @@ mod auth;
 mod certificate;
 mod console;
 mod coverage;
+mod data;
 mod error;
 mod failure;
 mod format;

@@ -25,7 +25,7 @@ mod subject;
 pub mod ticket;
 pub mod token;
 
-pub use acl::{Access, AccountError, Capabilities};
+pub use acl::{Access, AccountError, Capabilities, Rights};
 pub use keys::{KeyError, Keyring, SigningKey, VerifyKey};
 pub use privileges::{Permissions, Privilege, Privileges, UnknownPrivilege};
 pub use pve_formats::user_cfg::{self, UserConfig};

@@ -51,7 +51,7 @@ fn pool(call: &Call<'_>, name: &str) -> Result<Value, Failure> {
     let guests = ids.filter_map(|vmid| call.state.guests.get(&vmid));
     let guests = guests.filter(|guest| wants(guest.kind_name()));
     let mut members: Vec<Value> =
-        guests.map(|guest| super::cluster::guest_entry(call, guest)).collect();
+        guests.map(|guest| json!(super::cluster::guest_row(call, guest))).collect();
     if wants("storage") {
         let storages = pool.storage.iter().filter_map(|id| call.state.storages.get(id));
         members.extend(storages.map(|storage| storage.resource(&call.state.local)));

@@ -149,7 +149,7 @@ fn archive(call: &mut Call<'_>, vmid: u32) -> Result<Vec<String>, String> {
     let volume_kind = VolumeKind::in_directory(&name).ok_or("unexpected archive name")?;
     let disks: u64 =
         crate::state::disk::volumes(guest.config()).map(|(_, disk)| disk.bytes()).sum();
-    let shown = guest.name();
+    let shown = guest.name().into_owned();
     let ends = begun + BACKUP.takes.mul_f64(call.shared.time_scale);
     let mut volume = Volume::new(volume_kind, (disks / SHRINK).max(1), ends);
     volume.protected = call.flag("protected");

@@ -22,8 +22,8 @@ pub(crate) use change::{Change, What};
 pub(crate) use cluster_log::ClusterLog;
 pub(crate) use consoles::{ConsoleKind, Consoles};
 pub(crate) use firewall::Firewall;
-pub(crate) use guest::{Guest, Options, Snapshot, name_key};
-pub(crate) use node::Node;
+pub(crate) use guest::{Guest, GuestRow, Options, Snapshot, name_key};
+pub(crate) use node::{Node, NodeRow};
 pub(crate) use objects::{Fields, Objects};
 pub(crate) use second_factors::{Entry, FactorError, Factors, Response, SecondFactors, Totp};
 pub(crate) use storage::Storage;
@@ -109,6 +109,21 @@ impl State {
         for event in self.tasks.take_events() {
             self.log.add(event.at, &event.node, &event.user, event.pid, event.message);
         }
+    }
+
+    /// Bytes of memory that the running guests of each node hold.
+    pub(crate) fn guests_memory(&self) -> BTreeMap<&str, u64> {
+        let mut held = BTreeMap::new();
+        for guest in self.guests.values() {
+            *held.entry(guest.node.as_str()).or_default() += guest.memory_used();
+        }
+        held
+    }
+
+    /// The same of one node.
+    pub(crate) fn guests_memory_on(&self, node: &str) -> u64 {
+        let guests = self.guests.values().filter(|guest| guest.node == node);
+        guests.map(Guest::memory_used).sum()
     }
 
     /// The lowest free guest id from 100 on.
