@@ -1,5 +1,7 @@
 //! `/cluster`.
 
+use std::time::Duration;
+
 use pve_schema::Verb;
 use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::{Value, json};
@@ -8,7 +10,7 @@ use super::nodes::audited;
 use super::{Call, Row};
 use crate::failure::{Failure, Outcome, Success};
 use crate::object::extend;
-use crate::state::{Guest, GuestRow, NodeRow};
+use crate::state::{Guest, GuestRow, NodeRow, State};
 
 pub(super) const ROWS: &[Row] = &[
     (Verb::Get, "/cluster/nextid", next_id),
@@ -125,7 +127,8 @@ impl Resources<'_> {
     fn guests<L: SerializeSeq>(&self, list: &mut L) -> Result<(), L::Error> {
         let auditor = self.call.right(&["VM.Audit"]);
         let mut seen = self.call.state.guests.values().filter(|guest| auditor.at_guest(guest));
-        seen.try_for_each(|guest| list.serialize_element(&guest_row(self.call, guest)))
+        let now = self.call.now();
+        seen.try_for_each(|guest| list.serialize_element(&guest_row(self.call.state, guest, now)))
     }
 
     fn nodes<L: SerializeSeq>(&self, list: &mut L) -> Result<(), L::Error> {
@@ -164,15 +167,15 @@ impl Resources<'_> {
 }
 
 /// A guest in `cluster/resources` and among the members of a pool.
-pub(super) fn guest_row<'c>(call: &'c Call<'_>, guest: &'c Guest) -> GuestRow<'c> {
+pub(super) fn guest_row<'s>(state: &'s State, guest: &'s Guest, now: Duration) -> GuestRow<'s> {
     GuestRow {
-        hastate: super::ha::state(&call.state.objects, guest),
+        hastate: super::ha::state(&state.objects, guest),
         id: Some(format!("{}/{}", guest.kind_name(), guest.vmid)),
         maxcpu: Some(guest.processors()),
         node: Some(&guest.node),
-        pool: call.state.accounts.config().pool_of(u64::from(guest.vmid)),
+        pool: state.accounts.config().pool_of(u64::from(guest.vmid)),
         template: Some(u8::from(guest.is_template())),
         kind: Some(guest.kind_name()),
-        ..guest.row(call.now())
+        ..guest.row(now)
     }
 }

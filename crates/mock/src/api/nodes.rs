@@ -40,21 +40,22 @@ fn list(call: &mut Call<'_>) -> Outcome {
 /// All nodes, with figures where the caller has `Sys.Audit`.
 pub(super) fn audited<'c>(call: &'c Call<'_>) -> impl Iterator<Item = (NodeRow<'c>, &'c Node)> {
     let auditor = call.right(&["Sys.Audit"]);
-    let memory = call.state.guests_memory();
-    let now = call.now();
+    let (now, guests) = (call.now(), &call.state.guests);
     call.state.nodes.values().map(move |node| {
-        if !auditor.at(&format!("/nodes/{}", node.name)) {
-            return (node.row(), node);
-        }
-        let held = memory.get(node.name.as_str()).copied().unwrap_or(0);
-        (node.row_with_figures(now, held), node)
+        let sees = auditor.at(&format!("/nodes/{}", node.name));
+        let row = if sees {
+            node.row_with_figures(now, guests.memory_on(&node.name))
+        } else {
+            node.row()
+        };
+        (row, node)
     })
 }
 
 fn status(call: &mut Call<'_>) -> Outcome {
     let now = call.now();
     let node = call.node()?;
-    let used = node.memory_used(call.state.guests_memory_on(&node.name));
+    let used = node.memory_used(call.state.guests.memory_on(&node.name));
     let (cpus, memory, disk) = match &node.hardware {
         Some(hardware) => (hardware.cpus, hardware.memory, hardware.disk),
         None => (1, 0, 0),

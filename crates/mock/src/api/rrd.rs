@@ -57,7 +57,7 @@ fn of_guest(call: &mut Call<'_>) -> Outcome {
 
 fn of_node(call: &mut Call<'_>) -> Outcome {
     let node = call.node()?;
-    let held = call.state.guests_memory_on(&node.name);
+    let held = call.state.guests.memory_on(&node.name);
     let mut usage = json!(node.row_with_figures(call.now(), held));
     let member = |usage: &Value, key: &str| usage.get(key).cloned().unwrap_or(json!(0));
     let more = json!({

@@ -7,6 +7,7 @@ mod consoles;
 pub(crate) mod disk;
 pub(crate) mod firewall;
 mod guest;
+mod guests;
 mod node;
 mod objects;
 mod second_factors;
@@ -23,6 +24,7 @@ pub(crate) use cluster_log::ClusterLog;
 pub(crate) use consoles::{ConsoleKind, Consoles};
 pub(crate) use firewall::Firewall;
 pub(crate) use guest::{Guest, GuestRow, Options, Snapshot, name_key};
+pub(crate) use guests::Guests;
 pub(crate) use node::{Node, NodeRow};
 pub(crate) use objects::{Fields, Objects};
 pub(crate) use second_factors::{Entry, FactorError, Factors, Response, SecondFactors, Totp};
@@ -41,7 +43,7 @@ pub(crate) struct State {
     /// The node that answers; the others answer through it.
     pub(crate) local: String,
     pub(crate) nodes: BTreeMap<String, Node>,
-    pub(crate) guests: BTreeMap<u32, Guest>,
+    pub(crate) guests: Guests,
     pub(crate) storages: BTreeMap<String, Storage>,
     pub(crate) volumes: Volumes,
     /// By scope: `cluster`, `node/<name>`, `guest/<vmid>`, `vnet/<name>`.
@@ -70,7 +72,7 @@ impl State {
         let nodes = seed.nodes.into_iter().enumerate();
         let nodes =
             nodes.map(|(at, node)| (node.name.clone(), Node::new(node, at, started, fingerprint)));
-        let guests = seed.guests.into_iter().map(|guest| (guest.vmid, Guest::new(guest, started)));
+        let guests = seed.guests.into_iter().map(|guest| Guest::new(guest, started));
         let storages = seed.storages.into_iter().map(|one| (one.id.clone(), Storage::new(one)));
         Ok(Self {
             version: seed.version,
@@ -109,21 +111,6 @@ impl State {
         for event in self.tasks.take_events() {
             self.log.add(event.at, &event.node, &event.user, event.pid, event.message);
         }
-    }
-
-    /// Bytes of memory that the running guests of each node hold.
-    pub(crate) fn guests_memory(&self) -> BTreeMap<&str, u64> {
-        let mut held = BTreeMap::new();
-        for guest in self.guests.values() {
-            *held.entry(guest.node.as_str()).or_default() += guest.memory_used();
-        }
-        held
-    }
-
-    /// The same of one node.
-    pub(crate) fn guests_memory_on(&self, node: &str) -> u64 {
-        let guests = self.guests.values().filter(|guest| guest.node == node);
-        guests.map(Guest::memory_used).sum()
     }
 
     /// The lowest free guest id from 100 on.
