@@ -32,6 +32,7 @@ mod server;
 mod shared;
 mod state;
 mod upload;
+mod verified;
 mod web;
 mod wire;
 

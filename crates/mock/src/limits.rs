@@ -55,5 +55,7 @@ pub(crate) const UPLOAD_BYTES: u64 = 16 << 30;
 pub(crate) const UPLOAD_FIELD_BYTES: usize = 64 * 1024;
 /// Volumes of one storage beside those of guests; further ones fail as on a full disk.
 pub(crate) const VOLUMES: usize = 100_000;
+/// Tickets whose verified signature is remembered; then all are forgotten.
+pub(crate) const VERIFIED_TICKETS: usize = 1024;
 /// Entries of the cluster log, about what the genuine ring buffer holds.
 pub(crate) const CLUSTER_LOG: usize = 500;

@@ -18,6 +18,7 @@ use crate::keys::Keys;
 use crate::limits::IDLE;
 use crate::seed::Seed;
 use crate::state::State;
+use crate::verified::VerifiedTickets;
 
 /// How a mock is started. [`Config::new`] holds the defaults.
 pub struct Config {
@@ -82,6 +83,7 @@ pub(crate) struct Shared {
     pub(crate) time_scale: f64,
     pub(crate) keys: Keys,
     pub(crate) csrf: CsrfSecret,
+    pub(crate) tickets: VerifiedTickets,
     /// The topmost certificate of the own chain as PEM, empty without TLS.
     pub(crate) certificate: String,
     /// The entries of `certificates/info`.
@@ -121,6 +123,7 @@ impl Shared {
             time_scale: config.time_scale,
             keys: Keys::start(config.key_file, &config.verify_keys)?,
             csrf,
+            tickets: VerifiedTickets::default(),
             certificate,
             certificates: certificates.into_iter().collect(),
             idle: config.idle,
