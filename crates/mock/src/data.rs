@@ -21,6 +21,14 @@ impl Data {
         to_raw_value(rows).map(Self::Written)
     }
 
+    /// Bytes of what has been written already, so that its copy need not grow.
+    pub(crate) fn written_bytes(&self) -> usize {
+        match self {
+            Self::Value(_) => 0,
+            Self::Written(text) => text.get().len(),
+        }
+    }
+
     /// The value, null for what has been written already.
     pub(crate) fn value(&self) -> &Value {
         match self {

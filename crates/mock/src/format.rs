@@ -57,6 +57,13 @@ impl Envelope<'_> {
     fn of(data: Data) -> Self {
         Self { data, errors: None, message: None, status: None, success: None, total: None }
     }
+
+    fn json(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(self.data.written_bytes() + 256);
+        // Neither a vector nor these members can fail.
+        let _ = serde_json::to_writer(&mut text, self);
+        text
+    }
 }
 
 impl Format {
@@ -111,15 +118,18 @@ impl Format {
 
     fn response(self, status: u16, reason: &str, path: &str, envelope: &Envelope<'_>) -> Response {
         let data = envelope.data.value();
-        let text = || serde_json::to_string(envelope).unwrap_or_default();
         let (content_type, body) = match self {
-            Self::Json | Self::ExtJs => (JSON_TYPE, text()),
-            Self::HtmlJs => (HTML_TYPE, entities(&text())),
-            Self::Html => (HTML_TYPE, page(path, reason, envelope)),
-            Self::SpiceConfig => ("application/x-virt-viewer;charset=UTF-8", spice(data)),
-            Self::Png => ("image/png", data.as_str().unwrap_or_default().to_owned()),
+            Self::Json | Self::ExtJs => (JSON_TYPE, envelope.json()),
+            Self::HtmlJs => {
+                (HTML_TYPE, entities(&String::from_utf8_lossy(&envelope.json())).into_bytes())
+            }
+            Self::Html => (HTML_TYPE, page(path, reason, envelope).into_bytes()),
+            Self::SpiceConfig => {
+                ("application/x-virt-viewer;charset=UTF-8", spice(data).into_bytes())
+            }
+            Self::Png => ("image/png", data.as_str().unwrap_or_default().into()),
         };
-        Response::with(status, reason, Payload { content_type, body: body.into_bytes() })
+        Response::with(status, reason, Payload { content_type, body })
     }
 }
 

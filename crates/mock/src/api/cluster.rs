@@ -170,7 +170,7 @@ impl Resources<'_> {
 pub(super) fn guest_row<'s>(state: &'s State, guest: &'s Guest, now: Duration) -> GuestRow<'s> {
     GuestRow {
         hastate: super::ha::state(&state.objects, guest),
-        id: Some(format!("{}/{}", guest.kind_name(), guest.vmid)),
+        id: Some(guest.id()),
         maxcpu: Some(guest.processors()),
         node: Some(&guest.node),
         pool: state.accounts.config().pool_of(u64::from(guest.vmid)),

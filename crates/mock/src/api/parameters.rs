@@ -15,13 +15,16 @@ pub(crate) struct Right<'c> {
 
 impl Right<'_> {
     pub(crate) fn at(&self, path: &str) -> bool {
-        let held = self.rights.as_ref().map(|rights| rights.at(path).held);
-        held.is_some_and(|held| held.contains_any(self.wanted))
+        self.rights.as_ref().is_some_and(|rights| rights.at(path).held.contains_any(self.wanted))
     }
 
     /// Whether the guest may be seen, for those that ask for `VM.Audit`.
     pub(crate) fn at_guest(&self, guest: &Guest) -> bool {
-        self.at(&format!("/vms/{}", guest.vmid))
+        // The path is not even written for root@pam, whom most tests poll as.
+        match self.rights.as_ref().and_then(Rights::everywhere) {
+            Some(all) => all.held.contains_any(self.wanted),
+            None => self.at(&format!("/vms/{}", guest.vmid)),
+        }
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Guest {
     pub(crate) vmid: u32,
     pub(crate) kind: GuestKind,
     pub(crate) node: String,
+    /// `qemu/100`, kept because lists of resources show it.
+    id: String,
     config: Options,
     /// Changes that wait for the next start of a running guest (`[PENDING]`).
     pub(crate) pending: Options,
@@ -101,6 +103,7 @@ impl Guest {
             vmid,
             kind,
             node,
+            id: format!("{}/{vmid}", kind_name(kind)),
             config,
             pending: Options::new(),
             pending_delete: BTreeSet::new(),
@@ -154,10 +157,12 @@ impl Guest {
 
     /// `qemu` or `lxc`, as in paths and in `cluster/resources`.
     pub(crate) fn kind_name(&self) -> &'static str {
-        match self.kind {
-            GuestKind::Qemu => "qemu",
-            GuestKind::Lxc => "lxc",
-        }
+        kind_name(self.kind)
+    }
+
+    /// `qemu/100`, as in `cluster/resources`.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
     }
 
     /// `VM` or `CT`, as in messages.
@@ -247,6 +252,13 @@ fn processors(kind: GuestKind, config: &Options) -> u64 {
         GuestKind::Qemu => number("vcpus")
             .unwrap_or_else(|| number("cores").unwrap_or(1) * number("sockets").unwrap_or(1)),
         GuestKind::Lxc => number("cores").unwrap_or(1),
+    }
+}
+
+fn kind_name(kind: GuestKind) -> &'static str {
+    match kind {
+        GuestKind::Qemu => "qemu",
+        GuestKind::Lxc => "lxc",
     }
 }
 

@@ -203,6 +203,14 @@ impl Access {
 }
 
 impl Rights<'_> {
+    /// What the subject may do at every path alike; `None` when it depends on the path.
+    pub fn everywhere(&self) -> Option<Permissions> {
+        match (&self.owner, &self.separated) {
+            (Holder::Everything(all), None) => Some(*all),
+            _ => None,
+        }
+    }
+
     /// What the subject may do at the path, see [`Access::permissions`].
     pub fn at(&self, path: &str) -> Permissions {
         let owned = match &self.owner {
@@ -256,6 +264,21 @@ mod tests {
         assert!(names(&access, "root@pam!sep", "/").is_empty());
         assert!(names(&access, "root@pam!gone", "/").is_empty());
         assert_eq!(access.roles(&Subject::root(), "/"), [("Administrator", true)].into());
+    }
+
+    #[test]
+    fn rights_that_hold_everywhere_hold_at_each_path() {
+        let access = access(&format!("{USERS}acl:1:/:a@pve,a@pve!sep:look:\n"));
+        for who in ["root@pam", "root@pam!full", "root@pam!sep", "root@pam!gone", "a@pve"] {
+            let who = subject(who);
+            let rights = access.rights(&who);
+            let everywhere = rights.everywhere();
+            assert_eq!(everywhere.is_some(), ["root@pam", "root@pam!full"].contains(&who.as_str()));
+            for path in ["/", "/vms/1", "/nodes/a"] {
+                assert_eq!(rights.at(path), access.permissions(&who, path));
+                assert!(everywhere.is_none_or(|all| all == rights.at(path)));
+            }
+        }
     }
 
     #[test]

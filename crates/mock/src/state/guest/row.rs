@@ -21,7 +21,7 @@ pub(crate) struct GuestRow<'g> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) hastate: Option<&'g str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) id: Option<String>,
+    pub(crate) id: Option<&'g str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lock: Option<&'g str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,7 +102,7 @@ mod tests {
         let row = GuestRow {
             cpus: Some(1),
             hastate: Some("started"),
-            id: Some("qemu/100".to_owned()),
+            id: Some("qemu/100"),
             kind: Some("qemu"),
             lock: Some("backup"),
             maxcpu: Some(1),
