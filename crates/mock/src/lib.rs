@@ -17,6 +17,7 @@ mod certificate;
 mod console;
 mod control;
 mod coverage;
+mod data;
 mod document;
 mod durable;
 mod error;
@@ -37,6 +38,7 @@ mod server;
 mod shared;
 mod state;
 mod upload;
+mod verified;
 mod web;
 mod wire;
 

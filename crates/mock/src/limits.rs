@@ -72,6 +72,8 @@ pub(crate) const SNAPSHOT_NAME: usize = 64;
 pub(crate) const CONTROL_BODY: usize = 64 << 10;
 /// Open control connections; further ones wait in the listen queue.
 pub(crate) const CONTROL_CONNECTIONS: usize = 16;
+/// Tickets whose verified signature is remembered; then all are forgotten.
+pub(crate) const VERIFIED_TICKETS: usize = 1024;
 /// Entries of the cluster log, about what the genuine ring buffer holds.
 pub(crate) const CLUSTER_LOG: usize = 500;
 /// Nesting of tables and lists in a seed or fault file.

@@ -166,7 +166,7 @@ pub(crate) async fn handle(
 
 /// The upgrade to the port that a method has answered.
 fn leads(mut upgrade: Upgrade, outcome: &Outcome) -> Option<Box<Upgrade>> {
-    let port = outcome.as_ref().ok()?.data.get("port")?.as_str()?;
+    let port = outcome.as_ref().ok()?.data.value().get("port")?.as_str()?;
     upgrade.port = port.parse().ok()?;
     Some(Box::new(upgrade))
 }

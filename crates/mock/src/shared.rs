@@ -24,6 +24,7 @@ use crate::limits::IDLE;
 use crate::recording::{Recorder, Recording, Upstream};
 use crate::seed::{self, Seed, Steps, Version};
 use crate::state::{KeptText, State, sha1_hex};
+use crate::verified::VerifiedTickets;
 
 /// User and name of the token that is there at every start.
 const TOKEN: (&str, &str) = ("root@pam", "ci");
@@ -131,6 +132,7 @@ pub(crate) struct Shared {
     time_scale: AtomicU64,
     pub(crate) keys: Keys,
     pub(crate) csrf: CsrfSecret,
+    pub(crate) tickets: VerifiedTickets,
     /// The topmost certificate of the own chain as PEM, empty without TLS.
     pub(crate) certificate: String,
     /// The entries of `certificates/info`.
@@ -197,6 +199,7 @@ impl Shared {
             time_scale: AtomicU64::new(config.time_scale.to_bits()),
             keys: Keys::start(home, &config.verify_keys)?,
             csrf,
+            tickets: VerifiedTickets::default(),
             certificate,
             certificates: certificates.into_iter().collect(),
             idle: config.idle,

@@ -27,7 +27,7 @@ mod subject;
 pub mod ticket;
 pub mod token;
 
-pub use acl::{Access, AccountError, Basis, Capabilities, Entry, Explanation, Standing};
+pub use acl::{Access, AccountError, Basis, Capabilities, Entry, Explanation, Rights, Standing};
 pub use keys::{KeyError, Keyring, SigningKey, VerifyKey};
 pub use privileges::{Permissions, Privilege, Privileges, UnknownPrivilege};
 pub use pve_formats::user_cfg::{self, UserConfig};

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::Call;
 use super::generic_names::{task_name, text};
+use crate::data::Data;
 use crate::failure::{Failure, Outcome, Success};
 use crate::format::index;
 use crate::state::{Effect, Fields, sha1_hex};
@@ -56,7 +57,9 @@ fn collection(schema: &Schema, path: &str) -> Option<(String, Creation)> {
 /// Answers any method. Members that the schema promises, and nothing here knows, are blank.
 pub(super) fn answer(call: &mut Call<'_>) -> Outcome {
     let mut success = known(call)?;
-    Blanks { call }.fill(&mut success.data, call.method.returns());
+    if let Data::Value(data) = &mut success.data {
+        Blanks { call }.fill(data, call.method.returns());
+    }
     Ok(success)
 }
 

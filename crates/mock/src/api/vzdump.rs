@@ -149,7 +149,7 @@ fn archive(call: &mut Call<'_>, vmid: u32) -> Result<Vec<String>, String> {
     let volume_kind = VolumeKind::in_directory(&name).ok_or("unexpected archive name")?;
     let disks: u64 =
         crate::state::disk::volumes(guest.config()).map(|(_, disk)| disk.bytes()).sum();
-    let shown = guest.name();
+    let shown = guest.name().into_owned();
     // A restore makes neither snapshots nor pending changes.
     let archived = Guest::with_config(vmid, guest.kind, guest.node.clone(), guest.config().clone());
     let ends = begun + BACKUP.takes.mul_f64(call.shared.time_scale());

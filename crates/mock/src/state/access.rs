@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use aws_lc_rs::digest;
 use pve_access::token::ApiToken;
 use pve_access::user_cfg::{Token, UserConfig};
-use pve_access::{Access, Capabilities, Permissions, Privileges, Release, Subject, roles};
+use pve_access::{Access, Capabilities, Permissions, Privileges, Release, Rights, Subject, roles};
 use secrets::SecretString;
 
 use super::kept_secret::KeptText;
@@ -124,6 +124,11 @@ impl Accounts {
 
     pub(crate) fn privileges(&self, subject: &Subject, path: &str) -> Privileges {
         self.permissions(subject, path).held
+    }
+
+    /// For questions about many paths.
+    pub(crate) fn rights<'a>(&'a self, subject: &'a Subject) -> Rights<'a> {
+        self.access.rights(subject)
     }
 
     pub(crate) fn permissions(&self, subject: &Subject, path: &str) -> Permissions {

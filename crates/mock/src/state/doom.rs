@@ -2,12 +2,12 @@
 
 use pve_access::user_cfg::UserConfig;
 
-use super::{Firewall, Guest, Objects, State, Tracked, Volumes};
+use super::{Firewall, Guests, Objects, State, Tracked, Volumes};
 
 /// What a call may have changed before its task has ended.
 #[derive(Debug)]
 pub(crate) struct Before {
-    guests: Tracked<u32, Guest>,
+    guests: Guests,
     volumes: Volumes,
     objects: Objects,
     firewalls: Tracked<String, Firewall>,

@@ -156,7 +156,9 @@ impl Head {
     /// header of the caller's choice, so it ends the value.
     fn line(&mut self, name: &str, value: &str) {
         let value = value.split(['\r', '\n']).next().unwrap_or_default();
-        let _ = write!(self.0, "{name}: {value}\r\n");
+        for part in [name, ": ", value, "\r\n"] {
+            self.0.extend_from_slice(part.as_bytes());
+        }
     }
 }
 

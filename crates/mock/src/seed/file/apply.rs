@@ -72,9 +72,7 @@ pub(crate) fn apply(shared: &Shared, state: &mut State, steps: Steps) -> Result<
 fn run(shared: &Shared, state: &mut State, step: Step) -> Result<(), FileError> {
     let Step { place, places, action } = step;
     let done = match action {
-        Action::Call { verb, path, parameters } => {
-            call(shared, state, verb, &path, parameters).map(drop)
-        }
+        Action::Call { verb, path, parameters } => call(shared, state, verb, &path, parameters),
         Action::User { id, parameters, password } => user(shared, state, &id, parameters, password),
         Action::Token { user, name, parameters, secret } => {
             token(shared, state, (&user, &name), parameters, secret)
@@ -104,7 +102,7 @@ pub(super) fn call(
     verb: Verb,
     path: &str,
     mut parameters: Params,
-) -> Done<Value> {
+) -> Done<()> {
     let matched = shared.schema().find(path);
     let matched = matched.ok_or_else(|| Refusal::of(format!("no path of the API: {path}")))?;
     let method = matched.method(verb);
@@ -122,13 +120,13 @@ pub(super) fn call(
     let before = state.tasks.spawned();
     let matched = &matched;
     let call = Call { state, shared, caller: &caller, method, matched, parameters, keys: None };
-    let data = api::dispatch(call)?.data;
+    api::dispatch(call)?;
     let now = shared.clock.unix();
     state.tasks.hurry(now);
     state.settle(now);
     match state.tasks.failure_since(before) {
         Some(text) => Err(Refusal::of(text)),
-        None => Ok(data),
+        None => Ok(()),
     }
 }
 
@@ -167,7 +165,7 @@ fn user(
         if let Some(password) = &password {
             parameters.insert("password".to_owned(), json!(password.expose()));
         }
-        return call(shared, state, Verb::Post, "/access/users", parameters).map(drop);
+        return call(shared, state, Verb::Post, "/access/users", parameters);
     }
     if !parameters.is_empty() {
         call(shared, state, Verb::Put, &format!("/access/users/{id}"), parameters)?;
@@ -233,7 +231,7 @@ fn pool(
     }
     let mut members = members;
     members.insert("poolid".to_owned(), json!(name));
-    call(shared, state, Verb::Put, "/pools", members).map(drop)
+    call(shared, state, Verb::Put, "/pools", members)
 }
 
 /// A node by its name, or the one that answers.
