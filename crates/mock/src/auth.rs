@@ -4,7 +4,7 @@
 //! ticket, csrf and token show them from outside.
 
 use pve_access::token::ApiToken;
-use pve_access::{Keyring, Subject, ticket};
+use pve_access::{Keyring, Subject};
 
 use crate::shared::Shared;
 use crate::wire::{Head, Response, unescape};
@@ -104,7 +104,7 @@ fn credential(header: &str, name: &str) -> Option<String> {
 
 fn verify_ticket(shared: &Shared, keys: &Keyring, text: &str) -> Option<Subject> {
     let now = shared.clock.unix_secs();
-    let (user, _) = ticket::verify_user(keys, text, now).ok()?;
+    let user = shared.tickets.user(keys, text, now)?;
     let subject = Subject::from(&user);
     shared.state().accounts.is_active(&subject, now).then_some(subject)
 }

@@ -9,14 +9,12 @@ use telemetry::Clock;
 use tls::Authority;
 
 use crate::error::StartError;
-use crate::seed::{Seed, Version};
+use crate::seed::Seed;
 use crate::server::Mock;
 use crate::shared::{Api, Config};
 
 /// Names in the certificate of a mock that makes its own.
 const NAMES: [&str; 3] = ["127.0.0.1", "::1", "localhost"];
-/// What `GET /version` shows with the API of 8.4: version, release.
-const V8: (&str, &str) = ("8.4.14", "8.4");
 
 /// Builds a mock on a free port of 127.0.0.1, with a certificate authority of its own, a clock
 /// that can be moved, and tasks that end at once. [`Mock::builder`] makes one.
@@ -68,8 +66,7 @@ impl Builder {
         self
     }
 
-    /// The API, that of 9.2 otherwise. With [`Api::V8`] the mock says that it is 8.4, unless the
-    /// seed says another version than the seeds of this crate do.
+    /// The API, that of 9.2 otherwise; see [`Config::api`].
     #[must_use]
     pub fn api(mut self, api: Api) -> Self {
         self.api = api;
@@ -121,13 +118,7 @@ impl Builder {
         // Clients judge certificates by the system's clock, whatever the mock takes for the time.
         let today = Clock::system().unix();
         let (clock, hands) = Clock::steered(self.frozen.unwrap_or(today), self.frozen.is_none());
-        let mut seed = self.seed;
-        if matches!(self.api, Api::V8) && seed.version.release == Seed::empty().version.release {
-            let (version, release) = V8;
-            let (version, release) = (version.to_owned(), release.to_owned());
-            seed.version = Version { version, release, ..seed.version };
-        }
-        let mut config = Config::new(seed);
+        let mut config = Config::new(self.seed);
         config.api = self.api;
         config.clock = clock;
         config.virtual_clock = Some(hands);

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::document::FileError;
+
 /// Why a mock does not start. Every text is one line and says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -25,6 +27,9 @@ pub enum StartError {
     /// The state file can not be used; the text names it and the remedy.
     #[error("{0}")]
     StateFile(String),
+    /// A file of seeds, faults or a recording.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The certificate can not be used.
     #[error("certificate of the mock: {0}")]
     Tls(String),

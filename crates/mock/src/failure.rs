@@ -2,19 +2,36 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::Value;
 
+use crate::data::Data;
+
 /// What a handler answers when it succeeds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Success {
-    pub(crate) data: Value,
+    pub(crate) data: Data,
     /// Length of the whole list when `data` is one page of it.
     pub(crate) total: Option<u64>,
 }
 
 impl From<Value> for Success {
     fn from(data: Value) -> Self {
-        Self { data, total: None }
+        Self { data: Data::Value(data), total: None }
+    }
+}
+
+impl Default for Success {
+    fn default() -> Self {
+        Value::Null.into()
+    }
+}
+
+impl Success {
+    /// A list that is written at once, see [`Data::written`].
+    pub(crate) fn written(rows: &impl Serialize) -> Outcome {
+        let data = Data::written(rows).map_err(|error| Failure::die(error.to_string()))?;
+        Ok(Self { data, total: None })
     }
 }
 

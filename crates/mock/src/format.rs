@@ -1,9 +1,12 @@
 //! The output formats of `PVE::APIServer::Formatter`: one call, several envelopes.
 
+use std::collections::BTreeMap;
+
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::data::Data;
 use crate::failure::Outcome;
-use crate::object::set;
 use crate::wire::{Payload, Response};
 
 /// A format named in the path: `/api2/<format>/…`.
@@ -34,6 +37,35 @@ const FORMATS: [(&str, Format); 6] = [
 const JSON_TYPE: &str = "application/json;charset=UTF-8";
 const HTML_TYPE: &str = "text/html;charset=UTF-8";
 
+/// What is around `data`. Members stand in the order of their names.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    data: Data,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<&'a BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    success: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+}
+
+impl Envelope<'_> {
+    fn of(data: Data) -> Self {
+        Self { data, errors: None, message: None, status: None, success: None, total: None }
+    }
+
+    fn json(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(self.data.written_bytes() + 256);
+        // Neither a vector nor these members can fail.
+        let _ = serde_json::to_writer(&mut text, self);
+        text
+    }
+}
+
 impl Format {
     pub(crate) fn named(name: &str) -> Option<Self> {
         FORMATS.iter().find(|(known, _)| *known == name).map(|(_, format)| *format)
@@ -43,24 +75,17 @@ impl Format {
     pub(crate) fn render(self, path: &str, outcome: Outcome) -> Response {
         match outcome {
             Ok(success) => {
-                // Moved, not `json!`: the macro would copy the whole answer.
-                let mut envelope =
-                    Value::Object(Map::from_iter([("data".to_owned(), success.data)]));
-                if self.is_ext() {
-                    set(&mut envelope, "success", json!(1));
-                }
-                if let Some(total) = success.total.filter(|total| *total > 0) {
-                    set(&mut envelope, "total", json!(total));
-                }
+                let envelope = Envelope {
+                    success: self.is_ext().then_some(1),
+                    total: success.total.filter(|total| *total > 0),
+                    ..Envelope::of(success.data)
+                };
                 self.response(200, "OK", path, &envelope)
             }
-            Err(failure) => self.failed(
-                path,
-                failure.status(),
-                failure.message(),
-                failure.shown_status(),
-                failure.errors().map(|errors| json!(errors)),
-            ),
+            Err(failure) => {
+                let (status, shown) = (failure.status(), failure.shown_status());
+                self.failed(path, status, failure.message(), shown, failure.errors())
+            }
         }
     }
 
@@ -76,17 +101,14 @@ impl Format {
         status: u16,
         message: &str,
         shown: Value,
-        errors: Option<Value>,
+        errors: Option<&BTreeMap<String, String>>,
     ) -> Response {
-        let mut envelope = json!({ "data": null, "message": message });
-        if let Some(errors) = errors {
-            set(&mut envelope, "errors", errors);
-        }
+        let envelope =
+            Envelope { errors, message: Some(message), ..Envelope::of(Data::Value(Value::Null)) };
         if !self.is_ext() {
             return self.response(status, message, path, &envelope);
         }
-        set(&mut envelope, "success", json!(0));
-        set(&mut envelope, "status", shown);
+        let envelope = Envelope { status: Some(shown), success: Some(0), ..envelope };
         self.response(200, "OK", path, &envelope)
     }
 
@@ -94,16 +116,20 @@ impl Format {
         matches!(self, Self::ExtJs | Self::HtmlJs)
     }
 
-    fn response(self, status: u16, reason: &str, path: &str, envelope: &Value) -> Response {
-        let data = envelope.get("data").unwrap_or(&Value::Null);
+    fn response(self, status: u16, reason: &str, path: &str, envelope: &Envelope<'_>) -> Response {
+        let data = envelope.data.value();
         let (content_type, body) = match self {
-            Self::Json | Self::ExtJs => (JSON_TYPE, envelope.to_string()),
-            Self::HtmlJs => (HTML_TYPE, entities(&envelope.to_string())),
-            Self::Html => (HTML_TYPE, page(path, reason, envelope)),
-            Self::SpiceConfig => ("application/x-virt-viewer;charset=UTF-8", spice(data)),
-            Self::Png => ("image/png", data.as_str().unwrap_or_default().to_owned()),
+            Self::Json | Self::ExtJs => (JSON_TYPE, envelope.json()),
+            Self::HtmlJs => {
+                (HTML_TYPE, entities(&String::from_utf8_lossy(&envelope.json())).into_bytes())
+            }
+            Self::Html => (HTML_TYPE, page(path, reason, envelope).into_bytes()),
+            Self::SpiceConfig => {
+                ("application/x-virt-viewer;charset=UTF-8", spice(data).into_bytes())
+            }
+            Self::Png => ("image/png", data.as_str().unwrap_or_default().into()),
         };
-        Response::with(status, reason, Payload { content_type, body: body.into_bytes() })
+        Response::with(status, reason, Payload { content_type, body })
     }
 }
 
@@ -128,8 +154,10 @@ fn spice(data: &Value) -> String {
     "[virt-viewer]\n".to_owned() + &lines.collect::<String>()
 }
 
-fn page(path: &str, reason: &str, envelope: &Value) -> String {
-    let shown = serde_json::to_string_pretty(envelope).unwrap_or_default();
+fn page(path: &str, reason: &str, envelope: &Envelope<'_>) -> String {
+    // By way of a value, because text that is written already would keep its one line.
+    let shown = serde_json::to_value(envelope);
+    let shown = shown.and_then(|value| serde_json::to_string_pretty(&value)).unwrap_or_default();
     format!(
         "<!DOCTYPE html>\n<html>\n<head><meta charset=\"utf-8\"><title>{path}</title></head>\n\
          <body>\n<h1>{path}</h1>\n<p>{reason}</p>\n<pre>{body}</pre>\n</body>\n</html>\n",
@@ -163,7 +191,7 @@ pub(crate) fn index<'n>(key: &str, names: impl IntoIterator<Item = &'n str>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Failure;
+    use crate::failure::{Failure, Success};
 
     fn body(response: &Response) -> Value {
         serde_json::from_slice(&response.body).unwrap()
@@ -189,6 +217,38 @@ mod tests {
             (400, "Parameter verification failed.\n")
         );
         assert_eq!(body(&wrong)["errors"], json!({"a": "bad"}));
+    }
+
+    #[test]
+    fn written_rows_read_in_every_format_as_their_value_does() {
+        // Shares of processors as guests show them: some do not survive careless reading.
+        let shares = (0..20).map(|at| json!({ "cpu": 0.01 + 0.002 * f64::from(at), "name": "<" }));
+        let rows: Value = shares.collect();
+        for format in [Format::Json, Format::ExtJs, Format::HtmlJs, Format::Html] {
+            let written = Success { total: Some(2), ..Success::written(&rows).unwrap() };
+            let value = Success { total: Some(2), ..rows.clone().into() };
+            assert_eq!(
+                format.render("/x", Ok(written)).body,
+                format.render("/x", Ok(value)).body,
+                "{format:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn members_stand_in_the_order_of_their_names() {
+        let errors = BTreeMap::new();
+        let envelope = Envelope {
+            errors: Some(&errors),
+            message: Some(""),
+            status: Some(json!(500)),
+            success: Some(0),
+            total: Some(1),
+            ..Envelope::of(Data::Value(Value::Null))
+        };
+        // A value sorts its members.
+        let sorted = serde_json::to_value(&envelope).unwrap();
+        assert_eq!(serde_json::to_string(&envelope).unwrap(), sorted.to_string());
     }
 
     #[test]

@@ -74,3 +74,17 @@ pub fn json_object(text: &[u8]) -> Result<BTreeMap<String, Value>, String> {
 pub fn unescape(path: &str) -> String {
     wire::unescape(path)
 }
+
+/// Holds rules against the schema, and a call against the rules.
+pub fn arm(faults: crate::Faults) {
+    let schema = pve_schema::Schema::v9();
+    let Ok(armed) = faults.arm(schema) else { return };
+    if let Some(at) = schema.find("/nodes/a/qemu/100/status/start") {
+        let _ = armed.decide(pve_schema::Verb::Post, &at, "root@pam");
+    }
+}
+
+/// The answer of a server behind the mock.
+pub fn read_answer(bytes: &[u8]) {
+    let _ = crate::recording::parse(bytes);
+}

@@ -17,9 +17,12 @@ mod certificate;
 mod console;
 mod control;
 mod coverage;
+mod data;
+mod document;
 mod durable;
 mod error;
 mod failure;
+mod faults;
 mod format;
 #[cfg(fuzzing)]
 #[doc(hidden)]
@@ -29,18 +32,25 @@ mod limits;
 mod object;
 mod permission;
 mod pipeline;
+mod recording;
 mod seed;
 mod server;
 mod shared;
 mod state;
 mod upload;
+mod verified;
 mod web;
 mod wire;
 
 pub use builder::Builder;
 pub use control::{Control, ControlError, ControlListener, SnapshotInfo, Status};
 pub use coverage::unmodelled;
+pub use document::{FileError, Form};
 pub use error::StartError;
-pub use seed::{GuestKind, GuestSeed, Hardware, NodeSeed, Seed, StorageSeed, Version};
+pub use faults::Faults;
+pub use recording::{Recording, Upstream};
+pub use seed::{
+    GuestKind, GuestSeed, Hardware, NodeSeed, Seed, SeedFile, Steps, StorageSeed, Version,
+};
 pub use server::Mock;
 pub use shared::{Api, Config};

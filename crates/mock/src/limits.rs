@@ -68,9 +68,49 @@ pub(crate) const OPEN_TRIES: usize = 8;
 pub(crate) const SNAPSHOTS: usize = 32;
 /// Longest name of a snapshot.
 pub(crate) const SNAPSHOT_NAME: usize = 64;
-/// Largest body of a control request.
-pub(crate) const CONTROL_BODY: usize = 4096;
+/// Largest body of a control request: some hundred rules for faults.
+pub(crate) const CONTROL_BODY: usize = 64 << 10;
 /// Open control connections; further ones wait in the listen queue.
 pub(crate) const CONTROL_CONNECTIONS: usize = 16;
+/// Tickets whose verified signature is remembered; then all are forgotten.
+pub(crate) const VERIFIED_TICKETS: usize = 1024;
 /// Entries of the cluster log, about what the genuine ring buffer holds.
 pub(crate) const CLUSTER_LOG: usize = 500;
+/// Nesting of tables and lists in a seed or fault file.
+pub(crate) const DOCUMENT_DEPTH: usize = 16;
+/// Values in a YAML file; TOML and JSON are bounded by their size alone.
+pub(crate) const DOCUMENT_NODES: usize = 2_000_000;
+/// Largest fault file.
+pub(crate) const FAULT_FILE_BYTES: usize = 1 << 20;
+/// Rules of a fault file; every call is held against each.
+pub(crate) const FAULT_RULES: usize = 1000;
+/// Parts of a path pattern; the schema's longest path has 10.
+pub(crate) const PATTERN_PARTS: usize = 32;
+/// Longest wait that a rule can ask for, before a call or between two pieces of its answer.
+pub(crate) const FAULT_LATENCY: Duration = Duration::from_secs(300);
+/// Bytes of a text that a rule puts into a status line or a task.
+pub(crate) const FAULT_TEXT: usize = 1024;
+/// Bytes of an answer that a rule can name.
+pub(crate) const FAULT_ANSWER_BYTES: u64 = 1 << 30;
+/// A slow answer is sent whole from here on, so that no rule holds a connection for ever.
+pub(crate) const SLOW_BODY: Duration = Duration::from_secs(900);
+/// Largest seed file.
+pub(crate) const SEED_FILE_BYTES: usize = 16 << 20;
+/// Nodes of a seed file; a genuine cluster has a few dozen at most.
+pub(crate) const SEED_NODES: usize = 128;
+/// Tables of a seed file that become calls.
+pub(crate) const SEED_STEPS: usize = 100_000;
+/// Largest recording, written or read.
+pub(crate) const RECORD_FILE_BYTES: usize = 256 << 20;
+/// Longest line of a recording; an exchange that makes a longer one is not recorded.
+pub(crate) const RECORD_LINE_BYTES: usize = 8 << 20;
+/// Exchanges of a recording.
+pub(crate) const RECORDED_EXCHANGES: usize = 200_000;
+/// Exchanges that wait for the disk; then answers wait too.
+pub(crate) const RECORD_QUEUE: usize = 64;
+/// Largest answer of a server whose answers are recorded.
+pub(crate) const RECORD_ANSWER_BYTES: usize = 32 << 20;
+/// How long connecting to that server may take, and the handshake again.
+pub(crate) const UPSTREAM_CONNECT: Duration = Duration::from_secs(10);
+/// How long its answer may take; pveproxy gives its own daemons 30 seconds.
+pub(crate) const UPSTREAM_ANSWER: Duration = Duration::from_secs(120);

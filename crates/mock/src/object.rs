@@ -16,11 +16,6 @@ pub(crate) fn set_some(entry: &mut Value, name: &str, value: Option<impl Into<Va
     }
 }
 
-/// Removes a member and returns it, null when it is not there.
-pub(crate) fn take(entry: &mut Value, name: &str) -> Value {
-    entry.as_object_mut().and_then(|entry| entry.remove(name)).unwrap_or_default()
-}
-
 /// Adds the members of one object to another.
 pub(crate) fn extend(entry: &mut Value, more: Value) {
     if let (Value::Object(entry), Value::Object(more)) = (entry, more) {

@@ -12,7 +12,9 @@ use crate::failure::{Failure, Outcome};
 use crate::format::{Format, html_login_redirect};
 use crate::limits::BODY_BYTES;
 use crate::permission;
+use crate::recording::Key;
 use crate::shared::Shared;
+use crate::state::State;
 use crate::upload::{self, Form, Upload};
 use crate::web;
 use crate::wire::{Head, JsonFault, Response, Upgrade, form, json_object, unescape};
@@ -76,6 +78,24 @@ pub(crate) async fn admit(shared: &Shared, head: &Head) -> Admission {
     }
 }
 
+/// Decides from the head alone what a request that is passed on may have as its body.
+pub(crate) fn admit_relayed(head: &Head) -> Result<usize, Response> {
+    let verb = known_verb(&head.method)?;
+    if head.header("Transfer-Encoding").is_some() {
+        return Err(Response::error(501, "chunked transfer encoding not supported"));
+    }
+    if length(head) != 0 && content_type(head).is_some_and(|kind| kind.starts_with("multipart/")) {
+        return Err(Response::error(501, "uploads are not recorded"));
+    }
+    body_length(head, verb)
+}
+
+/// What stands for the request in a recording; `None` for a body that can not be read.
+pub(crate) fn key(head: &Head, body: &[u8]) -> Option<Key> {
+    let query = head.path_and_query().1;
+    Some(Key::of(head, parameters(head, query, Body::Bytes(body)).ok()?))
+}
+
 /// The body of a request.
 pub(crate) enum Body<'b> {
     Bytes(&'b [u8]),
@@ -90,22 +110,24 @@ pub(crate) async fn handle_upload(
     head: &Head,
     caller: &Caller,
     form: Form,
+    doom: Option<String>,
 ) -> Response {
     let Form { mut fields, spooled } = form;
     let name = format!("/var/tmp/pveupload-{}", crate::state::random_uuid().replace('-', ""));
     shared.state().volumes.spool.insert(name.clone(), spooled);
     fields.push(("tmpfilename".to_owned(), name.clone()));
-    let response = handle(shared, head, caller, Body::Fields(fields)).await;
+    let response = handle(shared, head, caller, Body::Fields(fields), doom).await;
     shared.state().volumes.spool.remove(&name);
     response
 }
 
-/// Answers an admitted request.
+/// Answers an admitted request. With `doom` the tasks it starts fail with that text.
 pub(crate) async fn handle(
     shared: &Shared,
     head: &Head,
     caller: &Caller,
     body: Body<'_>,
+    doom: Option<String>,
 ) -> Response {
     let (path, query) = head.path_and_query();
     let path = unescape(path);
@@ -133,7 +155,7 @@ pub(crate) async fn handle(
     let Some((method, matched)) = found else {
         return format.not_implemented(rest, &head.method);
     };
-    let (outcome, relayed) = call(shared, caller, method, &matched, rest, parameters).await;
+    let (outcome, relayed) = call(shared, caller, (method, &matched), rest, parameters, doom).await;
     let upgrade = match if relayed { Ok(None) } else { Upgrade::asked(head, &path) } {
         Ok(upgrade) => upgrade.and_then(|upgrade| leads(upgrade, &outcome)),
         Err(message) => return Response::error(500, &message),
@@ -144,7 +166,7 @@ pub(crate) async fn handle(
 
 /// The upgrade to the port that a method has answered.
 fn leads(mut upgrade: Upgrade, outcome: &Outcome) -> Option<Box<Upgrade>> {
-    let port = outcome.as_ref().ok()?.data.get("port")?.as_str()?;
+    let port = outcome.as_ref().ok()?.data.value().get("port")?.as_str()?;
     upgrade.port = port.parse().ok()?;
     Some(Box::new(upgrade))
 }
@@ -153,10 +175,10 @@ fn leads(mut upgrade: Upgrade, outcome: &Outcome) -> Option<Box<Upgrade>> {
 async fn call(
     shared: &Shared,
     caller: &Caller,
-    method: &Method,
-    matched: &PathMatch<'_>,
+    (method, matched): (&Method, &PathMatch<'_>),
     path: &str,
     mut parameters: Params,
+    doom: Option<String>,
 ) -> (Outcome, bool) {
     if let Err(failure) = merge_path(&mut parameters, matched) {
         return (Err(failure), false);
@@ -170,7 +192,8 @@ async fn call(
     }
     let mut relayed = method.protected();
     if let Some(name) = method.proxyto() {
-        match reach(shared, name, &parameters) {
+        let reached = reach(&shared.state(), name, &parameters);
+        match reached {
             Ok(remote) => relayed |= remote,
             Err(failure) => return (Err(failure), relayed),
         }
@@ -181,8 +204,13 @@ async fn call(
     let keys = if api::signs(method) { shared.keys.signing().await } else { None };
     let (outcome, receipt) = {
         let mut state = shared.state();
+        let before = doom.map(|exit| state.doom_tasks(exit));
         let call = Call { state: &mut state, shared, caller, method, matched, parameters, keys };
         let outcome = api::dispatch(call);
+        if let Some(before) = before {
+            state.spare_tasks(before);
+        }
+        // What a fault has taken back is not kept: this comes last, under the same lock.
         (outcome, shared.keep(&mut state))
     };
     // A refusal may have changed something too, a counter of failures for instance.
@@ -200,7 +228,7 @@ async fn kept(receipt: Option<Receipt>) -> Result<(), NotKept> {
 }
 
 /// Adds the path's variables; the same name with another value elsewhere is refused.
-fn merge_path(parameters: &mut Params, matched: &PathMatch<'_>) -> Result<(), Failure> {
+pub(crate) fn merge_path(parameters: &mut Params, matched: &PathMatch<'_>) -> Result<(), Failure> {
     for (name, value) in &matched.variables {
         let value = Value::String(value.clone());
         if parameters.get(*name).is_some_and(|given| *given != value) {
@@ -215,12 +243,11 @@ fn merge_path(parameters: &mut Params, matched: &PathMatch<'_>) -> Result<(), Fa
 }
 
 /// Whether the node a method is forwarded to is another one; an unknown name does not resolve.
-fn reach(shared: &Shared, name: &str, parameters: &Params) -> Result<bool, Failure> {
+pub(crate) fn reach(state: &State, name: &str, parameters: &Params) -> Result<bool, Failure> {
     let Some(node) = parameters.get(name).and_then(Value::as_str) else {
         let text = format!("proxy parameter '{name}' does not exist");
         return Err(Failure::parameter(name, &text));
     };
-    let state = shared.state();
     if node == "localhost" || node == state.local {
         return Ok(false);
     }
@@ -231,6 +258,13 @@ fn reach(shared: &Shared, name: &str, parameters: &Params) -> Result<bool, Failu
         "hostname lookup '{node}' failed - failed to get address info for: {node}: \
          Name or service not known"
     )))
+}
+
+/// Format, decoded path and verb of a call to the API.
+pub(crate) fn addressed(head: &Head) -> Option<(Format, String, Verb)> {
+    let path = unescape(head.path_and_query().0);
+    let (format, rest) = split(&path)?;
+    Some((Format::named(format)?, rest.to_owned(), known_verb(&head.method).ok()?))
 }
 
 /// `/api2/<format>/rest` with any number of slashes before the format; no rest is `/`.

@@ -16,8 +16,10 @@ use crate::builder::Builder;
 use crate::console;
 use crate::control::{self, Control};
 use crate::error::StartError;
-use crate::limits::{CONNECTIONS, DRAIN, HANDSHAKE, REQUESTS_PER_CONNECTION};
+use crate::faults::{self, Delivery, Verdict};
+use crate::limits::{CONNECTIONS, DRAIN, HANDSHAKE, REQUESTS_PER_CONNECTION, SLOW_BODY};
 use crate::pipeline::{self, Admission, Body};
+use crate::recording::{Exchange, Key, Upstream};
 use crate::shared::{Config, Shared};
 use crate::upload::{Form, Upload};
 use crate::wire::{Fault, Head, Parsed, Response, Upgrade, Wire, read_head};
@@ -113,7 +115,7 @@ impl Mock {
         Ok(SecretString::new(format!("PVEAPIToken=root@pam!ci={}", secret.expose())))
     }
 
-    /// The handle to snapshots, clock and reset.
+    /// The handle to snapshots, clock, faults and reset.
     #[must_use]
     pub fn control(&self) -> Control {
         Control::new(Arc::clone(&self.shared))
@@ -213,6 +215,7 @@ where
         buffer: Vec::new(),
         remaining: REQUESTS_PER_CONNECTION,
         upgrade: None,
+        broken: false,
     };
     loop {
         let head = tokio::select! {
@@ -238,7 +241,19 @@ where
         }
         return connection.linger().await;
     }
-    let _ = connection.stream.shutdown().await;
+    // A dropped connection ends without a word, without that of TLS too.
+    if !connection.broken {
+        let _ = connection.stream.shutdown().await;
+    }
+}
+
+/// Keeps an exchange, when exchanges are kept.
+async fn record(shared: &Shared, head: &Head, key: &Key, response: &Response, began: Duration) {
+    let Some(recorder) = &shared.recorder else { return };
+    let took = shared.clock.monotonic().saturating_sub(began);
+    if let Some(exchange) = Exchange::of(head, key, response, took) {
+        recorder.record(&exchange).await;
+    }
 }
 
 struct Connection<S> {
@@ -247,6 +262,8 @@ struct Connection<S> {
     remaining: u32,
     /// Set by an answer that ends the requests and begins a websocket.
     upgrade: Option<Box<Upgrade>>,
+    /// A fault has ended it.
+    broken: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -276,6 +293,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// One request and its answer; `None` when the connection ends after it.
     async fn exchange(&mut self, shared: &Shared, head: &Head) -> Option<()> {
         let wire = self.wire(shared, head);
+        let began = shared.clock.monotonic();
+        if let Some(upstream) = &shared.upstream {
+            return self.relay(shared, upstream, head, wire).await;
+        }
         let response = match pipeline::admit(shared, head).await {
             Admission::Refused(response) => {
                 self.send(shared, wire, response).await?;
@@ -292,18 +313,68 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.fill(shared).await?;
                 }
                 let body: Vec<u8> = self.buffer.drain(..body).collect();
-                pipeline::handle(shared, head, &caller, Body::Bytes(&body)).await
+                match faults::meet(shared, head, &caller).await {
+                    Verdict::Drop => return self.abandon(),
+                    Verdict::Instead(response) => response,
+                    Verdict::Call { doom, delivery } => {
+                        let key =
+                            if shared.keeps_keys() { pipeline::key(head, &body) } else { None };
+                        let response = match key.as_ref().and_then(|key| shared.replay.answer(key))
+                        {
+                            Some(response) => response,
+                            None => {
+                                let body = Body::Bytes(&body);
+                                pipeline::handle(shared, head, &caller, body, doom).await
+                            }
+                        };
+                        if let Some(key) = key {
+                            record(shared, head, &key, &response, began).await;
+                        }
+                        Response { delivery: delivery.map(Box::new), ..response }
+                    }
+                }
             }
             Admission::Upload { caller, upload } => {
                 let wire = Wire { keep_alive: false, ..wire };
-                let response = match self.receive(shared, *upload).await? {
-                    Ok(form) => pipeline::handle_upload(shared, head, &caller, form).await,
-                    Err(message) => Response::error(500, &message),
+                let form = self.receive(shared, *upload).await?;
+                let response = match (form, faults::meet(shared, head, &caller).await) {
+                    (Err(message), _) => Response::error(500, &message),
+                    (_, Verdict::Drop) => return self.abandon(),
+                    (_, Verdict::Instead(response)) => response,
+                    (Ok(form), Verdict::Call { doom, delivery }) => {
+                        let response =
+                            pipeline::handle_upload(shared, head, &caller, form, doom).await;
+                        Response { delivery: delivery.map(Box::new), ..response }
+                    }
                 };
                 self.send(shared, wire, response).await;
                 return None;
             }
         };
+        self.send(shared, wire, response).await
+    }
+
+    /// One request that another server answers.
+    async fn relay(
+        &mut self,
+        shared: &Shared,
+        upstream: &Upstream,
+        head: &Head,
+        wire: Wire,
+    ) -> Option<()> {
+        let began = shared.clock.monotonic();
+        let length = match pipeline::admit_relayed(head) {
+            Ok(length) => length,
+            Err(response) => return self.send(shared, wire, response).await,
+        };
+        while self.buffer.len() < length {
+            self.fill(shared).await?;
+        }
+        let body: Vec<u8> = self.buffer.drain(..length).collect();
+        let response = upstream.forward(head, &body).await;
+        if let Some(key) = pipeline::key(head, &body) {
+            record(shared, head, &key, &response, began).await;
+        }
         self.send(shared, wire, response).await
     }
 
@@ -349,7 +420,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn send(&mut self, shared: &Shared, wire: Wire, mut response: Response) -> Option<()> {
-        if let Some(upgrade) = response.upgrade.take() {
+        let delivery = response.delivery.take();
+        if let Some(upgrade) = response.upgrade.take()
+            && delivery.is_none()
+        {
             self.upgrade = Some(upgrade);
             return None;
         }
@@ -359,12 +433,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // The clock is read after the delay, as the genuine `Date` is.
         let wire = Wire { now: shared.clock.unix_secs(), ..wire };
         let bytes = response.encode(wire);
-        self.stream.write_all(&bytes).await.ok()?;
+        match delivery {
+            Some(delivery) => self.deliver(&bytes, *delivery).await?,
+            None => self.stream.write_all(&bytes).await.ok()?,
+        }
         self.stream.flush().await.ok()?;
         if wire.keep_alive && !response.closes() {
             return Some(());
         }
         self.linger().await;
+        None
+    }
+
+    /// Sends an answer as a fault wants it; `None` when it ends the connection.
+    async fn deliver(&mut self, bytes: &[u8], delivery: Delivery) -> Option<()> {
+        let body = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
+        let (sent, rest) = bytes.split_at(delivery.head(body, bytes.len()));
+        self.stream.write_all(sent).await.ok()?;
+        self.stream.flush().await.ok()?;
+        let Delivery::Slow { bytes, every } = delivery else { return self.abandon() };
+        let mut left = SLOW_BODY;
+        for piece in rest.chunks(bytes) {
+            if let Some(after) = left.checked_sub(every) {
+                tokio::time::sleep(every).await;
+                left = after;
+            }
+            self.stream.write_all(piece).await.ok()?;
+            self.stream.flush().await.ok()?;
+        }
+        Some(())
+    }
+
+    /// Ends the connection as a crash would.
+    fn abandon(&mut self) -> Option<()> {
+        self.broken = true;
         None
     }
 

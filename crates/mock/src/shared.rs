@@ -15,12 +15,16 @@ use telemetry::{Clock, VirtualClock};
 
 use crate::certificate;
 use crate::control::{ControlListener, Snapshots};
+use crate::document::FileError;
 use crate::durable::{Journal, Receipt, StateFile};
 use crate::error::StartError;
+use crate::faults::{Armed, Faults};
 use crate::keys::{KeyHome, Keys};
 use crate::limits::IDLE;
-use crate::seed::Seed;
+use crate::recording::{Recorder, Recording, Upstream};
+use crate::seed::{self, Seed, Steps, Version};
 use crate::state::{KeptText, State, sha1_hex};
+use crate::verified::VerifiedTickets;
 
 /// User and name of the token that is there at every start.
 const TOKEN: (&str, &str) = ("root@pam", "ci");
@@ -29,7 +33,7 @@ const TOKEN: (&str, &str) = ("root@pam", "ci");
 pub struct Config {
     /// What the cluster holds.
     pub seed: Seed,
-    /// Which API it speaks.
+    /// Which API it speaks. With [`Api::V8`] a seed that says no 8.x becomes one of 8.4.
     pub api: Api,
     /// The time of day, for tickets, dates and tasks.
     pub clock: Clock,
@@ -43,6 +47,16 @@ pub struct Config {
     pub verify_keys: Vec<String>,
     /// CSRF secret as the text used for the HMAC; `None` makes a random one.
     pub csrf_secret: Option<SecretString>,
+    /// What fills a new cluster before it serves, after the seed: calls that a seed file names.
+    pub steps: Steps,
+    /// What goes wrong on purpose.
+    pub faults: Faults,
+    /// Answers to these requests come from a recording, all others from the cluster.
+    pub replay: Recording,
+    /// File that exchanges are recorded to; it must not exist.
+    pub record: Option<PathBuf>,
+    /// Requests are passed on to this server instead of being answered.
+    pub upstream: Option<Upstream>,
     /// After this long without traffic a connection is closed.
     pub idle: Duration,
     /// File that everything the cluster holds outlives the process in; made from the seed when it
@@ -54,7 +68,7 @@ pub struct Config {
     pub virtual_clock: Option<VirtualClock>,
     /// Where the control API listens; `None` is nowhere.
     pub control: Option<ControlListener>,
-    /// Whether the seed is kept in memory for [`crate::Control::reset`].
+    /// Whether seed and steps are kept in memory for [`crate::Control::reset`].
     pub resettable: bool,
 }
 
@@ -82,6 +96,11 @@ impl Config {
             key_file: None,
             verify_keys: Vec::new(),
             csrf_secret: None,
+            steps: Steps::default(),
+            faults: Faults::default(),
+            replay: Recording::default(),
+            record: None,
+            upstream: None,
             idle: IDLE,
             state_file: None,
             passwords: Vec::new(),
@@ -97,6 +116,15 @@ enum Document {
     Imported(Box<Schema>),
 }
 
+impl Document {
+    fn get(&self) -> &Schema {
+        match self {
+            Self::Shipped(schema) => schema,
+            Self::Imported(schema) => schema,
+        }
+    }
+}
+
 /// One mock, seen from a connection.
 pub(crate) struct Shared {
     schema: Document,
@@ -104,6 +132,7 @@ pub(crate) struct Shared {
     time_scale: AtomicU64,
     pub(crate) keys: Keys,
     pub(crate) csrf: CsrfSecret,
+    pub(crate) tickets: VerifiedTickets,
     /// The topmost certificate of the own chain as PEM, empty without TLS.
     pub(crate) certificate: String,
     /// The entries of `certificates/info`.
@@ -114,6 +143,10 @@ pub(crate) struct Shared {
     pub(crate) virtual_clock: Option<VirtualClock>,
     pub(crate) snapshots: Mutex<Snapshots>,
     origin: Option<Origin>,
+    pub(crate) replay: Recording,
+    pub(crate) recorder: Option<Recorder>,
+    pub(crate) upstream: Option<Upstream>,
+    faults: Mutex<Arc<Armed>>,
     deliberate_delay: AtomicU64,
 }
 
@@ -135,9 +168,17 @@ impl Shared {
             let fingerprint = identity.fingerprint().to_string();
             certificate::info("pve-ssl.pem", &identity.certificate_pem(), &fingerprint)
         });
-        let origin =
-            config.resettable.then(|| Origin::of(&config, release, fingerprint.as_deref()));
-        let (state, journal) = cluster(&mut config, release, fingerprint.as_deref())?;
+        if matches!(config.api, Api::V8) && !config.seed.version.release.starts_with("8.") {
+            config.seed.version = Version::v8();
+        }
+        let origin = Origin {
+            seed: std::mem::replace(&mut config.seed, Seed::empty()),
+            steps: std::mem::take(&mut config.steps),
+            passwords: std::mem::take(&mut config.passwords),
+            release,
+            fingerprint,
+        };
+        let Cluster { state, journal, is_new } = cluster(&config, &origin)?;
         let csrf = match (&config.csrf_secret, &lock(&state).server.csrf) {
             (Some(text), _) => CsrfSecret::from_text(text.clone()),
             (None, Some(kept)) => CsrfSecret::from_text(kept.0.clone()),
@@ -148,12 +189,17 @@ impl Shared {
             (None, Some(_)) => KeyHome::State(Arc::clone(&state)),
             (None, None) => KeyHome::Nowhere,
         };
-        Ok(Self {
+        let faults = config.faults.arm(schema.get())?;
+        let source = config.upstream.as_ref().map_or_else(|| "mock".to_owned(), Upstream::source);
+        let recorder = config.record.as_deref();
+        let recorder = recorder.map(|path| Recorder::create(path, &source)).transpose()?;
+        let mut shared = Self {
             schema,
             clock: config.clock,
             time_scale: AtomicU64::new(config.time_scale.to_bits()),
             keys: Keys::start(home, &config.verify_keys)?,
             csrf,
+            tickets: VerifiedTickets::default(),
             certificate,
             certificates: certificates.into_iter().collect(),
             idle: config.idle,
@@ -161,16 +207,53 @@ impl Shared {
             journal,
             virtual_clock: config.virtual_clock,
             snapshots: Mutex::default(),
-            origin,
+            origin: None,
+            replay: config.replay,
+            recorder,
+            upstream: config.upstream,
+            faults: Mutex::new(Arc::new(faults)),
             deliberate_delay: AtomicU64::new(0),
-        })
+        };
+        shared.begin(&origin, is_new)?;
+        shared.origin = config.resettable.then_some(origin);
+        Ok(shared)
+    }
+
+    /// Fills a new cluster and sets what every start sets. Ready means that all of it is kept.
+    fn begin(&self, origin: &Origin, is_new: bool) -> Result<(), StartError> {
+        let receipt = {
+            let mut state = lock(&self.state);
+            if is_new {
+                seed::fill(self, &mut state, origin.steps.clone())?;
+            }
+            if self.journal.is_some() {
+                state.track();
+            }
+            origin.set_passwords(&mut state);
+            if is_new { self.keep_all() } else { self.keep(&mut state) }
+        };
+        Ok(receipt.map_or(Ok(()), Receipt::block)?)
     }
 
     pub(crate) fn schema(&self) -> &Schema {
-        match &self.schema {
-            Document::Shipped(schema) => schema,
-            Document::Imported(schema) => schema,
-        }
+        self.schema.get()
+    }
+
+    /// Whether requests are compared with a recording or kept in one.
+    pub(crate) fn keeps_keys(&self) -> bool {
+        self.recorder.is_some() || !self.replay.is_empty()
+    }
+
+    /// The rules that are in force.
+    pub(crate) fn faults(&self) -> Arc<Armed> {
+        Arc::clone(&self.faults.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other rules in force, with counters of their own; calls under way keep what met them.
+    pub(crate) fn set_faults(&self, faults: Faults) -> Result<(), FileError> {
+        let armed = Arc::new(faults.arm(self.schema())?);
+        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = armed;
+        Ok(())
     }
 
     /// The cluster, with the effects of all ended tasks applied. A handler that panicked leaves
@@ -212,10 +295,12 @@ impl Shared {
         Some(self.journal.as_ref()?.submit_all())
     }
 
-    /// The cluster as it was when the mock was first started, but with the token of this run.
+    /// The cluster as the seed of this start says, but with the token of this run.
     pub(crate) fn seeded(&self) -> Result<State, StartError> {
         let origin = self.origin.as_ref().ok_or(StartError::NoSeed)?;
         let mut seeded = origin.state(self.clock.unix())?;
+        seed::fill(self, &mut seeded, origin.steps.clone())?;
+        origin.set_passwords(&mut seeded);
         let state = self.state();
         let full = format!("{}!{}", TOKEN.0, TOKEN.1);
         if let Some(secret) = state.accounts.token_secret(&full) {
@@ -259,47 +344,54 @@ impl Shared {
     }
 }
 
-/// What a mock began with.
+/// What a new cluster is made from.
 struct Origin {
     seed: Seed,
+    steps: Steps,
+    passwords: Vec<(String, SecretString)>,
     release: Release,
     fingerprint: Option<String>,
 }
 
 impl Origin {
-    fn of(config: &Config, release: Release, fingerprint: Option<&str>) -> Self {
-        let mut seed = config.seed.clone();
-        seed.passwords.extend(config.passwords.iter().cloned());
-        Self { seed, release, fingerprint: fingerprint.map(str::to_owned) }
-    }
-
+    /// The cluster before its steps.
     fn state(&self, now: Duration) -> Result<State, StartError> {
         State::new(self.seed.clone(), self.release, now, self.fingerprint.as_deref())
     }
+
+    fn set_passwords(&self, state: &mut State) {
+        for (user, password) in &self.passwords {
+            if !state.accounts.password_matches(user, password.expose()) {
+                state.accounts.set_password(user, password.expose().clone());
+            }
+        }
+    }
+
+    /// Tells one seed from another. Its secrets do not show there.
+    fn digest(&self) -> String {
+        sha1_hex(format!("{:?}{:?}", self.seed, self.steps).as_bytes())
+    }
+}
+
+struct Cluster {
+    state: Arc<Mutex<State>>,
+    journal: Option<Journal>,
+    /// Whether it is still to be filled.
+    is_new: bool,
 }
 
 /// The cluster: from the state file, else from the seed.
-fn cluster(
-    config: &mut Config,
-    release: Release,
-    fingerprint: Option<&str>,
-) -> Result<(Arc<Mutex<State>>, Option<Journal>), StartError> {
+fn cluster(config: &Config, origin: &Origin) -> Result<Cluster, StartError> {
     let started = config.clock.unix();
-    let seed = std::mem::replace(&mut config.seed, Seed::empty());
-    // Its secrets do not show there.
-    let seed_digest = config.state_file.is_some().then(|| sha1_hex(format!("{seed:?}").as_bytes()));
-    let seeded = || State::new(seed, release, started, fingerprint);
-    let (Some(path), Some(seed_digest)) = (&config.state_file, seed_digest) else {
-        let mut state = seeded()?;
-        for (user, password) in config.passwords.drain(..) {
-            state.accounts.set_password(&user, password.expose().clone());
-        }
-        return Ok((Arc::new(Mutex::new(state)), None));
+    let Some(path) = &config.state_file else {
+        let state = Arc::new(Mutex::new(origin.state(started)?));
+        return Ok(Cluster { state, journal: None, is_new: true });
     };
-    let opened = StateFile::open(path, release, seed_digest)?;
+    let opened = StateFile::open(path, origin.release, origin.digest())?;
     opened.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let is_new = opened.state.is_none();
-    let mut state = opened.state.map_or_else(seeded, Ok)?;
+    let mut state = opened.state.map_or_else(|| origin.state(started), Ok)?;
+    let fingerprint = origin.fingerprint.as_deref();
     state.nodes.values_untracked().for_each(|node| node.present(fingerprint));
     if let Some(hands) = &config.virtual_clock {
         hands.set(hands.unix().max(state.latest()));
@@ -307,24 +399,13 @@ fn cluster(
     if config.clock.unix() < state.latest() {
         tracing::warn!("the state file {} was changed at a later time than it is", path.display());
     }
-    state.track();
-    for (user, password) in config.passwords.drain(..) {
-        if !state.accounts.password_matches(&user, password.expose()) {
-            state.accounts.set_password(&user, password.expose().clone());
-        }
-    }
     if config.csrf_secret.is_none() && state.server.csrf.is_none() {
         state.server.csrf = Some(KeptText(secrets::random::hex()?));
         state.server.touched = true;
     }
     let state = Arc::new(Mutex::new(state));
-    let journal = Journal::start(opened.file, Arc::clone(&state), release)?;
-    // Ready means that the file is there, with everything.
-    let receipt =
-        if is_new { Some(journal.submit_all()) } else { journal.submit(&mut lock(&state)) };
-    let kept = receipt.map_or(Ok(()), Receipt::block);
-    kept?;
-    Ok((state, Some(journal)))
+    let journal = Journal::start(opened.file, Arc::clone(&state), origin.release)?;
+    Ok(Cluster { state, journal: Some(journal), is_new })
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::instrument::{Choice, Instruments, choice};
+
 /// Fronts, fences, drives and hardens Proxmox VE.
 #[derive(Debug, Parser)]
 #[command(name = "proxward", version, propagate_version = false, disable_help_subcommand = true)]
@@ -22,7 +24,7 @@ pub(crate) enum Command {
     /// The whole system on this machine: a mock cluster with the gate in front
     Demo(Demo),
     /// A stateful Proxmox VE for development and tests
-    Mock(Mock),
+    Mock(Box<Mock>),
     /// The hardened front server
     Gate(Gate),
     /// Logins in force at a gate that runs
@@ -33,6 +35,8 @@ pub(crate) enum Command {
     Api(Api),
     /// The least-privilege root helper
     Broker(crate::cli_broker::Broker),
+    /// Who may do what, from a user.cfg
+    Access(crate::access::Arguments),
     /// The audit log
     Log(Log),
     /// The configuration
@@ -79,27 +83,22 @@ pub(crate) enum DemoSeed {
     Cluster,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum MockSeed {
-    /// One node and nothing else
-    Empty,
-    /// One node with a few guests
-    Small,
-    /// Three nodes, twelve guests, shared storage
-    Cluster,
-}
-
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  proxward mock --seed cluster --guests 500 --time-scale 0\n  proxward mock --state pve.state --control 127.0.0.1:8007 --clock 2026-07-01T12:00:00Z"
+    after_help = "Examples:\n  proxward mock --seed cluster --guests 500 --time-scale 0\n  proxward mock --state pve.state --control 127.0.0.1:8007 --clock 2026-07-01T12:00:00Z\n  \
+    proxward mock --print-seed > seed.toml && proxward mock --seed seed.toml\n  \
+    proxward mock --faults faults.toml --time-scale 0\n  \
+    proxward mock --record node.jsonl --upstream https://192.0.2.10:8006 \
+    --upstream-fingerprint AA:BB:…\n  \
+    proxward mock --replay node.jsonl"
 )]
 pub(crate) struct Mock {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
-    /// What the cluster holds
-    #[arg(long, value_enum, default_value = "small")]
-    pub(crate) seed: MockSeed,
+    /// What the cluster holds: one of these, or a file in TOML, JSON or YAML
+    #[arg(long, value_name = "empty|small|cluster|FILE", default_value = "small", value_parser = choice)]
+    pub(crate) seed: Choice,
     /// Adds generated guests until there are that many
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(..=50_000))]
     pub(crate) guests: Option<u32>,
@@ -145,6 +144,8 @@ pub(crate) struct Mock {
     /// File with the CSRF secret as one line of base64
     #[arg(long, value_name = "FILE")]
     pub(crate) csrf_secret: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) instruments: Instruments,
     /// `json` prints one line when ready
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: Format,
@@ -416,7 +417,11 @@ mod tests {
     fn every_command_shows_an_example() {
         for command in Cli::command().get_subcommands() {
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.contains("Example:"), "{}", command.get_name());
+            assert!(
+                help.contains("Example") || help.contains("Examples:"),
+                "{}",
+                command.get_name()
+            );
         }
     }
 

@@ -91,6 +91,12 @@ impl Stop {
     }
 }
 
+impl Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
 /// A refused file operation is a question of permission, everything else of configuration.
 pub(crate) fn file_fault(path: &std::path::Path, error: &std::io::Error) -> Stop {
     let exit = match error.kind() {

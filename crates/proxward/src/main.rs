@@ -1,5 +1,6 @@
 //! The program: reads what was typed, wires the engines together, shows what they answer.
 
+mod access;
 mod api;
 mod audit;
 mod broker;
@@ -10,6 +11,7 @@ mod config;
 mod demo;
 mod exit;
 mod gate;
+mod instrument;
 mod manual;
 mod mock;
 mod output;
@@ -58,6 +60,7 @@ fn run() -> Result<(), Stop> {
         Command::Cell(arguments) => cell::run(&arguments),
         Command::Api(arguments) => api::run(&arguments, environment),
         Command::Broker(arguments) => broker::run(&arguments),
+        Command::Access(arguments) => access::run(&arguments),
         Command::Log(arguments) => audit::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),

@@ -4,15 +4,16 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
-use ::mock::{Api, Config, ControlListener, Mock as Server, Seed};
+use ::mock::{Api, Config, ControlListener, Mock as Server};
 use secrets::SecretString;
-use serde_json::json;
+use serde_json::{Map, json};
 use telemetry::{Clock, NotATime, Rfc3339};
 use tls::{Authority, Identity};
 
 use crate::audit;
-use crate::cli::{Format, Mock, MockSeed};
+use crate::cli::{Format, Mock};
 use crate::exit::{Exit, Stop};
+use crate::instrument;
 use crate::output::result;
 use crate::place::{Place, read_secret, read_text};
 use crate::signals::Signals;
@@ -36,6 +37,9 @@ pub(crate) fn run(arguments: &Mock) -> Result<(), Stop> {
     if arguments.list_unmodelled {
         return list_unmodelled(arguments);
     }
+    if arguments.instruments.print_seed {
+        return print_seed(arguments);
+    }
     let listener = TcpListener::bind(arguments.listen).map_err(|error| {
         Stop::say(
             bind_exit(&error),
@@ -43,7 +47,9 @@ pub(crate) fn run(arguments: &Mock) -> Result<(), Stop> {
         )
     })?;
     let place = Place::open(None)?;
-    let mut config = Config::new(seed(arguments)?);
+    let (seed, steps) = instrument::seed(&arguments.seed, arguments.guests)?;
+    let mut config = Config { steps, ..Config::new(seed) };
+    arguments.instruments.fit(&mut config)?;
     match &arguments.password_file {
         Some(path) => config.passwords.push((USER.to_owned(), read_secret(path)?)),
         None => config.seed.passwords.push((USER.to_owned(), place.password("password")?.0)),
@@ -72,19 +78,18 @@ pub(crate) fn run(arguments: &Mock) -> Result<(), Stop> {
         Some(certify(arguments, &mut config, &place, &clock)?)
     };
     let server = Server::start(config, listener).map_err(Stop::usage)?;
-    let token = server.token().map_err(Stop::usage)?;
+    let is_own = arguments.instruments.upstream.is_none();
+    let token = is_own.then(|| server.token()).transpose().map_err(Stop::usage)?;
 
-    let url = server.url();
+    let ready = Ready {
+        url: server.url(),
+        ca: ca.as_deref(),
+        control: control.as_deref(),
+        token: token.as_ref(),
+    };
     result(&match arguments.format {
-        Format::Json => ready_line(&url, ca.as_deref(), control.as_deref(), &token),
-        Format::Text => {
-            let ca = ca.map_or_else(String::new, |ca| format!("\n  CA     {}", ca.display()));
-            let control = control.map_or_else(String::new, |place| format!("\n  control {place}"));
-            format!(
-                "mock Proxmox VE, ready\n\n  URL    {url}{ca}\n  user   {USER}\n  token  {TOKEN}={}{control}\n\nCtrl-C ends it.",
-                token.expose()
-            )
-        }
+        Format::Json => ready.line(),
+        Format::Text => ready.text(),
     });
     signals.wait();
     drop(server);
@@ -104,21 +109,46 @@ fn list_unmodelled(arguments: &Mock) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The contract's ready line. The token opens nothing but this mock.
-fn ready_line(url: &str, ca: Option<&Path>, control: Option<&str>, token: &SecretString) -> String {
-    let mut line = json!({
-        "event": "ready",
-        "url": url,
-        "user": USER,
-        "token": format!("{TOKEN}={}", token.expose()),
-    });
-    if let (Some(ca), serde_json::Value::Object(line)) = (ca, &mut line) {
-        line.insert("ca".to_owned(), json!(ca));
+/// What is said when the mock serves. The token opens nothing but this mock.
+struct Ready<'r> {
+    url: String,
+    ca: Option<&'r Path>,
+    control: Option<&'r str>,
+    /// `None` with another server behind it, which knows its own users.
+    token: Option<&'r SecretString>,
+}
+
+impl Ready<'_> {
+    /// The contract's ready line.
+    fn line(&self) -> String {
+        let mut line = Map::new();
+        line.insert("event".to_owned(), json!("ready"));
+        line.insert("url".to_owned(), json!(self.url));
+        if let Some(ca) = self.ca {
+            line.insert("ca".to_owned(), json!(ca));
+        }
+        if let Some(token) = self.token {
+            line.insert("user".to_owned(), json!(USER));
+            line.insert("token".to_owned(), json!(format!("{TOKEN}={}", token.expose())));
+        }
+        if let Some(control) = self.control {
+            line.insert("control".to_owned(), json!(control));
+        }
+        json!(line).to_string()
     }
-    if let (Some(control), serde_json::Value::Object(line)) = (control, &mut line) {
-        line.insert("control".to_owned(), json!(control));
+
+    fn text(&self) -> String {
+        let ca = self.ca.map_or_else(String::new, |ca| format!("\n  CA     {}", ca.display()));
+        let who = self.token.map_or_else(
+            || "\n  users  those of the server behind it".to_owned(),
+            |token| format!("\n  user   {USER}\n  token  {TOKEN}={}", token.expose()),
+        );
+        let control = self.control.map_or_else(String::new, |at| format!("\n  control {at}"));
+        format!(
+            "mock Proxmox VE, ready\n\n  URL    {}{ca}{who}{control}\n\nCtrl-C ends it.",
+            self.url
+        )
     }
-    line.to_string()
 }
 
 /// A time since 1970, as `--clock` takes it.
@@ -129,16 +159,14 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
     text.parse().map(|Rfc3339(time)| time).map_err(|error: NotATime| error.to_string())
 }
 
-fn seed(arguments: &Mock) -> Result<Seed, Stop> {
-    let mut seed = match arguments.seed {
-        MockSeed::Empty => Seed::empty(),
-        MockSeed::Small => Seed::small(),
-        MockSeed::Cluster => Seed::cluster(),
-    };
-    if let Some(count) = arguments.guests {
-        seed = seed.with_guests(usize::try_from(count).unwrap_or(usize::MAX));
+/// A seed to start from, as a file.
+fn print_seed(arguments: &Mock) -> Result<(), Stop> {
+    if matches!(arguments.seed, instrument::Choice::File(_)) {
+        return Err(Stop::say(Exit::Usage, "--print-seed: the seed is a file already"));
     }
-    Ok(seed)
+    let (seed, _) = instrument::seed(&arguments.seed, arguments.guests)?;
+    result(seed.to_toml().trim_end());
+    Ok(())
 }
 
 fn api(schema: &Path) -> Result<Api, Stop> {

@@ -9,12 +9,14 @@
 //! - [`ticket`], [`csrf`] and [`token`] answer whether a credential is genuine and fresh; they
 //!   know nothing of accounts.
 //! - [`Access`] answers who may do what: it holds a parsed `user.cfg` and the predefined
-//!   [`roles`] of a [`Release`].
+//!   [`roles`] of a [`Release`]. An [`Explanation`] says why, and [`judge`] answers records of
+//!   questions in JSON.
 //!
 //! The crate does no I/O and reads no clock.
 
 mod acl;
 pub mod csrf;
+pub mod judge;
 mod keys;
 mod lenient_base64;
 pub mod limits;
@@ -25,7 +27,7 @@ mod subject;
 pub mod ticket;
 pub mod token;
 
-pub use acl::{Access, AccountError, Capabilities};
+pub use acl::{Access, AccountError, Basis, Capabilities, Entry, Explanation, Rights, Standing};
 pub use keys::{KeyError, Keyring, SigningKey, VerifyKey};
 pub use privileges::{Permissions, Privilege, Privileges, UnknownPrivilege};
 pub use pve_formats::user_cfg::{self, UserConfig};

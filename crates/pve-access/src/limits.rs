@@ -24,3 +24,9 @@ pub const MAX_PEM_BYTES: usize = 8 * 1024;
 
 /// Keys a ticket is tried against: a forged ticket costs one verification per key and scheme.
 pub const MAX_VERIFY_KEYS: usize = 8;
+
+/// Longest line of questions in bytes: the largest `user.cfg`, escaped, and its questions.
+pub const MAX_JUDGE_LINE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Most questions on one line; an answer has up to 1.5 KB.
+pub const MAX_JUDGE_CASES: usize = 100_000;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::ser::{Serialize, Serializer};
+
 use crate::roles;
 
 /// One privilege, such as `VM.Audit`. Ordered by name.
@@ -115,6 +117,14 @@ impl Permissions {
     /// The privileges with their propagate flags, in the order of their names.
     pub fn iter(self) -> impl Iterator<Item = (Privilege, bool)> {
         self.held.iter().map(move |privilege| (privilege, self.propagated.contains(privilege)))
+    }
+}
+
+impl Serialize for Permissions {
+    /// As PVE shows them: each privilege with its propagate flag, 0 or 1.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer
+            .collect_map(self.iter().map(|(privilege, flag)| (privilege.name(), u8::from(flag))))
     }
 }
 

@@ -26,7 +26,7 @@ mod typetext;
 mod value;
 
 pub use check::{Errors, Params};
-pub use formats::{Format, FormatRule, UNCHECKED_FORMATS, check_format};
+pub use formats::{Format, FormatRule, check_format};
 pub use limits::{MAX_DOCUMENT_BYTES, MAX_NODES, MAX_PATTERN_BYTES, MAX_PATTERNS, index_limit};
 pub use lookup::PathMatch;
 pub use method::{Method, Verb};

@@ -40,8 +40,17 @@ fn prune_backups(fields: &Fields) -> Result<(), String> {
     Ok(())
 }
 
-const DEFINITIONS: [(&str, &str); 1] =
-    [("pve-sdn-dhcp-range", r#"{"start-address": {"type": "ip"}, "end-address": {"type": "ip"}}"#)];
+const DEFINITIONS: [(&str, &str); 2] = [
+    ("pve-sdn-dhcp-range", r#"{"start-address": {"type": "ip"}, "end-address": {"type": "ip"}}"#),
+    (
+        "pve-sdn-fabric-wireguard-interface",
+        r#"{"name": {"type": "string", "format": "pve-sdn-wireguard-iface-name"},
+            "public_key": {"type": "string", "optional": 1},
+            "ip": {"type": "string", "format": "CIDRv4", "optional": 1},
+            "ip6": {"type": "string", "format": "CIDRv6", "optional": 1},
+            "listen_port": {"type": "number", "minimum": 1, "maximum": 65535, "optional": 1}}"#,
+    ),
+];
 
 const REFINEMENTS: [(&str, &str); 16] = [
     ("pve-qemu-tdx-fmt", "{}"),

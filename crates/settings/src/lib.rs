@@ -31,3 +31,4 @@ pub use error::{ErrorKind, SettingsError};
 pub use layers::{Layers, Presence};
 pub use limits::{DEPTH, DIRECTORY_FILES, ENVIRONMENT_VALUE, FILE_BYTES};
 pub use node::Origin;
+pub use words::closest;

@@ -64,8 +64,9 @@ pub(crate) fn listed(known: &[&str]) -> String {
     list
 }
 
-/// The known key that differs least, when it differs by no more than [`CLOSE`] edits.
-pub(crate) fn closest<'a>(known: &[&'a str], key: &str) -> Option<&'a str> {
+/// The known key that differs least, when it differs by so little that it was probably meant.
+#[must_use]
+pub fn closest<'a>(known: &[&'a str], key: &str) -> Option<&'a str> {
     let ranked = known.iter().map(|known| (edits(known, key), *known));
     ranked.filter(|(edits, known)| *edits <= CLOSE && *edits < known.len()).min().map(|(_, k)| k)
 }

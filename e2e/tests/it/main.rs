@@ -1,6 +1,7 @@
 //! The built program, driven by the clients people have: each test starts its own and ends it.
 #![expect(clippy::indexing_slicing, reason = "tests: a missing member of JSON is Null")]
 
+mod access_command;
 mod api_command;
 mod canary;
 mod cells;

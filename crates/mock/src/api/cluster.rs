@@ -1,13 +1,16 @@
 //! `/cluster`.
 
+use std::time::Duration;
+
 use pve_schema::Verb;
+use serde::ser::{Serialize, SerializeSeq, Serializer};
 use serde_json::{Value, json};
 
-use super::nodes::figures;
+use super::nodes::audited;
 use super::{Call, Row};
-use crate::failure::{Failure, Outcome};
-use crate::object::{extend, set_some, take};
-use crate::state::Guest;
+use crate::failure::{Failure, Outcome, Success};
+use crate::object::extend;
+use crate::state::{Guest, GuestRow, NodeRow, State};
 
 pub(super) const ROWS: &[Row] = &[
     (Verb::Get, "/cluster/nextid", next_id),
@@ -77,98 +80,102 @@ fn status(call: &mut Call<'_>) -> Outcome {
 }
 
 fn resources(call: &mut Call<'_>) -> Outcome {
-    let wanted = call.text("type");
-    let wants = |kind: &str| wanted.as_deref().is_none_or(|wanted| wanted == kind);
-    let mut entries = Vec::new();
-    if wanted.is_none() {
-        pools(call, &mut entries);
-    }
-    if wants("vm") {
-        let guests = call.state.guests.values();
-        entries.extend(guests.filter_map(|guest| resource(call, guest)));
-    }
-    if wants("node") {
-        nodes(call, &mut entries);
-    }
-    if wants("storage") {
-        storages(call, &mut entries);
-    }
-    if wants("sdn") {
-        zones(call, &mut entries);
-    }
-    Ok(Value::Array(entries).into())
+    Success::written(&Resources { call, wanted: call.text("type") })
 }
 
-fn pools(call: &Call<'_>, entries: &mut Vec<Value>) {
-    let names = call.state.accounts.config().pools.keys();
-    let seen = names.filter(|name| call.may(&format!("/pool/{name}"), &["Pool.Audit"]));
-    entries.extend(
-        seen.map(|name| json!({ "id": format!("/pool/{name}"), "type": "pool", "pool": name })),
-    );
+/// The list of resources, of one type or of all.
+struct Resources<'c> {
+    call: &'c Call<'c>,
+    wanted: Option<String>,
 }
 
-fn resource(call: &Call<'_>, guest: &Guest) -> Option<Value> {
-    call.may(&format!("/vms/{}", guest.vmid), &["VM.Audit"]).then(|| guest_entry(call, guest))
+impl Serialize for Resources<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let wants = |kind: &str| self.wanted.as_deref().is_none_or(|wanted| wanted == kind);
+        let mut list = serializer.serialize_seq(None)?;
+        if self.wanted.is_none() {
+            self.pools(&mut list)?;
+        }
+        if wants("vm") {
+            self.guests(&mut list)?;
+        }
+        if wants("node") {
+            self.nodes(&mut list)?;
+        }
+        if wants("storage") {
+            self.storages(&mut list)?;
+        }
+        if wants("sdn") {
+            self.zones(&mut list)?;
+        }
+        list.end()
+    }
+}
+
+impl Resources<'_> {
+    fn pools<L: SerializeSeq>(&self, list: &mut L) -> Result<(), L::Error> {
+        let auditor = self.call.right(&["Pool.Audit"]);
+        for name in self.call.state.accounts.config().pools.keys() {
+            let id = format!("/pool/{name}");
+            if auditor.at(&id) {
+                list.serialize_element(&json!({ "id": id, "type": "pool", "pool": name }))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn guests<L: SerializeSeq>(&self, list: &mut L) -> Result<(), L::Error> {
+        let auditor = self.call.right(&["VM.Audit"]);
+        let mut seen = self.call.state.guests.values().filter(|guest| auditor.at_guest(guest));
+        let now = self.call.now();
+        seen.try_for_each(|guest| list.serialize_element(&guest_row(self.call.state, guest, now)))
+    }
+
+    fn nodes<L: SerializeSeq>(&self, list: &mut L) -> Result<(), L::Error> {
+        audited(self.call).try_for_each(|(row, _)| {
+            let cgroup_mode = row.cpu.map(|_| 2);
+            list.serialize_element(&NodeRow { cgroup_mode, ..row })
+        })
+    }
+
+    fn storages<L: SerializeSeq>(&self, list: &mut L) -> Result<(), L::Error> {
+        let auditor = self.call.right(&["Datastore.Audit", "Datastore.AllocateSpace"]);
+        for storage in self.call.state.storages.values() {
+            if auditor.at(&format!("/storage/{}", storage.id)) {
+                let mut nodes = self.call.state.nodes.keys();
+                nodes.try_for_each(|node| list.serialize_element(&storage.resource(node)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The built-in zone that stands for bridges outside of SDN.
+    fn zones<L: SerializeSeq>(&self, list: &mut L) -> Result<(), L::Error> {
+        if !self.call.may("/sdn/zones/localnetwork", &["SDN.Audit"]) {
+            return Ok(());
+        }
+        self.call.state.nodes.keys().try_for_each(|node| {
+            list.serialize_element(&json!({
+                "id": format!("sdn/{node}/localnetwork"),
+                "type": "sdn",
+                "sdn": "localnetwork",
+                "node": node,
+                "status": "ok",
+            }))
+        })
+    }
 }
 
 /// A guest in `cluster/resources` and among the members of a pool.
-pub(super) fn guest_entry(call: &Call<'_>, guest: &Guest) -> Value {
-    let mut entry = guest.usage(call.now());
-    let cores = take(&mut entry, "cores");
-    extend(
-        &mut entry,
-        json!({
-            "id": format!("{}/{}", guest.kind_name(), guest.vmid),
-            "type": guest.kind_name(),
-            "vmid": guest.vmid,
-            "node": guest.node,
-            "maxcpu": cores,
-            "template": u8::from(guest.is_template()),
-        }),
-    );
-    set_some(&mut entry, "pool", call.state.accounts.config().pool_of(u64::from(guest.vmid)));
-    set_some(&mut entry, "hastate", super::ha::state(&call.state.objects, guest));
-    entry
-}
-
-fn nodes(call: &Call<'_>, entries: &mut Vec<Value>) {
-    for node in call.state.nodes.values() {
-        let mut entry = json!({
-            "id": format!("node/{}", node.name),
-            "type": "node",
-            "node": node.name,
-            "status": node.status(),
-        });
-        if node.hardware.is_some() && call.may(&format!("/nodes/{}", node.name), &["Sys.Audit"]) {
-            extend(&mut entry, figures(call, node));
-            extend(&mut entry, json!({ "level": "", "cgroup-mode": 2 }));
-        }
-        entries.push(entry);
+pub(super) fn guest_row<'s>(state: &'s State, guest: &'s Guest, now: Duration) -> GuestRow<'s> {
+    GuestRow {
+        hastate: super::ha::state(&state.objects, guest),
+        id: Some(guest.id()),
+        maxcpu: Some(guest.processors()),
+        node: Some(&guest.node),
+        pool: state.accounts.config().pool_of(u64::from(guest.vmid)),
+        template: Some(u8::from(guest.is_template())),
+        kind: Some(guest.kind_name()),
+        ..guest.row(now)
     }
-}
-
-fn storages(call: &Call<'_>, entries: &mut Vec<Value>) {
-    let audit = ["Datastore.Audit", "Datastore.AllocateSpace"];
-    for storage in call.state.storages.values() {
-        if !call.may(&format!("/storage/{}", storage.id), &audit) {
-            continue;
-        }
-        entries.extend(call.state.nodes.keys().map(|node| storage.resource(node)));
-    }
-}
-
-/// The built-in zone that stands for bridges outside of SDN.
-fn zones(call: &Call<'_>, entries: &mut Vec<Value>) {
-    if !call.may("/sdn/zones/localnetwork", &["SDN.Audit"]) {
-        return;
-    }
-    entries.extend(call.state.nodes.keys().map(|node| {
-        json!({
-            "id": format!("sdn/{node}/localnetwork"),
-            "type": "sdn",
-            "sdn": "localnetwork",
-            "node": node,
-            "status": "ok",
-        })
-    }));
 }

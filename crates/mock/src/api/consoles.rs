@@ -12,7 +12,7 @@ use super::{Call, Row};
 use crate::console::{Question, opens};
 use crate::failure::{Failure, Outcome, Success};
 use crate::limits::CONSOLE_WAIT;
-use crate::object::set;
+use crate::object::{set, set_some};
 use crate::seed::GuestKind;
 use crate::state::{ConsoleKind, Effect, Guest, Spawn, TaskKind, random_uuid, sha1_hex};
 
@@ -47,23 +47,21 @@ const TOKENS_SINCE: u32 = 9;
 fn node_vnc(call: &mut Call<'_>) -> Outcome {
     user_only(call)?;
     let path = node_path(call)?;
-    vnc(call, &path, "vncshell", "")
+    Ok(vnc(call, &path, "vncshell", "")?.into())
 }
 
 fn guest_vnc(call: &mut Call<'_>) -> Outcome {
     let (path, vmid) = guest_path(call)?;
     let generated = call.flag("generate-password").then(password).transpose()?;
-    let mut success = vnc(call, &path, "vncproxy", &vmid)?;
-    if let Some(password) = generated {
-        set(&mut success.data, "password", password);
-    }
-    Ok(success)
+    let mut data = vnc(call, &path, "vncproxy", &vmid)?;
+    set_some(&mut data, "password", generated);
+    Ok(data.into())
 }
 
-fn vnc(call: &mut Call<'_>, path: &str, task: &'static str, id: &str) -> Outcome {
+fn vnc(call: &mut Call<'_>, path: &str, task: &'static str, id: &str) -> Result<Value, Failure> {
     let mut data = console(call, ConsoleKind::Vnc, path, task, id)?;
     set(&mut data, "cert", call.shared.certificate.clone());
-    Ok(data.into())
+    Ok(data)
 }
 
 fn node_terminal(call: &mut Call<'_>) -> Outcome {

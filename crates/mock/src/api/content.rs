@@ -90,6 +90,8 @@ fn list(call: &mut Call<'_>) -> Outcome {
     let others = others.filter(|(_, volume)| volume.since <= now);
     entries.extend(others.map(|(name, volume)| (name.to_owned(), volume.clone())));
     entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+    // Allocated by hand and then given to a guest: one volume, not two.
+    entries.dedup_by(|(one, _), (other, _)| one == other);
     let wanted = entries.iter().filter(|(_, volume)| {
         let kind = &volume.kind;
         supported.iter().any(|one| one == kind.content)

@@ -6,11 +6,12 @@
 //! object's `GET` show it. Other paths with `PUT` and `GET` are settings. What remains acts on
 //! something the mock does not have: it answers as the schema describes.
 
-use pve_schema::{Kind, Method, Property, Schema, Verb};
+use pve_schema::{Format, Kind, Method, Property, Schema, Verb};
 use serde_json::{Map, Value, json};
 
 use super::Call;
 use super::generic_names::{task_name, text};
+use crate::data::Data;
 use crate::failure::{Failure, Outcome, Success};
 use crate::format::index;
 use crate::state::{Effect, Fields, sha1_hex};
@@ -53,8 +54,17 @@ fn collection(schema: &Schema, path: &str) -> Option<(String, Creation)> {
     by_path.then(|| (variable.to_owned(), Creation::ByPath))
 }
 
-/// Answers any method.
+/// Answers any method. Members that the schema promises, and nothing here knows, are blank.
 pub(super) fn answer(call: &mut Call<'_>) -> Outcome {
+    let mut success = known(call)?;
+    if let Data::Value(data) = &mut success.data {
+        Blanks { call }.fill(data, call.method.returns());
+    }
+    Ok(success)
+}
+
+/// What the mock knows of the answer.
+fn known(call: &mut Call<'_>) -> Outcome {
     let path = filled(call);
     let schema = call.shared.schema();
     let own = collection(schema, &path);
@@ -68,9 +78,12 @@ pub(super) fn answer(call: &mut Call<'_>) -> Outcome {
         })
     });
     match (call.method.verb(), own, above) {
-        (Verb::Get, Some((variable, _)), None) => Ok(list(call, &path, &variable).into()),
+        (Verb::Get, Some((variable, _)), None) if !is_object(call.method.returns()) => {
+            Ok(list(call, &path, &variable).into())
+        }
         (Verb::Post, Some((variable, Creation::Here)), _) => {
             let id = call.text(&variable).unwrap_or_else(|| "default".to_owned());
+            let id = if variable == "subnet" { subnet_id(call, &path, &id) } else { id };
             create(call, &Object { collection: path, id, variable, creation: Creation::Here })
         }
         (Verb::Post, _, Some(object)) if matches!(object.creation, Creation::ByPath) => {
@@ -82,6 +95,10 @@ pub(super) fn answer(call: &mut Call<'_>) -> Outcome {
             match own {
                 Some((variable, _)) => Ok(list(call, &path, &variable).into()),
                 None if is_index(call.method.returns()) => plain(call),
+                // Entries under one id, of which only the last is kept.
+                None if call.method.returns().kind == Some(Kind::Array) => {
+                    Ok(json!([Value::Object(shown)]).into())
+                }
                 None => Ok(Value::Object(shown).into()),
             }
         }
@@ -145,6 +162,14 @@ fn show(call: &Call<'_>, object: &Object) -> Result<Fields, Failure> {
     entry.insert(object.variable.clone(), json!(object.id));
     entry.insert("digest".to_owned(), json!(digest(call, &object.collection)));
     Ok(entry)
+}
+
+/// `ZONE-ADDRESS-MASK`, with the zone of the vnet that the subnet is made in.
+fn subnet_id(call: &Call<'_>, path: &str, cidr: &str) -> String {
+    let vnet = path.strip_suffix("/subnets").and_then(|path| path.rsplit_once('/'));
+    let vnet = vnet.and_then(|(vnets, id)| call.state.objects.find(vnets, id));
+    let zone = vnet.and_then(|fields| fields.get("zone")).and_then(Value::as_str);
+    format!("{}-{}", zone.unwrap_or_default(), cidr.replace('/', "-"))
 }
 
 fn update(call: &mut Call<'_>, object: &Object) -> Outcome {
@@ -223,6 +248,61 @@ fn task(call: &mut Call<'_>) -> Success {
     call.task(&node, (name, 1), &id, Effect::Nothing, Ok(()))
 }
 
+/// Fills in what an answer has to have.
+struct Blanks<'c, 'a> {
+    call: &'c Call<'a>,
+}
+
+impl Blanks<'_, '_> {
+    /// The schema's own depth bounds the recursion.
+    fn fill(&self, value: &mut Value, schema: &Property) {
+        match value {
+            Value::Array(entries) => {
+                let Some(items) = &schema.items else { return };
+                entries.iter_mut().for_each(|entry| self.fill(entry, items));
+            }
+            Value::Object(members) => {
+                for (name, property) in &schema.object.properties {
+                    match members.get_mut(name) {
+                        Some(member) => self.fill(member, property),
+                        None if property.optional || name.ends_with("[n]") => {}
+                        None => drop(members.insert(name.clone(), self.blank(name, property))),
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The emptiest value: what the path says, this node for a node, else the first word or zero.
+    fn blank(&self, name: &str, schema: &Property) -> Value {
+        let format = schema.format.as_ref().and_then(Format::name);
+        match schema.kind {
+            Some(Kind::Object) => {
+                let mut value = json!({});
+                self.fill(&mut value, schema);
+                value
+            }
+            Some(Kind::Array) => json!([]),
+            Some(Kind::Boolean) => json!(0),
+            Some(Kind::Integer | Kind::Number) => {
+                let least = schema.minimum.as_ref().and_then(|bound| bound.text.parse().ok());
+                json!(least.unwrap_or(0_i64).max(0))
+            }
+            Some(Kind::Null) => Value::Null,
+            _ if self.call.matched.variable(name).is_some() => json!(self.call.text(name)),
+            _ if format == Some("pve-node") => json!(self.call.state.local),
+            _ => json!(
+                schema
+                    .enumeration
+                    .as_ref()
+                    .and_then(|words| words.first())
+                    .map_or("", String::as_str)
+            ),
+        }
+    }
+}
+
 /// The path of the call with its variables filled in.
 fn filled(call: &Call<'_>) -> String {
     let mut path = call.matched.template.to_owned();
@@ -240,12 +320,12 @@ fn given(call: &Call<'_>) -> Fields {
     kept.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-fn shown(fields: &Fields) -> Fields {
+pub(super) fn shown(fields: &Fields) -> Fields {
     let open = fields.iter().filter(|(key, _)| !SECRETS.contains(&key.as_str()));
     open.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
-fn digest(call: &Call<'_>, path: &str) -> String {
+pub(super) fn digest(call: &Call<'_>, path: &str) -> String {
     let objects: Map<String, Value> = call
         .state
         .objects
@@ -261,6 +341,10 @@ fn unknown(object: &Object) -> Failure {
 
 fn declares(property: Option<&Property>, key: &str) -> bool {
     property.is_some_and(|property| property.object.properties.contains_key(key))
+}
+
+fn is_object(returns: &Property) -> bool {
+    returns.kind == Some(Kind::Object)
 }
 
 fn is_index(returns: &Property) -> bool {

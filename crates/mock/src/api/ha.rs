@@ -4,6 +4,7 @@ use pve_schema::Verb;
 use serde_json::{Value, json};
 
 use super::{Call, Row};
+use crate::data::Data;
 use crate::failure::{Failure, Outcome, Success};
 use crate::object::{extend, set_some};
 use crate::seed::GuestKind;
@@ -38,8 +39,12 @@ pub(super) fn managed(objects: &Objects, guest: &Guest) -> Value {
 }
 
 /// The state in `cluster/resources` of a managed guest.
-pub(super) fn state(objects: &Objects, guest: &Guest) -> Option<String> {
-    objects.find(RESOURCES, &sid(guest.kind, guest.vmid)).map(|fields| requested(fields).to_owned())
+pub(super) fn state<'o>(objects: &'o Objects, guest: &Guest) -> Option<&'o str> {
+    // Most clusters manage no guest, and every one of them is asked about in every poll.
+    if objects.count(RESOURCES) == 0 {
+        return None;
+    }
+    objects.find(RESOURCES, &sid(guest.kind, guest.vmid)).map(requested)
 }
 
 pub(super) fn is_managed(objects: &Objects, guest: &Guest) -> bool {
@@ -133,7 +138,7 @@ fn normalized(call: &mut Call<'_>) -> Outcome {
     };
     inner.parameters.remove("purge");
     let answer = super::generic::answer(&mut inner)?;
-    let Value::Object(mut fields) = answer.data else { return Ok(answer) };
+    let Data::Value(Value::Object(mut fields)) = answer.data else { return Ok(answer) };
     let kind = sid.split(':').next().unwrap_or_default();
     fields.insert("type".to_owned(), json!(kind));
     fields.entry("state").or_insert_with(|| json!("started"));

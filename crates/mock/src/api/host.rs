@@ -86,7 +86,7 @@ fn syslog(call: &mut Call<'_>) -> Outcome {
     let lines = [json!({ "n": 1, "t": "-- No entries --" })];
     let start = usize::try_from(call.number("start").unwrap_or(0)).unwrap_or(usize::MAX);
     let shown: Vec<&Value> = lines.iter().skip(start).collect();
-    Ok(Success { data: json!(shown), total: Some(1) })
+    Ok(Success { total: Some(1), ..json!(shown).into() })
 }
 
 /// The certificate the mock serves with, as `pve-ssl.pem`; none without TLS.

@@ -23,6 +23,8 @@ mod tasks;
 pub(crate) mod unmodelled;
 mod vzdump;
 
+pub(crate) use guests::owner_of_volume;
+
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -61,6 +63,7 @@ type Row = (Verb, &'static str, Handler);
 
 const TABLES: &[&[Row]] = &[
     access::ROWS,
+    access::domains::ROWS,
     backup::ROWS,
     cluster::ROWS,
     cluster_log::ROWS,

@@ -1,12 +1,11 @@
 //! `/version`, `/nodes` and the node's own facts.
 
 use pve_schema::Verb;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Call, Row};
-use crate::failure::Outcome;
-use crate::object::{extend, set, set_some};
-use crate::state::{Node, State};
+use crate::failure::{Outcome, Success};
+use crate::state::{Node, NodeRow};
 
 pub(super) const ROWS: &[Row] = &[
     (Verb::Get, "/nodes", list),
@@ -33,27 +32,30 @@ fn version(call: &mut Call<'_>) -> Outcome {
 
 /// Names and certificates are for every caller, figures for those with `Sys.Audit`.
 fn list(call: &mut Call<'_>) -> Outcome {
-    let entries = call.state.nodes.values().map(|node| {
-        let mut entry = json!({
-            "id": format!("node/{}", node.name),
-            "node": node.name,
-            "type": "node",
-            "status": node.status(),
-        });
-        set_some(&mut entry, "ssl_fingerprint", node.ssl_fingerprint.clone());
-        if node.hardware.is_some() && call.may(&format!("/nodes/{}", node.name), &["Sys.Audit"]) {
-            extend(&mut entry, figures(call, node));
-            set(&mut entry, "level", "");
-        }
-        entry
-    });
-    Ok(entries.collect::<Value>().into())
+    let rows = audited(call)
+        .map(|(row, node)| NodeRow { ssl_fingerprint: node.ssl_fingerprint.as_deref(), ..row });
+    Success::written(&rows.collect::<Vec<_>>())
+}
+
+/// All nodes, with figures where the caller has `Sys.Audit`.
+pub(super) fn audited<'c>(call: &'c Call<'_>) -> impl Iterator<Item = (NodeRow<'c>, &'c Node)> {
+    let auditor = call.right(&["Sys.Audit"]);
+    let (now, guests) = (call.now(), &call.state.guests);
+    call.state.nodes.values().map(move |node| {
+        let sees = auditor.at(&format!("/nodes/{}", node.name));
+        let row = if sees {
+            node.row_with_figures(now, guests.memory_on(&node.name))
+        } else {
+            node.row()
+        };
+        (row, node)
+    })
 }
 
 fn status(call: &mut Call<'_>) -> Outcome {
     let now = call.now();
     let node = call.node()?;
-    let used = node.memory_used(guests_memory(call.state, node));
+    let used = node.memory_used(call.state.guests.memory_on(&node.name));
     let (cpus, memory, disk) = match &node.hardware {
         Some(hardware) => (hardware.cpus, hardware.memory, hardware.disk),
         None => (1, 0, 0),
@@ -101,14 +103,4 @@ fn time(call: &mut Call<'_>) -> Outcome {
     let timezone = call.node()?.timezone.clone();
     let now = call.now().as_secs();
     Ok(json!({ "time": now, "localtime": now, "timezone": timezone }).into())
-}
-
-/// What a node reports of its use, its running guests counted in.
-pub(super) fn figures(call: &Call<'_>, node: &Node) -> Value {
-    node.usage(call.now(), guests_memory(call.state, node))
-}
-
-fn guests_memory(state: &State, node: &Node) -> u64 {
-    let guests = state.guests.values().filter(|guest| guest.node == node.name);
-    guests.map(crate::state::Guest::memory_used).sum()
 }

@@ -1,10 +1,32 @@
 //! Reading checked parameters by name.
 
+use pve_access::{Privilege, Privileges, Rights};
 use serde_json::Value;
 
 use super::Call;
 use crate::failure::Failure;
 use crate::state::{Guest, Node};
+
+/// Whether the caller holds one of some privileges, path by path.
+pub(crate) struct Right<'c> {
+    rights: Option<Rights<'c>>,
+    wanted: Privileges,
+}
+
+impl Right<'_> {
+    pub(crate) fn at(&self, path: &str) -> bool {
+        self.rights.as_ref().is_some_and(|rights| rights.at(path).held.contains_any(self.wanted))
+    }
+
+    /// Whether the guest may be seen, for those that ask for `VM.Audit`.
+    pub(crate) fn at_guest(&self, guest: &Guest) -> bool {
+        // The path is not even written for root@pam, whom most tests poll as.
+        match self.rights.as_ref().and_then(Rights::everywhere) {
+            Some(all) => all.held.contains_any(self.wanted),
+            None => self.at(&format!("/vms/{}", guest.vmid)),
+        }
+    }
+}
 
 impl Call<'_> {
     /// A text parameter; numbers are shown as text, null and absent are `None`.
@@ -39,11 +61,14 @@ impl Call<'_> {
 
     /// Whether the caller holds one of the privileges on the path.
     pub(crate) fn may(&self, path: &str, privileges: &[&str]) -> bool {
-        self.caller.subject().is_some_and(|subject| {
-            let granted = self.state.accounts.privileges(subject, path);
-            let mut named = privileges.iter().filter_map(|name| pve_access::Privilege::parse(name));
-            named.any(|one| granted.contains(one))
-        })
+        self.right(privileges).at(path)
+    }
+
+    /// The question of [`Call::may`], for many paths.
+    pub(crate) fn right(&self, privileges: &[&str]) -> Right<'_> {
+        let rights = self.caller.subject().map(|subject| self.state.accounts.rights(subject));
+        let named = privileges.iter().filter_map(|name| Privilege::parse(name));
+        Right { rights, wanted: named.collect() }
     }
 
     /// The node of the path.

@@ -50,8 +50,9 @@ fn pool(call: &Call<'_>, name: &str) -> Result<Value, Failure> {
     let ids = pool.vms.iter().filter_map(|vmid| u32::try_from(*vmid).ok());
     let guests = ids.filter_map(|vmid| call.state.guests.get(&vmid));
     let guests = guests.filter(|guest| wants(guest.kind_name()));
-    let mut members: Vec<Value> =
-        guests.map(|guest| super::cluster::guest_entry(call, guest)).collect();
+    let mut members: Vec<Value> = guests
+        .map(|guest| json!(super::cluster::guest_row(call.state, guest, call.now())))
+        .collect();
     if wants("storage") {
         let storages = pool.storage.iter().filter_map(|id| call.state.storages.get(id));
         members.extend(storages.map(|storage| storage.resource(&call.state.local)));

@@ -60,7 +60,7 @@ fn show(call: &mut Call<'_>) -> Outcome {
 
 fn change(call: &mut Call<'_>) -> Outcome {
     let guest = parts(&call.required("id")).0;
-    call.needs(&format!("/vms/{guest}"), "VM.Replicate")?;
+    needs_replicate(call, guest)?;
     if call.method.verb() == Verb::Post {
         let Some(found) = call.state.guests.get(&guest) else {
             return Err(Failure::die(format!("guest '{guest}' does not exist")));
@@ -106,9 +106,17 @@ fn status(call: &mut Call<'_>) -> Outcome {
     Ok(with_status(call, &id, fields).into())
 }
 
+/// Release 8 has no such privilege; there the schema's expression decides alone.
+fn needs_replicate(call: &Call<'_>, guest: u32) -> Result<(), Failure> {
+    match call.state.accounts.release() {
+        pve_access::Release::V8 => Ok(()),
+        pve_access::Release::V9 => call.needs(&format!("/vms/{guest}"), "VM.Replicate"),
+    }
+}
+
 fn schedule_now(call: &mut Call<'_>) -> Outcome {
     let node = call.node()?.name.clone();
     let (id, _) = find(call)?;
-    call.needs(&format!("/vms/{}", parts(&id).0), "VM.Replicate")?;
+    needs_replicate(call, parts(&id).0)?;
     Ok(call.task(&node, ("replication", 1), &id, Effect::Nothing, Ok(())))
 }

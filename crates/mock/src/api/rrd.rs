@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{Call, Row};
 use crate::failure::{Failure, Outcome};
 use crate::object::extend;
+use crate::state::GuestRow;
 
 pub(super) const ROWS: &[Row] = &[
     (Verb::Get, "/nodes/{node}/rrddata", of_node),
@@ -41,10 +42,9 @@ struct Figures {
 
 fn of_guest(call: &mut Call<'_>) -> Outcome {
     let now = call.now();
-    let mut usage = call.guest()?.usage(now);
-    let cores = crate::object::take(&mut usage, "cores");
-    extend(&mut usage, json!({ "maxcpu": cores }));
-    let running = call.guest()?.is_running();
+    let guest = call.guest()?;
+    let usage = json!(GuestRow { maxcpu: Some(guest.processors()), ..guest.row(now) });
+    let running = guest.is_running();
     let rates: &[(&str, f64)] = if running {
         &[("netin", 900.0), ("netout", 400.0), ("diskread", 2000.0), ("diskwrite", 1000.0)]
     } else {
@@ -57,7 +57,8 @@ fn of_guest(call: &mut Call<'_>) -> Outcome {
 
 fn of_node(call: &mut Call<'_>) -> Outcome {
     let node = call.node()?;
-    let mut usage = super::nodes::figures(call, node);
+    let held = call.state.guests.memory_on(&node.name);
+    let mut usage = json!(node.row_with_figures(call.now(), held));
     let member = |usage: &Value, key: &str| usage.get(key).cloned().unwrap_or(json!(0));
     let more = json!({
         "memtotal": member(&usage, "maxmem"), "memused": member(&usage, "mem"),

@@ -80,7 +80,7 @@ fn page(call: &Call<'_>, entries: Vec<Value>) -> Outcome {
     let limit = call.number("limit").unwrap_or(DEFAULT_LIMIT);
     let limit = usize::try_from(if limit == 0 { u64::MAX } else { limit }).unwrap_or(usize::MAX);
     let data: Vec<Value> = entries.into_iter().skip(start).take(limit).collect();
-    Ok(Success { data: json!(data), total })
+    Ok(Success { total, ..json!(data).into() })
 }
 
 fn find<'c>(call: &'c Call<'_>) -> Result<&'c Task, Failure> {

@@ -10,7 +10,7 @@ use super::content::{Place, keep};
 use super::{Call, Row};
 use crate::failure::{Failure, Outcome};
 use crate::seed::GuestKind;
-use crate::state::{Effect, Spawn, TaskKind, Volume, VolumeKind};
+use crate::state::{Effect, Guest, Spawn, TaskKind, Volume, VolumeKind};
 
 pub(super) const ROWS: &[Row] = &[(Verb::Post, "/nodes/{node}/vzdump", backup)];
 
@@ -149,10 +149,13 @@ fn archive(call: &mut Call<'_>, vmid: u32) -> Result<Vec<String>, String> {
     let volume_kind = VolumeKind::in_directory(&name).ok_or("unexpected archive name")?;
     let disks: u64 =
         crate::state::disk::volumes(guest.config()).map(|(_, disk)| disk.bytes()).sum();
-    let shown = guest.name();
+    let shown = guest.name().into_owned();
+    // A restore makes neither snapshots nor pending changes.
+    let archived = Guest::with_config(vmid, guest.kind, guest.node.clone(), guest.config().clone());
     let ends = begun + BACKUP.takes.mul_f64(call.shared.time_scale());
     let mut volume = Volume::new(volume_kind, (disks / SHRINK).max(1), ends);
     volume.protected = call.flag("protected");
+    volume.archived = Some(Box::new(archived));
     let template = call.text("notes-template").unwrap_or_else(|| "{{guestname}}".to_owned());
     let notes = template.replace("{{guestname}}", &shown).replace("{{vmid}}", &vmid.to_string());
     volume.notes = Some(notes.replace("{{node}}", &call.required("node")));

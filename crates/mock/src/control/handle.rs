@@ -8,7 +8,9 @@ use telemetry::{Rfc3339, VirtualClock};
 
 use super::error::ControlError;
 use super::snapshots::Copy;
+use crate::document::FileError;
 use crate::durable::{NotKept, Receipt};
+use crate::faults::Faults;
 use crate::shared::Shared;
 use crate::state::State;
 
@@ -210,6 +212,15 @@ impl Control {
         }
         self.shared.set_time_scale(factor);
         Ok(())
+    }
+
+    /// Puts other rules in force; the former ones are forgotten with what they have counted, and
+    /// calls under way keep what met them. A reset or a snapshot changes no rules.
+    ///
+    /// # Errors
+    /// A rule that no method of the API can meet.
+    pub fn set_faults(&self, faults: Faults) -> Result<(), FileError> {
+        self.shared.set_faults(faults)
     }
 
     /// What the mock holds and does.

@@ -9,7 +9,9 @@ use telemetry::Rfc3339;
 use super::error::ControlError;
 use super::handle::Control;
 use super::request::{Refusal, members};
+use crate::document::{FileError, Form};
 use crate::durable::Receipt;
+use crate::faults::Faults;
 
 /// What a call answers, when what it waits for is on the disk.
 pub(super) struct Answer {
@@ -34,6 +36,7 @@ const ROUTES: &[Row] = &[
     ("GET",    "/clock",                  "the mock's time",                          &[], clock),
     ("PUT",    "/clock",                  "sets it (at: RFC 3339 or seconds since 1970), freezes it or lets it run", &["at", "frozen"], set_clock),
     ("POST",   "/clock/advance",          "moves it on",                              &["seconds"], advance),
+    ("PUT",    "/faults",                 "puts the rules of a fault file in force, as JSON; {} ends all faults", &["seed", "rules"], set_faults),
     ("GET",    "/time-scale",             "what tasks and delays are stretched by",   &[], time_scale),
     ("PUT",    "/time-scale",             "sets it; 0 ends new tasks at once",        &["factor"], set_time_scale),
 ];
@@ -141,6 +144,15 @@ fn advance(control: &Control, _: &str, body: &[u8]) -> Result<Answer, Refusal> {
     let by = seconds("seconds", given.get("seconds").unwrap_or(&Value::Null))?;
     control.advance(by).map_err(refused)?;
     clock(control, "", &[])
+}
+
+fn set_faults(control: &Control, _: &str, body: &[u8]) -> Result<Answer, Refusal> {
+    let wrong = |error: FileError| (400, error.to_string());
+    let text = std::str::from_utf8(body).map_err(|error| (400, error.to_string()))?;
+    let faults = Faults::parse("faults", text, Form::Json).map_err(wrong)?;
+    let rules = faults.len();
+    control.set_faults(faults).map_err(wrong)?;
+    done(&json!({ "rules": rules }))
 }
 
 fn time_scale(control: &Control, _: &str, _: &[u8]) -> Result<Answer, Refusal> {

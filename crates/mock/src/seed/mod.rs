@@ -1,6 +1,10 @@
 //! What a mock cluster holds when it starts.
 
+mod file;
 mod presets;
+
+pub(crate) use file::apply as fill;
+pub use file::{SeedFile, Steps};
 
 use secrets::SecretString;
 

@@ -23,16 +23,29 @@ const CLUSTER: [Row; 12] = [
     (205, GuestKind::Lxc,  2, "scratch",    1,  1024,   8, false, "test"),
 ];
 
+impl Version {
+    /// The release whose schema is shipped.
+    fn v9() -> Self {
+        Self::of("9.2.3", "9.2")
+    }
+
+    /// The older one. A seed that is of no 8.x is taken for it when that schema is asked for.
+    pub(crate) fn v8() -> Self {
+        Self::of("8.4.14", "8.4")
+    }
+
+    fn of(version: &str, release: &str) -> Self {
+        let (version, release) = (version.to_owned(), release.to_owned());
+        Self { version, release, repoid: "0000000000000000".to_owned() }
+    }
+}
+
 impl Seed {
     /// One node, the `local` storage, `root@pam`, nothing else.
     #[must_use]
     pub fn empty() -> Self {
         Self {
-            version: Version {
-                version: "9.2.3".to_owned(),
-                release: "9.2".to_owned(),
-                repoid: "0000000000000000".to_owned(),
-            },
+            version: Version::v9(),
             cluster: None,
             nodes: vec![node(0, 8)],
             guests: Vec::new(),

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use aws_lc_rs::digest;
 use pve_access::token::ApiToken;
 use pve_access::user_cfg::{Token, UserConfig};
-use pve_access::{Access, Capabilities, Permissions, Privileges, Release, Subject, roles};
+use pve_access::{Access, Capabilities, Permissions, Privileges, Release, Rights, Subject, roles};
 use secrets::SecretString;
 
 use super::kept_secret::KeptText;
@@ -79,7 +79,7 @@ impl Accounts {
         self.kept.replace(Box::new(now))
     }
 
-    pub(super) fn release(&self) -> Release {
+    pub(crate) fn release(&self) -> Release {
         self.access.release()
     }
 
@@ -104,6 +104,11 @@ impl Accounts {
         Ok(value)
     }
 
+    /// Puts an earlier configuration back.
+    pub(crate) fn restore(&mut self, config: UserConfig) {
+        self.edit(|current| *current = config);
+    }
+
     /// Whether a user or token exists, is enabled and has not expired.
     pub(crate) fn is_active(&self, subject: &Subject, now: u64) -> bool {
         self.access.check_account(subject, now).is_ok()
@@ -119,6 +124,11 @@ impl Accounts {
 
     pub(crate) fn privileges(&self, subject: &Subject, path: &str) -> Privileges {
         self.permissions(subject, path).held
+    }
+
+    /// For questions about many paths.
+    pub(crate) fn rights<'a>(&'a self, subject: &'a Subject) -> Rights<'a> {
+        self.access.rights(subject)
     }
 
     pub(crate) fn permissions(&self, subject: &Subject, path: &str) -> Permissions {

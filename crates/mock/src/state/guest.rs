@@ -1,5 +1,8 @@
 //! A virtual machine or container: its configuration, snapshots, and whether it runs.
 
+mod row;
+
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -7,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::disk;
-use crate::object::set_some;
 use crate::seed::{GuestKind, GuestSeed};
+
+pub(crate) use row::GuestRow;
 
 const MIB: u64 = 1 << 20;
 
@@ -21,6 +25,9 @@ pub(crate) struct Guest {
     #[serde(with = "kind")]
     pub(crate) kind: GuestKind,
     pub(crate) node: String,
+    /// `qemu/100`, at hand because lists of resources show it.
+    #[serde(skip)]
+    id: String,
     config: Options,
     /// Changes that wait for the next start of a running guest (`[PENDING]`).
     pub(crate) pending: Options,
@@ -31,10 +38,20 @@ pub(crate) struct Guest {
     pub(crate) paused: bool,
     /// Seconds since 1970.
     running_since: Option<u64>,
-    /// Bytes of the boot disk, kept because lists of guests show it.
+    /// At hand because every list of guests shows it, and every figure of a node adds memory up.
+    #[serde(skip)]
+    size: Size,
+}
+
+/// What a configuration says of the size of a guest.
+#[derive(Debug, Clone, Default)]
+struct Size {
+    /// Bytes of the boot disk.
     disk: u64,
-    /// Bytes of memory, kept because every figure of a node adds it up.
+    /// Bytes.
     memory: u64,
+    processors: u64,
+    template: bool,
 }
 
 /// A section of the configuration file: the options of that moment.
@@ -90,17 +107,28 @@ impl Guest {
             vmid,
             kind,
             node,
+            id: String::new(),
             config,
             pending: Options::new(),
             pending_delete: BTreeSet::new(),
             snapshots: BTreeMap::new(),
             paused: false,
             running_since: None,
-            disk: 0,
-            memory: 0,
+            size: Size::default(),
         };
-        guest.edit(|_| ());
+        guest.derive();
         guest
+    }
+
+    /// A guest of a state file, which keeps nothing that can be derived.
+    pub(super) fn restored(mut self) -> Self {
+        self.derive();
+        self
+    }
+
+    fn derive(&mut self) {
+        self.id = format!("{}/{}", kind_name(self.kind), self.vmid);
+        self.edit(|_| ());
     }
 
     pub(crate) fn config(&self) -> &Options {
@@ -110,8 +138,12 @@ impl Guest {
     /// Changes the configuration and what is derived from it.
     pub(crate) fn edit<T>(&mut self, change: impl FnOnce(&mut Options) -> T) -> T {
         let value = change(&mut self.config);
-        self.disk = disk::boot_disk(&self.config).map_or(0, |drive| drive.bytes());
-        self.memory = memory(&self.config);
+        self.size = Size {
+            disk: disk::boot_disk(&self.config).map_or(0, |drive| drive.bytes()),
+            memory: memory(&self.config),
+            processors: processors(self.kind, &self.config),
+            template: self.flag("template"),
+        };
         value
     }
 
@@ -125,25 +157,27 @@ impl Guest {
     }
 
     pub(crate) fn is_template(&self) -> bool {
-        self.flag("template")
+        self.size.template
     }
 
-    /// What an unnamed guest is called in lists.
-    pub(crate) fn name(&self) -> String {
+    /// An unnamed guest is called by its id in lists.
+    pub(crate) fn name(&self) -> Cow<'_, str> {
         let fallback = match self.kind {
             GuestKind::Qemu => "VM ",
             GuestKind::Lxc => "CT",
         };
         self.option(name_key(self.kind))
-            .map_or_else(|| format!("{fallback}{}", self.vmid), str::to_owned)
+            .map_or_else(|| format!("{fallback}{}", self.vmid).into(), Cow::Borrowed)
     }
 
     /// `qemu` or `lxc`, as in paths and in `cluster/resources`.
     pub(crate) fn kind_name(&self) -> &'static str {
-        match self.kind {
-            GuestKind::Qemu => "qemu",
-            GuestKind::Lxc => "lxc",
-        }
+        kind_name(self.kind)
+    }
+
+    /// `qemu/100`, as in `cluster/resources`.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
     }
 
     /// `VM` or `CT`, as in messages.
@@ -199,7 +233,7 @@ impl Guest {
 
     /// Bytes of memory a running guest holds.
     pub(crate) fn memory_used(&self) -> u64 {
-        if self.is_running() { self.memory / 10 * (3 + u64::from(self.vmid) % 5) } else { 0 }
+        if self.is_running() { self.size.memory / 10 * (3 + u64::from(self.vmid) % 5) } else { 0 }
     }
 
     /// Digest of the configuration: SHA-1 of the file on a genuine node, of the same facts here.
@@ -222,38 +256,24 @@ impl Guest {
         super::access::sha1_hex(text.as_bytes())
     }
 
-    /// The members that `qemu`, `lxc`, `status/current` and `cluster/resources` share.
-    pub(crate) fn usage(&self, now: Duration) -> Value {
-        let running = self.is_running();
-        let uptime = self.running_since.map_or(0, |since| now.as_secs().saturating_sub(since));
-        let traffic = |rate: u64| uptime * rate * (1 + u64::from(self.vmid) % 7);
-        let mut usage = json!({
-            "status": if running { "running" } else { "stopped" },
-            "name": self.name(),
-            "cpu": if running { 0.01 + 0.002 * f64::from(self.vmid % 20) } else { 0.0 },
-            "mem": self.memory_used(),
-            "maxmem": self.memory,
-            "disk": if self.kind == GuestKind::Lxc && running { self.disk / 4 } else { 0 },
-            "maxdisk": self.disk,
-            "netin": traffic(900),
-            "netout": traffic(400),
-            "diskread": traffic(2000),
-            "diskwrite": traffic(1000),
-            "uptime": uptime,
-            "cores": self.processors(),
-        });
-        set_some(&mut usage, "tags", self.option("tags"));
-        set_some(&mut usage, "lock", self.lock());
-        usage
+    pub(crate) fn processors(&self) -> u64 {
+        self.size.processors
     }
+}
 
-    fn processors(&self) -> u64 {
-        let number = |key: &str| self.config.get(key).and_then(Value::as_u64);
-        match self.kind {
-            GuestKind::Qemu => number("vcpus")
-                .unwrap_or_else(|| number("cores").unwrap_or(1) * number("sockets").unwrap_or(1)),
-            GuestKind::Lxc => number("cores").unwrap_or(1),
-        }
+fn processors(kind: GuestKind, config: &Options) -> u64 {
+    let number = |key: &str| config.get(key).and_then(Value::as_u64);
+    match kind {
+        GuestKind::Qemu => number("vcpus")
+            .unwrap_or_else(|| number("cores").unwrap_or(1) * number("sockets").unwrap_or(1)),
+        GuestKind::Lxc => number("cores").unwrap_or(1),
+    }
+}
+
+fn kind_name(kind: GuestKind) -> &'static str {
+    match kind {
+        GuestKind::Qemu => "qemu",
+        GuestKind::Lxc => "lxc",
     }
 }
 

@@ -5,8 +5,10 @@ mod change;
 mod cluster_log;
 mod consoles;
 pub(crate) mod disk;
+mod doom;
 pub(crate) mod firewall;
 mod guest;
+mod guests;
 mod kept_secret;
 mod node;
 mod objects;
@@ -25,9 +27,10 @@ pub(crate) use change::{Change, What};
 pub(crate) use cluster_log::ClusterLog;
 pub(crate) use consoles::{ConsoleKind, Consoles};
 pub(crate) use firewall::Firewall;
-pub(crate) use guest::{Guest, Options, Snapshot, name_key};
+pub(crate) use guest::{Guest, GuestRow, Options, Snapshot, name_key};
+pub(crate) use guests::Guests;
 pub(crate) use kept_secret::{KeptBytes, KeptText};
-pub(crate) use node::Node;
+pub(crate) use node::{Node, NodeRow};
 pub(crate) use objects::{Fields, Objects};
 pub(crate) use second_factors::{Entry, FactorError, Factors, Response, SecondFactors, Totp};
 pub(crate) use storage::Storage;
@@ -46,7 +49,7 @@ pub(crate) struct State {
     /// The node that answers; the others answer through it.
     pub(crate) local: String,
     pub(crate) nodes: Tracked<String, Node>,
-    pub(crate) guests: Tracked<u32, Guest>,
+    pub(crate) guests: Guests,
     pub(crate) storages: Tracked<String, Storage>,
     pub(crate) volumes: Volumes,
     /// By scope: `cluster`, `node/<name>`, `guest/<vmid>`, `vnet/<name>`.
@@ -87,7 +90,7 @@ impl State {
         let nodes = seed.nodes.into_iter().enumerate();
         let nodes =
             nodes.map(|(at, node)| (node.name.clone(), Node::new(node, at, started, fingerprint)));
-        let guests = seed.guests.into_iter().map(|guest| (guest.vmid, Guest::new(guest, started)));
+        let guests = seed.guests.into_iter().map(|guest| Guest::new(guest, started));
         let storages = seed.storages.into_iter().map(|one| (one.id.clone(), Storage::new(one)));
         Ok(Self {
             version: seed.version,

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use crate::seed::{Hardware, NodeSeed};
 
@@ -33,6 +32,37 @@ pub(crate) struct Node {
     /// `search`, `dns1` to `dns3` of `/etc/resolv.conf`.
     pub(crate) resolver: BTreeMap<String, String>,
     pub(crate) timezone: String,
+}
+
+/// A node in `nodes` and in `cluster/resources`. Members stand in the order of their names.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct NodeRow<'n> {
+    #[serde(rename = "cgroup-mode", skip_serializing_if = "Option::is_none")]
+    pub(crate) cgroup_mode: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cpu: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) disk: Option<u64>,
+    pub(crate) id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) level: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) maxcpu: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) maxdisk: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) maxmem: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mem: Option<u64>,
+    pub(crate) node: &'n str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ssl_fingerprint: Option<&'n str>,
+    /// `online` once the status daemon has reported.
+    pub(crate) status: &'static str,
+    #[serde(rename = "type")]
+    pub(crate) kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) uptime: Option<u64>,
 }
 
 impl Node {
@@ -65,27 +95,35 @@ impl Node {
         }
     }
 
-    /// `online` once the status daemon has reported.
-    pub(crate) fn status(&self) -> &'static str {
-        if self.hardware.is_some() { "online" } else { "unknown" }
-    }
-
     pub(crate) fn uptime(&self, now: Duration) -> u64 {
         now.as_secs().saturating_sub(self.booted)
     }
 
-    /// The members that a node has in `nodes` and in `cluster/resources` once it has reported.
-    pub(crate) fn usage(&self, now: Duration, guests_memory: u64) -> Value {
-        let Some(hardware) = &self.hardware else { return json!({}) };
-        json!({
-            "cpu": 0.03 + 0.01 * f64::from(u32::try_from(self.index).unwrap_or(0)),
-            "maxcpu": hardware.cpus,
-            "mem": self.memory_used(guests_memory),
-            "maxmem": hardware.memory,
-            "disk": hardware.disk / 10,
-            "maxdisk": hardware.disk,
-            "uptime": self.uptime(now),
-        })
+    /// The node in a list, without figures.
+    pub(crate) fn row(&self) -> NodeRow<'_> {
+        NodeRow {
+            id: format!("node/{}", self.name),
+            node: &self.name,
+            status: if self.hardware.is_some() { "online" } else { "unknown" },
+            kind: "node",
+            ..NodeRow::default()
+        }
+    }
+
+    /// The node in a list, with its figures once the status daemon has reported.
+    pub(crate) fn row_with_figures(&self, now: Duration, guests_memory: u64) -> NodeRow<'_> {
+        let Some(hardware) = &self.hardware else { return self.row() };
+        NodeRow {
+            cpu: Some(0.03 + 0.01 * f64::from(u32::try_from(self.index).unwrap_or(0))),
+            disk: Some(hardware.disk / 10),
+            level: Some(""),
+            maxcpu: Some(hardware.cpus),
+            maxdisk: Some(hardware.disk),
+            maxmem: Some(hardware.memory),
+            mem: Some(self.memory_used(guests_memory)),
+            uptime: Some(self.uptime(now)),
+            ..self.row()
+        }
     }
 
     /// Bytes of memory in use: a base for the host plus what running guests hold.
@@ -114,5 +152,26 @@ mod hardware {
     ) -> Result<Option<Hardware>, D::Error> {
         let facts = Option::<(u32, u64, u64)>::deserialize(from)?;
         Ok(facts.map(|(cpus, memory, disk)| Hardware { cpus, memory, disk }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed::Seed;
+
+    #[test]
+    fn members_stand_in_the_order_of_their_names() {
+        let seed = Seed::cluster().nodes.remove(0);
+        let node = Node::new(seed, 0, Duration::from_secs(1_700_000_000), Some("AB:CD"));
+        let row = NodeRow {
+            cgroup_mode: Some(2),
+            ssl_fingerprint: node.ssl_fingerprint.as_deref(),
+            ..node.row_with_figures(Duration::from_secs(1_700_000_010), 0)
+        };
+        // A value sorts its members.
+        let sorted = serde_json::to_value(&row).unwrap();
+        assert_eq!(serde_json::to_string(&row).unwrap(), sorted.to_string());
+        assert_eq!(sorted.as_object().map(serde_json::Map::len), Some(14));
     }
 }

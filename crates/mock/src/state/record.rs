@@ -16,8 +16,9 @@ use super::cluster_log::LogEntry;
 use super::objects::ObjectKey;
 use super::password::{Hashed, Password};
 use super::{
-    Accounts, ClusterLog, Consoles, Factors, Fields, Firewall, Guest, KeptBytes, KeptText, Node,
-    Objects, SecondFactors, ServerSecrets, State, Storage, Task, Tasks, Tracked, Volume, Volumes,
+    Accounts, ClusterLog, Consoles, Factors, Fields, Firewall, Guest, Guests, KeptBytes, KeptText,
+    Node, Objects, SecondFactors, ServerSecrets, State, Storage, Task, Tasks, Tracked, Volume,
+    Volumes,
 };
 use crate::seed::Version;
 use accounts::{AccountRecord, changed};
@@ -226,7 +227,7 @@ impl Restoring {
             cluster: None,
             local: String::new(),
             nodes: Tracked::default(),
-            guests: Tracked::default(),
+            guests: Guests::default(),
             storages: Tracked::default(),
             volumes: Volumes::default(),
             firewalls: Tracked::default(),
@@ -249,7 +250,9 @@ impl Restoring {
                 (state.cluster, state.local) = (name, local);
             }
             Record::Node(key, value) => state.nodes.put(key, value.map(Cow::into_owned)),
-            Record::Guest(key, value) => state.guests.put(key, value.map(Cow::into_owned)),
+            Record::Guest(key, value) => {
+                state.guests.put(key, value.map(|guest| guest.into_owned().restored()));
+            }
             Record::Storage(key, value) => state.storages.put(key, value.map(Cow::into_owned)),
             Record::Volume(storage, node, name, Some(volume)) => {
                 state.volumes.insert(&storage, &node, name, volume.into_owned());

@@ -21,6 +21,11 @@ impl Storage {
         Self { id, kind, content, path, shared, size }
     }
 
+    /// `None` has never been reported.
+    pub(crate) fn resize(&mut self, size: Option<u64>) {
+        self.size = size;
+    }
+
     /// The storage's members in `cluster/resources` for one node.
     pub(crate) fn resource(&self, node: &str) -> Value {
         let mut entry = json!({

@@ -58,6 +58,8 @@ pub(crate) struct Tasks {
     events: Vec<TaskEvent>,
     /// Numbers of tasks that may have changed; `None` while nobody keeps the changes.
     touched: Option<BTreeSet<u64>>,
+    /// What every task fails with while a fault is on.
+    doom: Option<String>,
 }
 
 /// A start or an end, as the cluster log names it.
@@ -93,6 +95,7 @@ impl Tasks {
         let seconds = u32::try_from(now.as_secs() & 0xFFFF_FFFF).unwrap_or(0);
         let pstart = seconds.wrapping_mul(100).wrapping_add(serial);
         let Spawn { node, kind, id, user, effect, exit } = spawn;
+        let exit = self.doom.clone().map_or(exit, Err);
         let name = kind.name;
         let upid = format!("UPID:{node}:{pid:08X}:{pstart:08X}:{seconds:08X}:{name}:{id}:{user}:");
         let (exit, last_line) = match exit {
@@ -122,6 +125,33 @@ impl Tasks {
             self.list.pop_back();
         }
         upid
+    }
+
+    /// Makes tasks that start from now on fail with a text, or ends that.
+    pub(super) fn doom(&mut self, exit: Option<String>) {
+        self.doom = exit;
+    }
+
+    /// How many have started so far, wrapping.
+    pub(crate) fn spawned(&self) -> u64 {
+        self.spawned
+    }
+
+    /// Ends all tasks that still run.
+    pub(crate) fn hurry(&mut self, now: Duration) {
+        for task in self.list.iter_mut().filter(|task| task.ends > now) {
+            task.ends = now;
+            if let Some(touched) = &mut self.touched {
+                touched.insert(task.number);
+            }
+        }
+    }
+
+    /// Why a task that started after the first `count` ones has failed.
+    pub(crate) fn failure_since(&self, count: u64) -> Option<&str> {
+        let newer = usize::try_from(self.spawned.wrapping_sub(count)).unwrap_or(usize::MAX);
+        let mut newer = self.list.iter().take(newer);
+        newer.find(|task| task.exit != "OK").map(|task| task.exit.as_str())
     }
 
     /// Puts lines before the last one of a task's log.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 
+use super::Guest;
 use super::kept_secret::Word;
 use crate::limits::VOLUMES;
 use crate::object::set_some;
@@ -19,7 +20,7 @@ pub(crate) struct Spooled {
     pub(crate) digest: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Volume {
     pub(crate) kind: VolumeKind,
     /// Bytes.
@@ -28,6 +29,8 @@ pub(crate) struct Volume {
     pub(crate) since: Duration,
     pub(crate) notes: Option<String>,
     pub(crate) protected: bool,
+    /// The guest as it was, in an archive that a backup left.
+    pub(crate) archived: Option<Box<Guest>>,
 }
 
 /// What the name of a volume tells.
@@ -98,6 +101,12 @@ impl Volumes {
         self.by_place.get_mut(&(storage.to_owned(), node.to_owned()))?.get_mut(name)
     }
 
+    /// A volume of that name, on whatever node.
+    pub(crate) fn named(&self, storage: &str, name: &str) -> Option<&Volume> {
+        let mut places = self.by_place.iter().filter(|((id, _), _)| id == storage);
+        places.find_map(|(_, volumes)| volumes.get(name))
+    }
+
     /// Adds or overwrites; false when the storage is full.
     pub(crate) fn insert(
         &mut self,
@@ -123,7 +132,7 @@ impl Volumes {
 
 impl Volume {
     pub(crate) fn new(kind: VolumeKind, size: u64, since: Duration) -> Self {
-        Self { kind, size, since, notes: None, protected: false }
+        Self { kind, size, since, notes: None, protected: false, archived: None }
     }
 
     /// The entry in a storage's `content`.

@@ -74,24 +74,23 @@ fn decode(raw: &[u8]) -> Vec<u8> {
     let mut rest = raw;
     while let [byte, tail @ ..] = rest {
         rest = tail;
-        match (byte, hex_pair(tail)) {
-            (b'%', Some(value)) => {
+        match (byte, escaped(*byte, tail)) {
+            (_, Some((value, after))) => {
                 decoded.push(value);
-                rest = tail.get(2..).unwrap_or_default();
+                rest = after;
             }
-            (b'+', _) => decoded.push(b' '),
-            _ => decoded.push(*byte),
+            (b'+', None) => decoded.push(b' '),
+            (_, None) => decoded.push(*byte),
         }
     }
     decoded
 }
 
-fn hex_pair(tail: &[u8]) -> Option<u8> {
-    let digits = std::str::from_utf8(tail.get(..2)?).ok()?;
-    if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    u8::from_str_radix(digits, 16).ok()
+/// The byte that `%` and two digits stand for, and what follows them.
+fn escaped(first: u8, tail: &[u8]) -> Option<(u8, &[u8])> {
+    let (b'%', [high, low, after @ ..]) = (first, tail) else { return None };
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some((digit(*high)? << 4 | digit(*low)?, after))
 }
 
 /// A path percent-decoded once, as `uri_unescape` does before any routing.
@@ -100,12 +99,12 @@ pub(crate) fn unescape(path: &str) -> String {
     let mut rest = path.as_bytes();
     while let [byte, tail @ ..] = rest {
         rest = tail;
-        match (byte, hex_pair(tail)) {
-            (b'%', Some(value)) => {
+        match escaped(*byte, tail) {
+            Some((value, after)) => {
                 decoded.push(value);
-                rest = tail.get(2..).unwrap_or_default();
+                rest = after;
             }
-            _ => decoded.push(*byte),
+            None => decoded.push(*byte),
         }
     }
     lossy(&decoded)

@@ -7,6 +7,7 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use telemetry::HttpDate;
 
 use super::websocket::Upgrade;
+use crate::faults::Delivery;
 use crate::limits::COMPRESS_ABOVE;
 
 /// An answer before it meets the connection.
@@ -15,7 +16,7 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     /// The text of the status line; only its first line is sent.
     pub(crate) reason: String,
-    pub(crate) content_type: Option<String>,
+    pub(crate) content_type: Option<Box<str>>,
     pub(crate) location: Option<Box<str>>,
     pub(crate) body: Vec<u8>,
     /// Answered by the privileged daemon: such answers carry a `Connection: close` of its own.
@@ -24,6 +25,8 @@ pub(crate) struct Response {
     pub(crate) delayed: bool,
     /// Instead of this answer the connection is switched to a websocket.
     pub(crate) upgrade: Option<Box<Upgrade>>,
+    /// A fault in how it leaves.
+    pub(crate) delivery: Option<Box<Delivery>>,
     /// Seconds since 1970; such an answer may be cached, all others say that they may not.
     pub(crate) last_modified: Option<u64>,
     /// Of a kind that is compressed already.
@@ -64,6 +67,7 @@ impl Response {
             relayed: false,
             delayed: false,
             upgrade: None,
+            delivery: None,
             last_modified: None,
             incompressible: false,
         }
@@ -72,7 +76,7 @@ impl Response {
     /// An answer with a body of a known type.
     pub(crate) fn with(status: u16, reason: &str, payload: Payload) -> Self {
         Self {
-            content_type: Some(payload.content_type.to_owned()),
+            content_type: Some(payload.content_type.into()),
             body: payload.body,
             ..Self::bare(status, reason)
         }
@@ -152,7 +156,9 @@ impl Head {
     /// header of the caller's choice, so it ends the value.
     fn line(&mut self, name: &str, value: &str) {
         let value = value.split(['\r', '\n']).next().unwrap_or_default();
-        let _ = write!(self.0, "{name}: {value}\r\n");
+        for part in [name, ": ", value, "\r\n"] {
+            self.0.extend_from_slice(part.as_bytes());
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use mock::{Config, Mock, Seed};
+use mock::{Api, Config, Mock, Seed, StartError};
 use secrets::SecretString;
 use serde_json::Value;
 use telemetry::{Clock, ManualClock};
@@ -67,21 +67,47 @@ impl Answer {
 impl Pve {
     /// Tasks end at once.
     pub(crate) fn instant(seed: Seed) -> Self {
-        Self::start(seed, 0.0)
+        Self::start(Api::V9, seed, 0.0)
+    }
+
+    /// The same of another release.
+    pub(crate) fn instant_of(api: Api, seed: Seed) -> Self {
+        Self::start(api, seed, 0.0)
     }
 
     /// Tasks take their time by a clock that the test moves.
     pub(crate) fn timed(seed: Seed) -> Self {
-        Self::start(seed, 1.0)
+        Self::start(Api::V9, seed, 1.0)
     }
 
-    fn start(mut seed: Seed, time_scale: f64) -> Self {
+    /// As the configuration is changed before the start.
+    pub(crate) fn with(seed: Seed, change: impl FnOnce(&mut Config)) -> Self {
+        Self::try_with(seed, change).unwrap()
+    }
+
+    pub(crate) fn try_with(
+        seed: Seed,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Self, StartError> {
+        Self::begin(seed, 0.0, change)
+    }
+
+    fn start(api: Api, seed: Seed, time_scale: f64) -> Self {
+        Self::begin(seed, time_scale, |config| config.api = api).unwrap()
+    }
+
+    fn begin(
+        mut seed: Seed,
+        time_scale: f64,
+        change: impl FnOnce(&mut Config),
+    ) -> Result<Self, StartError> {
         seed.user_cfg += "token:root@pam!ci:0:0::\n";
         seed.tokens.push(("root@pam!ci".to_owned(), SecretString::new("secret".to_owned())));
         let (clock, manual) = Clock::manual(Duration::from_secs(START));
-        let config = Config { clock, time_scale, ..Config::new(seed) };
-        let mock = Mock::start(config, TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
-        Self { mock, clock: manual, token: "root@pam!ci=secret" }
+        let mut config = Config { clock, time_scale, ..Config::new(seed) };
+        change(&mut config);
+        let mock = Mock::start(config, TcpListener::bind("127.0.0.1:0").unwrap())?;
+        Ok(Self { mock, clock: manual, token: "root@pam!ci=secret" })
     }
 
     pub(crate) fn advance(&self, seconds: u64) {
@@ -138,6 +164,26 @@ impl Pve {
         stream.flush().unwrap();
         stream.write_all(second).unwrap();
         Answer::read(stream)
+    }
+
+    /// The mock itself.
+    pub(crate) fn mock(&self) -> &Mock {
+        &self.mock
+    }
+
+    /// All bytes that come back before the connection ends, by whatever end.
+    pub(crate) fn raw(&self, method: &str, path: &str) -> Vec<u8> {
+        let mut stream = TcpStream::connect(self.mock.local_addr()).unwrap();
+        write!(
+            stream,
+            "{method} /api2/json{path} HTTP/1.1\r\nConnection: close\r\n\
+             Authorization: PVEAPIToken={}\r\n\r\n",
+            self.token
+        )
+        .unwrap();
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        bytes
     }
 
     /// Head and body of what stands beside the API.

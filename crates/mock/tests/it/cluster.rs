@@ -273,3 +273,39 @@ fn every_path_answers() {
     }
     assert!(answered > 600, "{answered}");
 }
+
+#[test]
+fn lists_show_what_calls_have_changed_and_the_same_after_a_restart() {
+    const AUDITOR: &str = "a@pve!ci=s";
+    let place = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut seed = Seed::small();
+        seed.user_cfg += "user:a@pve:1:0:::::\ntoken:a@pve!ci:0:0::\n";
+        seed.tokens.push(("a@pve!ci".to_owned(), "s".into()));
+        let file = Some(place.path().join("state"));
+        Pve::with(seed, |config| config.state_file = file)
+    };
+    let lists = |pve: &Pve| {
+        ["/cluster/resources", "/nodes", "/nodes/pve1/qemu", "/nodes/pve1/lxc"]
+            .map(|path| pve.get(path).data())
+    };
+    let pve = start();
+    pve.post("/pools", &[("poolid", "ours")]).data();
+    pve.put("/pools", &[("poolid", "ours"), ("vms", "100")]).data();
+    pve.put("/nodes/pve1/qemu/100/config", &[("tags", "a;b")]).data();
+    assert_eq!(pve.task(pve.post("/nodes/pve1/qemu/101/status/stop", &[])), "OK");
+    pve.put("/nodes/pve1/qemu/101/config", &[("cores", "3")]).data();
+    assert_eq!(pve.task(pve.post("/nodes/pve1/qemu/101/template", &[])), "OK");
+    let acl = [("path", "/vms/101"), ("roles", "PVEAuditor"), ("users", "a@pve")];
+    pve.put("/access/acl", &acl).data();
+    let before = lists(&pve);
+    let one = entry(&before[0], "id", "qemu/100");
+    assert_eq!((&one["pool"], &one["tags"]), (&json!("ours"), &json!("a;b")));
+    let other = entry(&before[0], "id", "qemu/101");
+    assert_eq!((&other["template"], &other["maxcpu"]), (&json!(1), &json!(3)));
+    drop(pve);
+    let pve = start();
+    assert_eq!(lists(&pve), before);
+    let seen = pve.using(AUDITOR).get("/cluster/resources?type=vm").data();
+    assert_eq!(seen.as_array().unwrap().len(), 1, "{seen}");
+}

@@ -39,6 +39,16 @@ fn pve(mock: &Mock, verb: &str, path: &str, body: &str) -> Value {
     answer["data"].clone()
 }
 
+/// The status that a fault has put before the list of pools.
+fn refused_pools(mock: &Mock) -> u16 {
+    let authorization = mock.authorization().unwrap();
+    let request = format!(
+        "GET /api2/json/pools HTTP/1.1\r\nConnection: close\r\nAuthorization: {}\r\n\r\n",
+        authorization.expose()
+    );
+    exchange(TcpStream::connect(mock.local_addr()).unwrap(), &request).0
+}
+
 fn pools(mock: &Mock) -> Vec<String> {
     let pools = pve(mock, "GET", "/pools", "");
     let names = pools.as_array().unwrap().iter().map(|pool| pool["poolid"].as_str().unwrap());
@@ -192,8 +202,17 @@ fn the_same_over_http() {
     assert_eq!(call("PUT", "/time-scale", "{\"factor\":0}").1["factor"], 0.0);
     let status = call("GET", "/status", "").1;
     assert_eq!((&status["guests"], &status["version"]), (&json!(4), &json!("9.2.3")));
+    let rule = "{\"rules\":[{\"path\":\"/pools\",\"status\":596}]}";
+    assert_eq!(call("PUT", "/faults", rule).1, json!({ "rules": 1 }));
+    assert_eq!(refused_pools(&mock), 596);
+    let wrong = call("PUT", "/faults", "{\"rules\":[{\"path\":\"/nowhere\",\"status\":500}]}");
+    assert!(wrong.0 == 400 && wrong.1["error"].as_str().unwrap().contains("/nowhere"), "{wrong:?}");
+    assert_eq!(refused_pools(&mock), 596, "a wrong rule changes nothing");
+    assert_eq!(call("PUT", "/faults", "{}").1, json!({ "rules": 0 }));
+    assert!(pools(&mock).is_empty());
     for (row, refused) in [
         (("GET", "/nowhere", ""), 404),
+        (("PUT", "/faults", "{\"rule\":[]}"), 400),
         (("GET", "/reset", ""), 405),
         (("OPTIONS", "/reset", ""), 405),
         (("PUT", "/clock", "{\"on\":1}"), 400),

@@ -2,12 +2,18 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod accounts;
 mod client;
 mod cluster;
 mod consoles;
 mod control;
 mod copies;
+mod faults;
 mod guests;
+mod recordings;
+mod restore;
 mod second_factors;
+mod seeds;
+mod shapes;
 mod storage;
 mod surroundings;

@@ -157,3 +157,19 @@ fn a_backup_leaves_an_archive() {
     let conflict = pve.post("/nodes/pve1/vzdump", &[("vmid", "100"), ("all", "1")]);
     assert_eq!(conflict.wrong("all"), "option conflicts with option 'vmid'");
 }
+
+#[test]
+fn an_allocated_disk_can_be_given_to_a_guest() {
+    let pve = Pve::instant(Seed::small());
+    let disk = [("filename", "vm-100-disk-7"), ("vmid", "100"), ("size", "3G")];
+    pve.post("/nodes/pve1/storage/local-lvm/content", &disk).data();
+    pve.put("/nodes/pve1/qemu/100/config", &[("scsi5", "local-lvm:vm-100-disk-7")]).data();
+    let config = pve.get("/nodes/pve1/qemu/100/config").data();
+    assert_eq!(config["scsi5"], "local-lvm:vm-100-disk-7,size=3G");
+    let content = pve.get("/nodes/pve1/storage/local-lvm/content?vmid=100").data();
+    let listed = content.as_array().unwrap().iter();
+    let listed = listed.filter(|entry| entry["volid"] == "local-lvm:vm-100-disk-7");
+    assert_eq!(listed.count(), 1, "{content}");
+    let missing = pve.put("/nodes/pve1/qemu/100/config", &[("scsi6", "local-lvm:vm-100-disk-8")]);
+    assert_eq!(missing.died(), "volume local-lvm:vm-100-disk-8 does not exist");
+}

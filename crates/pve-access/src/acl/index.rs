@@ -20,6 +20,13 @@ pub(super) struct Who<'n> {
     groups: Vec<usize>,
 }
 
+impl Who<'_> {
+    /// The positions were collected in ascending order.
+    fn is_in(&self, group: usize) -> bool {
+        self.groups.binary_search(&group).is_ok()
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Index {
     /// Sorted by name.
@@ -82,11 +89,16 @@ impl Index {
     pub(super) fn grants(&self, who: &Who<'_>, path: &str) -> Vec<Grant> {
         let mut parts = path.split('/').filter(|part| !part.is_empty()).peekable();
         // `//` has neither a component nor is it the root; Perl's split sees no node at all.
-        if !path.starts_with('/') || (parts.peek().is_none() && path != "/") {
+        if parts.peek().is_none() && path != "/" {
             return Vec::new();
         }
         let mut in_force = Vec::new();
         let mut node = self.nodes.first();
+        // Without a leading slash the walk begins below the root, whose entries do not count.
+        if !path.starts_with('/') {
+            let below = |root: &Node| root.children.get(parts.next()?).copied();
+            node = node.and_then(below).and_then(|at| self.nodes.get(at));
+        }
         while let Some(here) = node {
             let part = parts.next();
             if let Some(applicable) = here.applicable(who, part.is_none()) {
@@ -197,7 +209,7 @@ impl Node {
             return Some(own);
         }
         let mut merged: Vec<Grant> = Vec::new();
-        let listed = self.groups.iter().filter(|(group, _)| who.groups.contains(group));
+        let listed = self.groups.iter().filter(|(group, _)| who.is_in(*group));
         for grant in listed.flat_map(|(_, grants)| grants).filter(applies) {
             // Two groups may give a role with different flags. PVE keeps the one its random
             // hash order visits last; propagating in doubt makes the answer the same each time.

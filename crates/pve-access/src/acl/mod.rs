@@ -13,6 +13,7 @@
 
 mod account;
 mod capabilities;
+mod explain;
 mod index;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use pve_formats::user_cfg::{TooLarge, UserConfig, Warning, WriteError};
 
 pub use account::AccountError;
 pub use capabilities::Capabilities;
+pub use explain::{Basis, Entry, Explanation, Standing};
 
 use crate::roles::{self, ADMINISTRATOR_ROLE};
 use crate::{Permissions, Privileges, Release, Subject};
@@ -39,6 +41,23 @@ pub struct Access {
     release: Release,
     config: UserConfig,
     index: Index,
+}
+
+/// What one subject may do, path by path.
+pub struct Rights<'a> {
+    access: &'a Access,
+    owner: Holder<'a>,
+    /// A token with privilege separation.
+    separated: Option<Who<'a>>,
+}
+
+/// Whose rights count.
+enum Holder<'a> {
+    /// A token that does not exist.
+    Nobody,
+    /// `root@pam`.
+    Everything(Permissions),
+    Listed(Who<'a>),
 }
 
 impl Access {
@@ -97,28 +116,32 @@ impl Access {
         if owner == "root@pam" {
             return BTreeMap::from([(ADMINISTRATOR_ROLE, true)]);
         }
-        let grants = self.index.grants(&self.who(owner), path);
+        let grants = self.index.grants(&self.index.who(owner), path);
         grants.iter().map(|grant| (self.index.role_name(*grant), grant.propagate)).collect()
     }
 
     /// What the subject may do at the path.
     ///
-    /// The path is one of [`normalize_path`](crate::user_cfg::normalize_path); anything that
-    /// does not begin with `/` gives nothing, except to `root@pam`. Whether the account is
-    /// enabled is a different question, see [`Access::check_account`].
+    /// The path is one of [`normalize_path`](crate::user_cfg::normalize_path). Others are walked
+    /// as PVE walks them: without a leading slash the entries of `/` do not count, and a blank
+    /// one gives nothing, except to `root@pam`. Whether the account is enabled is a different
+    /// question, see [`Access::check_account`].
     pub fn permissions(&self, subject: &Subject, path: &str) -> Permissions {
-        if subject.token().is_none() {
-            return self.user_permissions(subject.user(), path);
-        }
-        let Some(token) = self.config.token(subject.as_str()) else {
-            return Permissions::default();
+        self.rights(subject).at(path)
+    }
+
+    /// [`Access::permissions`] for many paths: what does not depend on the path is looked up once.
+    pub fn rights<'a>(&'a self, subject: &'a Subject) -> Rights<'a> {
+        let user = self.user(subject.user());
+        let (owner, separated) = match subject.token() {
+            None => (user, None),
+            Some(_) => match self.config.token(subject.as_str()) {
+                None => (Holder::Nobody, None),
+                Some(token) if !token.privsep => (user, None),
+                Some(_) => (user, Some(self.index.who(subject.as_str()))),
+            },
         };
-        let owned = self.user_permissions(subject.user(), path);
-        if !token.privsep {
-            return owned;
-        }
-        // For a token of root@pam this leaves its own rights, as the owner has everything.
-        self.own_permissions(subject.as_str(), path).intersection(owned)
+        Rights { access: self, owner, separated }
     }
 
     /// Whether the subject has all of the privileges at the path, or any of them.
@@ -147,20 +170,19 @@ impl Access {
         effective
     }
 
-    fn user_permissions(&self, user: &str, path: &str) -> Permissions {
+    fn user<'a>(&self, user: &'a str) -> Holder<'a> {
         if user == "root@pam" {
             let all = self.index.role(ADMINISTRATOR_ROLE).unwrap_or_default();
-            return Permissions::all(all);
+            return Holder::Everything(Permissions::all(all));
         }
-        self.own_permissions(user, path)
+        Holder::Listed(self.index.who(user))
     }
 
     /// Rights from the list and the pools, for a user or a token with privilege separation.
-    fn own_permissions(&self, name: &str, path: &str) -> Permissions {
-        let who = self.who(name);
-        let mut grants = self.index.grants(&who, path);
+    fn listed(&self, who: &Who<'_>, path: &str) -> Permissions {
+        let mut grants = self.index.grants(who, path);
         if !grants.iter().any(|grant| self.index.is_no_access(*grant)) {
-            let pooled = self.index.pool_grants(&who, path);
+            let pooled = self.index.pool_grants(who, path);
             match pooled.iter().find(|grant| self.index.is_no_access(**grant)) {
                 Some(no_access) => grants = vec![*no_access],
                 None => add_missing(&mut grants, pooled),
@@ -181,9 +203,29 @@ impl Access {
         let token = self.config.token(subject.as_str())?;
         Some(if token.privsep { subject.as_str() } else { subject.user() })
     }
+}
 
-    fn who<'n>(&self, name: &'n str) -> Who<'n> {
-        self.index.who(name)
+impl Rights<'_> {
+    /// What the subject may do at every path alike; `None` when it depends on the path.
+    pub fn everywhere(&self) -> Option<Permissions> {
+        match (&self.owner, &self.separated) {
+            (Holder::Everything(all), None) => Some(*all),
+            _ => None,
+        }
+    }
+
+    /// What the subject may do at the path, see [`Access::permissions`].
+    pub fn at(&self, path: &str) -> Permissions {
+        let owned = match &self.owner {
+            Holder::Nobody => Permissions::default(),
+            Holder::Everything(all) => *all,
+            Holder::Listed(who) => self.access.listed(who, path),
+        };
+        match &self.separated {
+            None => owned,
+            // For a token of root@pam this leaves its own rights, as the owner has everything.
+            Some(who) => self.access.listed(who, path).intersection(owned),
+        }
     }
 }
 
@@ -225,6 +267,21 @@ mod tests {
         assert!(names(&access, "root@pam!sep", "/").is_empty());
         assert!(names(&access, "root@pam!gone", "/").is_empty());
         assert_eq!(access.roles(&Subject::root(), "/"), [("Administrator", true)].into());
+    }
+
+    #[test]
+    fn rights_that_hold_everywhere_hold_at_each_path() {
+        let access = access(&format!("{USERS}acl:1:/:a@pve,a@pve!sep:look:\n"));
+        for who in ["root@pam", "root@pam!full", "root@pam!sep", "root@pam!gone", "a@pve"] {
+            let who = subject(who);
+            let rights = access.rights(&who);
+            let everywhere = rights.everywhere();
+            assert_eq!(everywhere.is_some(), ["root@pam", "root@pam!full"].contains(&who.as_str()));
+            for path in ["/", "/vms/1", "/nodes/a"] {
+                assert_eq!(rights.at(path), access.permissions(&who, path));
+                assert!(everywhere.is_none_or(|all| all == rights.at(path)));
+            }
+        }
     }
 
     #[test]
@@ -280,9 +337,10 @@ mod tests {
     #[test]
     fn odd_paths_give_nothing() {
         let access = access(&format!("{USERS}acl:1:/:a@pve:look:\nacl:1:/vms/0:a@pve:use:\n"));
-        for path in ["", "//", "vms"] {
+        for path in ["", "//", "vmsx", "nodes/a"] {
             assert!(names(&access, "a@pve", path).is_empty(), "{path}");
         }
+        assert_eq!(names(&access, "a@pve", "vms//1"), ["VM.Console"]);
         assert_eq!(names(&access, "a@pve", "/nodes/"), ["VM.Audit"]);
         // The entry for /vms/0 is one for /vms, see AclPath.
         assert_eq!(names(&access, "a@pve", "/vms/100"), ["VM.Console"]);

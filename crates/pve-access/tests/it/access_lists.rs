@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use pve_access::{Access, Release, Subject};
+use pve_access::{Access, Release, Subject, judge};
 use serde_json::{Value, json};
 
 use crate::shared::{array, json, string};
@@ -59,5 +59,29 @@ fn generated_cases() {
         }
     }
     eprintln!("generated_cases: {checked} equal");
+    assert!(checked > 0);
+}
+
+/// The same cases as records of questions, and with their reasons.
+#[test]
+fn generated_cases_as_records() {
+    let Some(fixture) = json("fixtures/acl/generated_cases.json") else {
+        return;
+    };
+    let mut checked = 0;
+    for scenario in array(&fixture, "scenarios") {
+        let answer = judge::answer(Release::V9, scenario.to_string().as_bytes()).unwrap();
+        let answer = serde_json::to_value(&answer).unwrap();
+        assert_eq!(answer["rewritten"], scenario["rewritten"]);
+        let access = access(string(scenario, "user_cfg"));
+        for (case, result) in array(scenario, "cases").iter().zip(array(&answer, "results")) {
+            assert_eq!(result["roles"], case["roles"], "{case}");
+            assert_eq!(result["permissions"], case["permissions"], "{case}");
+            let subject: Subject = string(case, "subject").parse().unwrap();
+            let explanation = access.explain(&subject, string(case, "path"), None);
+            assert_eq!(json!(explanation.permissions), case["permissions"], "{case}");
+            checked += 1;
+        }
+    }
     assert!(checked > 0);
 }

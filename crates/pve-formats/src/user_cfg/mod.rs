@@ -7,6 +7,7 @@
 //! here but in `priv/token.cfg`.
 
 mod acl_path;
+mod lines;
 mod model;
 mod names;
 mod parse;
@@ -14,6 +15,7 @@ mod warning;
 mod write;
 
 pub use acl_path::{AclPath, is_assignable, normalize_path};
+pub use lines::GrantLines;
 pub use model::{Acl, Grants, Group, Keys, Pool, Token, User, UserConfig, Vocabulary};
 pub use parse::{Parsed, TooLarge};
 pub use warning::{Problem, Warning};

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use secrets::SecretString;
 
 use super::names::{is_number, is_plain, is_pool, is_storage, is_user, split_token};
-use super::{AclPath, Group, Keys, Pool, Problem, Token, User, UserConfig, Vocabulary, Warning};
+use super::{
+    AclPath, GrantLines, Group, Keys, Pool, Problem, Token, User, UserConfig, Vocabulary, Warning,
+};
 use crate::limits::{MAX_GRANTS, MAX_USER_CFG_BYTES, MAX_WARNINGS};
 use crate::perl::{decode_text, optional, split_list, trim, truthy};
 
@@ -39,16 +41,15 @@ impl UserConfig {
     ///
     /// References count only when the named thing was defined on an earlier line.
     pub fn parse(text: &str, vocabulary: &Vocabulary) -> Result<Parsed, TooLarge> {
-        if text.len() > MAX_USER_CFG_BYTES {
-            return Err(TooLarge::Bytes(text.len()));
-        }
-        let mut parser = Parser::new(vocabulary);
-        for (at, line) in text.split('\n').enumerate() {
-            parser.line(at + 1, trim(line))?;
-        }
-        let Parser { mut config, warnings, further_warnings, .. } = parser;
-        config.ensure_root();
-        Ok(Parsed { config, warnings, further_warnings })
+        Ok(Parser::new(vocabulary, None).read(text)?.0)
+    }
+
+    /// The same, and on which line each entry of the access control list was written.
+    pub fn parse_located(
+        text: &str,
+        vocabulary: &Vocabulary,
+    ) -> Result<(Parsed, GrantLines), TooLarge> {
+        Parser::new(vocabulary, Some(GrantLines::default())).read(text)
     }
 
     fn ensure_root(&mut self) {
@@ -68,6 +69,8 @@ struct Parser<'v> {
     line: usize,
     pooled_vms: BTreeSet<u64>,
     grants: usize,
+    /// Only where someone asked: one record for each entry.
+    lines: Option<GrantLines>,
 }
 
 impl<'v> Parser<'v> {
@@ -80,7 +83,7 @@ impl<'v> Parser<'v> {
         ("acl", Self::acl),
     ];
 
-    fn new(vocabulary: &'v Vocabulary) -> Self {
+    fn new(vocabulary: &'v Vocabulary, lines: Option<GrantLines>) -> Self {
         let mut config = UserConfig::default();
         // root@pam exists before the first line, so a token of it needs no line of its own.
         config.ensure_root();
@@ -92,7 +95,20 @@ impl<'v> Parser<'v> {
             line: 0,
             pooled_vms: BTreeSet::new(),
             grants: 0,
+            lines,
         }
+    }
+
+    fn read(mut self, text: &str) -> Result<(Parsed, GrantLines), TooLarge> {
+        if text.len() > MAX_USER_CFG_BYTES {
+            return Err(TooLarge::Bytes(text.len()));
+        }
+        for (at, line) in text.split('\n').enumerate() {
+            self.line(at + 1, trim(line))?;
+        }
+        let Self { mut config, warnings, further_warnings, lines, .. } = self;
+        config.ensure_root();
+        Ok((Parsed { config, warnings, further_warnings }, lines.unwrap_or_default()))
     }
 
     fn line(&mut self, number: usize, line: &str) -> Result<(), TooLarge> {
@@ -254,7 +270,8 @@ impl<'v> Parser<'v> {
         role: &str,
         propagate: bool,
     ) -> Result<(), TooLarge> {
-        let group = subject.strip_prefix('@').filter(|name| is_plain(name));
+        // A group named `0` can be defined, but is false to Perl where an entry names it.
+        let group = subject.strip_prefix('@').filter(|name| is_plain(name) && truthy(name));
         // The order is PVE's: `@joe@pve` is a legal user name, `joe@pve!ci` is none.
         if let Some(group) = group {
             if !self.config.groups.contains_key(group) {
@@ -276,6 +293,9 @@ impl<'v> Parser<'v> {
             None => (&mut acl.tokens, subject),
         };
         table.entry(name.to_owned()).or_default().insert(role.to_owned(), propagate);
+        if let Some(lines) = &mut self.lines {
+            lines.record(path, subject, role, self.line);
+        }
         Ok(())
     }
 

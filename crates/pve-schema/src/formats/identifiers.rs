@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::{Row, check_named, require};
 
-pub(super) static FORMATS: [Row; 26] = [
+pub(super) static FORMATS: [Row; 27] = [
+    // Registered without a check, so that there is a `string-list`.
+    Row::code("string", |_| Ok(())),
     Row::pattern("pve-configid", "(?i:[a-z][a-z0-9_-]+)", "invalid configuration ID '{}'"),
     Row::pattern(
         "pve-storage-id",
@@ -49,12 +51,7 @@ pub(super) static FORMATS: [Row; 26] = [
     ),
     Row::pattern("pve-groupid", NAME, "group name '{}' contains invalid characters"),
     Row::pattern("pve-roleid", NAME, "role name '{}' contains invalid characters"),
-    // Nested pools, up to three levels.
-    Row::pattern(
-        "pve-poolid",
-        r"[A-Za-z0-9.\-_]+(?:/[A-Za-z0-9.\-_]+){0,2}",
-        "pool name '{}' contains invalid characters",
-    ),
+    Row::code("pve-poolid", pool_id),
     Row::code("pve-priv", |name| {
         require(PRIVILEGES.contains(&name), &format!("invalid privilege '{name}'"))
     }),
@@ -152,6 +149,16 @@ fn user_id(name: &str) -> Result<(), String> {
 }
 
 /// One entry of an ID map: `1` (identity), `SOURCE:TARGET` or `TARGET`.
+/// Nested pools, up to three levels; Perl's `split` does not count blank ones at the end.
+fn pool_id(name: &str) -> Result<(), String> {
+    static SHAPE: Row = Row::pattern("", r"[A-Za-z0-9.\-_]+(?:/[A-Za-z0-9.\-_]+){0,2}", "");
+    let levels = name.trim_end_matches('/').split('/').count();
+    let deep = format!("pool name '{name}' nested too deeply (max levels = 3)");
+    require(levels <= 3, &deep)?;
+    let invalid = format!("pool name '{name}' contains invalid characters");
+    require(SHAPE.check(name).is_ok(), &invalid)
+}
+
 fn pair(entries: &str, id_format: &str) -> Result<(), String> {
     for entry in super::split_list(entries).into_iter().filter(|entry| *entry != "1") {
         let ids = match entry.split_once(':') {
@@ -195,7 +202,7 @@ mod tests {
             ("pve-vmid", "99", "value does not look like a valid VM ID\n"),
             ("pve-storage-id", "1a", "storage ID '1a' contains illegal characters\n"),
             ("pve-priv", "VM.Fly", "invalid privilege 'VM.Fly'\n"),
-            ("pve-poolid", "a/b/c/d", "pool name 'a/b/c/d' contains invalid characters\n"),
+            ("pve-poolid", "a/b/c/d", "pool name 'a/b/c/d' nested too deeply (max levels = 3)\n"),
             (
                 "storage-pair",
                 "a b",

@@ -18,18 +18,8 @@ mod guest;
 mod identifiers;
 mod network;
 mod pem;
+mod sdn;
 mod storage;
-
-/// Formats of PVE 8 and 9 that are accepted unchecked; other rules of the property still apply.
-pub const UNCHECKED_FORMATS: [&str; 5] = [
-    // Validators in Rust libraries of PVE 9 whose rules are not published with the schema.
-    "pve-sdn-fabric-wireguard-interface",
-    "pve-sdn-prefix-list-id",
-    "pve-sdn-route-map-id",
-    "pve-storage-zfs-blocksize",
-    // Any text.
-    "string",
-];
 
 /// The `format` of a property.
 #[derive(Debug, Clone)]
@@ -49,7 +39,7 @@ pub enum FormatRule {
     Opt,
     /// Fields.
     PropertyString(Arc<PropertyString>),
-    /// A name without rule here: see [`UNCHECKED_FORMATS`].
+    /// A name that PVE 8.4 and 9.2 do not know, out of another document: any text.
     Unchecked,
 }
 
@@ -174,7 +164,7 @@ impl Row {
 
 fn find(name: &str) -> Option<&'static Row> {
     static INDEX: LazyLock<HashMap<&'static str, &'static Row>> = LazyLock::new(|| {
-        let tables: [&'static [Row]; 8] = [
+        let tables: [&'static [Row]; 9] = [
             &calendar::FORMATS,
             &cluster::FORMATS,
             &firewall::FORMATS,
@@ -182,6 +172,7 @@ fn find(name: &str) -> Option<&'static Row> {
             &identifiers::FORMATS,
             &network::FORMATS,
             &pem::FORMATS,
+            &sdn::FORMATS,
             &storage::FORMATS,
         ];
         tables.into_iter().flatten().map(|row| (row.name, row)).collect()

@@ -3,7 +3,7 @@
 use super::{Row, check_named, require};
 use crate::value::chomp;
 
-pub(super) static FORMATS: [Row; 11] = [
+pub(super) static FORMATS: [Row; 12] = [
     // The bracket expression is a prefix: what follows the first characters is not looked at.
     Row::pattern(
         "pve-storage-path",
@@ -30,6 +30,7 @@ pub(super) static FORMATS: [Row; 11] = [
         other => volume_or_path(other),
     }),
     Row::code("pve-dir-override", dir_override),
+    Row::code("pve-storage-zfs-blocksize", zfs_blocksize),
     Row::pattern(
         "disk-size",
         r"\d+(?:\.\d+)?[KMGT]?",
@@ -48,6 +49,15 @@ const OVERRIDE_NAME: usize = 255;
 
 fn content(kind: &str) -> Result<(), String> {
     require(CONTENT.contains(&kind), &format!("invalid content type '{kind}'"))
+}
+
+/// "a power of 2 with optional k or m suffix", as the schema describes it. PVE's own text of the
+/// refusal is not published with it.
+fn zfs_blocksize(value: &str) -> Result<(), String> {
+    let digits = value.strip_suffix(['k', 'K', 'm', 'M']).unwrap_or(value);
+    let all_digits = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    let lawful = all_digits && digits.parse::<u64>().is_ok_and(u64::is_power_of_two);
+    require(lawful, "value does not look like a valid ZFS block size")
 }
 
 fn volume_or_path(value: &str) -> Result<(), String> {

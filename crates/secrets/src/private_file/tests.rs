@@ -153,8 +153,7 @@ fn only_those_named_may_read_and_nobody_may_write() {
         (0o646, false, false, false),
         (0o750, false, false, false),
     ] {
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode))
-            .unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         let may = [Readers::Owner, Readers::Group, Readers::Anyone]
             .map(|readers| read_for(&path, 10, readers).is_ok());
         assert_eq!(may, [owner, group, anyone], "{mode:o}");

@@ -37,7 +37,7 @@ impl Load {
         })
     }
 
-    /// The body of one answer.
+    /// The body of one answer over a new connection.
     pub(crate) fn once(&self) -> Result<Vec<u8>> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
@@ -83,7 +83,7 @@ async fn client(
 
 /// Reads one answer; whether the connection stays open.
 async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<bool> {
-    let head = loop {
+    let end = loop {
         if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
             break end + 4;
         }
@@ -91,16 +91,21 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<bool> {
             bail!("closed before an answer");
         }
     };
-    let text = String::from_utf8_lossy(buffer.get(..head).unwrap_or_default()).to_lowercase();
-    if text.split(' ').nth(1) != Some("200") {
-        bail!("answered {:?}", text.lines().next().unwrap_or_default());
+    let head = std::str::from_utf8(buffer.get(..end).unwrap_or_default())?;
+    if head.split(' ').nth(1) != Some("200") {
+        bail!("answered {:?}", head.lines().next().unwrap_or_default());
     }
-    let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let length: usize = length.context("no length")?.trim().parse()?;
-    while buffer.len() < head + length {
+    let length: usize = header(head, "content-length").context("no length")?.parse()?;
+    let keep = header(head, "connection").is_none_or(|value| !value.eq_ignore_ascii_case("close"));
+    while buffer.len() < end + length {
         if stream.read_buf(buffer).await? == 0 {
             bail!("closed within an answer");
         }
     }
-    Ok(!text.contains("connection: close"))
+    Ok(keep)
+}
+
+fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    let fields = head.lines().skip(1).filter_map(|line| line.split_once(": "));
+    fields.filter(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value).last()
 }

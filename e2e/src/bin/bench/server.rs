@@ -52,10 +52,19 @@ impl Server {
     }
 
     pub(crate) fn resident_megabytes(&self) -> Result<f64> {
+        self.status_megabytes("VmRSS:")
+    }
+
+    /// The most it has held so far.
+    pub(crate) fn peak_megabytes(&self) -> Result<f64> {
+        self.status_megabytes("VmHWM:")
+    }
+
+    fn status_megabytes(&self, name: &str) -> Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        let kilobytes: f64 = kilobytes.context("no VmRSS")?.trim().parse()?;
+        let kilobytes: f64 = kilobytes.with_context(|| format!("no {name}"))?.trim().parse()?;
         Ok(kilobytes / 1024.0)
     }
 

@@ -1,15 +1,15 @@
 //! `/access/acl`.
 
-use pve_access::user_cfg::{Acl, AclPath, Grants};
+use pve_access::user_cfg::{Acl, AclPath, Grants, is_assignable, normalize_path};
 use serde_json::{Value, json};
 
-use super::{AUDIT, failed};
+use super::failed;
 use crate::api::Call;
 use crate::failure::{Failure, Outcome, Success};
 
 /// Every rule for auditors, otherwise those on paths that the caller may change.
 pub(super) fn list(call: &mut Call<'_>) -> Outcome {
-    let audit = call.may("/access", AUDIT);
+    let audit = call.may("/access", &["Sys.Audit"]);
     let mut entries = Vec::new();
     for (path, acl) in &call.state.accounts.config().acl {
         let path = path.as_str();
@@ -39,11 +39,16 @@ pub(super) fn update(call: &mut Call<'_>) -> Outcome {
     let (users, groups, tokens) = (call.list("users"), call.list("groups"), call.list("tokens"));
     if users.is_empty() && groups.is_empty() && tokens.is_empty() {
         let text = "either 'users', 'groups' or 'tokens' is required.";
-        return Err(Failure::parameter("users", text));
+        let every = ["groups", "tokens", "users"].map(|name| (name.to_owned(), text.to_owned()));
+        return Err(Failure::parameters(every.into()));
     }
     let text = call.required("path");
-    let path = AclPath::new(&text)
-        .ok_or_else(|| Failure::parameter("path", &format!("invalid ACL path '{text}'")))?;
+    // Entries of old files, at paths that are none today, can still be removed.
+    let lawful =
+        call.flag("delete") || normalize_path(&text).is_some_and(|normal| is_assignable(&normal));
+    let path = AclPath::new(&text).filter(|_| lawful);
+    let path =
+        path.ok_or_else(|| Failure::parameter("path", &format!("invalid ACL path '{text}'")))?;
     let roles = call.list("roles");
     let known = call.state.accounts.roles();
     for role in &roles {
@@ -65,6 +70,15 @@ pub(super) fn update(call: &mut Call<'_>) -> Outcome {
         for user in &users {
             if !config.users.contains_key(user) {
                 return Err(wrong(&format!("user '{user}' does not exist")));
+            }
+        }
+        for token in &tokens {
+            let (user, name) = token.rsplit_once('!').unwrap_or((token, ""));
+            let Some(owner) = config.users.get(user) else {
+                return Err(wrong(&format!("no such user ('{user}')")));
+            };
+            if !owner.tokens.contains_key(name) {
+                return Err(wrong(&format!("no such token '{name}' for user '{user}'")));
             }
         }
         let acl: &mut Acl = config.acl.entry(path.clone()).or_default();

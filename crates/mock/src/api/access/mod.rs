@@ -1,6 +1,7 @@
 //! `/access`.
 
 mod acl;
+pub(super) mod domains;
 mod groups;
 mod openid;
 mod password;
@@ -13,10 +14,10 @@ mod tokens;
 mod users;
 
 use pve_schema::Verb;
-use serde_json::{Value, json};
 
-use super::{Call, Row};
-use crate::failure::{Failure, Outcome};
+use super::Row;
+use crate::failure::Failure;
+use domains::realm_type;
 
 /// Rights with which accounts are seen.
 const AUDIT: &[&str] = &["User.Modify", "Sys.Audit"];
@@ -24,7 +25,6 @@ const AUDIT: &[&str] = &["User.Modify", "Sys.Audit"];
 pub(super) const ROWS: &[Row] = &[
     (Verb::Get, "/access/acl", acl::list),
     (Verb::Put, "/access/acl", acl::update),
-    (Verb::Get, "/access/domains", domains),
     (Verb::Get, "/access/groups", groups::list),
     (Verb::Post, "/access/groups", groups::create),
     (Verb::Get, "/access/groups/{groupid}", groups::read),
@@ -34,7 +34,10 @@ pub(super) const ROWS: &[Row] = &[
     (Verb::Put, "/access/password", password::change),
     (Verb::Get, "/access/permissions", permissions::dump),
     (Verb::Get, "/access/roles", roles::list),
+    (Verb::Post, "/access/roles", roles::create),
     (Verb::Get, "/access/roles/{roleid}", roles::read),
+    (Verb::Put, "/access/roles/{roleid}", roles::update),
+    (Verb::Delete, "/access/roles/{roleid}", roles::delete),
     (Verb::Get, "/access/tfa", tfa::list),
     (Verb::Get, "/access/tfa/{userid}", tfa::list_of_user),
     (Verb::Post, "/access/tfa/{userid}", tfa::add),
@@ -56,25 +59,6 @@ pub(super) const ROWS: &[Row] = &[
     (Verb::Put, "/access/users/{userid}/token/{tokenid}", tokens::update),
     (Verb::Delete, "/access/users/{userid}/token/{tokenid}", tokens::delete),
 ];
-
-/// The two realms every installation has: id, type, comment.
-const REALMS: [(&str, &str, &str); 2] = [
-    ("pam", "pam", "Linux PAM standard authentication"),
-    ("pve", "pve", "Proxmox VE authentication server"),
-];
-
-fn domains(_: &mut Call<'_>) -> Outcome {
-    let realms = REALMS
-        .iter()
-        .map(|(realm, kind, comment)| json!({ "realm": realm, "type": kind, "comment": comment }));
-    Ok(realms.collect::<Value>().into())
-}
-
-/// The type of a user's realm, if it exists.
-fn realm_type(userid: &str) -> Option<&'static str> {
-    let (_, realm) = userid.rsplit_once('@')?;
-    REALMS.iter().find(|(id, _, _)| *id == realm).map(|(_, kind, _)| *kind)
-}
 
 /// The text of a failure inside a locked change of `user.cfg`: `create user failed: …`.
 fn failed(action: &str, why: &str) -> Failure {

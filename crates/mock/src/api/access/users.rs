@@ -3,7 +3,7 @@
 use pve_access::user_cfg::{Keys, User, UserConfig};
 use serde_json::{Map, Value, json};
 
-use super::{AUDIT, failed, realm_type, tfa, tokens};
+use super::{AUDIT, domains, failed, realm_type, tfa, tokens};
 use crate::api::Call;
 use crate::failure::{Failure, Outcome, Success};
 use crate::object::set_some;
@@ -63,16 +63,17 @@ pub(super) fn create(call: &mut Call<'_>) -> Outcome {
     let id = call.required("userid");
     let password = call.text("password");
     let groups = call.list("groups");
-    if realm_type(&id).is_none() {
-        let realm = id.rsplit('@').next().unwrap_or_default();
+    if call.state.accounts.exists(&id) {
+        return Err(failed("create user", &format!("user '{id}' already exists")));
+    }
+    // The realm is asked for only to keep the password.
+    let realm = id.rsplit('@').next().unwrap_or_default();
+    if password.is_some() && !domains::exists(call, realm) {
         return Err(failed("create user", &format!("domain '{realm}' does not exist")));
     }
     let mut user = User { enable: true, ..User::default() };
     overlay(call, &mut user);
     call.state.accounts.change(|config| {
-        if config.users.contains_key(&id) {
-            return Err(failed("create user", &format!("user '{id}' already exists")));
-        }
         config.users.insert(id.clone(), user);
         join(config, &id, &groups, "create user")?;
         Ok(Success::default())

@@ -244,5 +244,5 @@ pub(super) fn macros(_call: &mut Call<'_>) -> Outcome {
 /// A log without a packet.
 pub(super) fn log(call: &mut Call<'_>) -> Outcome {
     call.node()?;
-    Ok(Success { data: json!([{ "n": 1, "t": "no content" }]), total: Some(1) })
+    Ok(Success { total: Some(1), ..json!([{ "n": 1, "t": "no content" }]).into() })
 }

@@ -149,12 +149,12 @@ fn identify(call: &Call<'_>, source: &Guest, config: &mut Options) {
     }
 }
 
-fn is_network(key: &str) -> bool {
+pub(super) fn is_network(key: &str) -> bool {
     key.strip_prefix("net").is_some_and(|at| at.parse::<u8>().is_ok())
 }
 
 /// The card's settings without its hardware address.
-fn without_address(text: &str) -> String {
+pub(super) fn without_address(text: &str) -> String {
     let is_address = |value: &str| value.len() == 17 && value.matches(':').count() == 5;
     let parts = text.split(',').filter_map(|part| match part.split_once('=') {
         Some(("hwaddr" | "macaddr", _)) => None,

@@ -1,10 +1,10 @@
-//! `POST /nodes/{node}/qemu` and `/lxc`. Restoring a backup makes an empty guest with the given
-//! options.
+//! `POST /nodes/{node}/qemu` and `/lxc`.
 
 use pve_schema::Verb;
 use serde_json::json;
 
 use super::placement::Placement;
+use super::restore::Restore;
 use super::{Call, Row, options, privileges};
 use crate::failure::{Failure, Outcome};
 use crate::seed::GuestKind;
@@ -36,7 +36,13 @@ fn create(call: &mut Call<'_>) -> Outcome {
     let kind = if is_lxc { GuestKind::Lxc } else { GuestKind::Qemu };
     let vmid = call.number("vmid").and_then(|vmid| u32::try_from(vmid).ok()).unwrap_or_default();
     let pool = call.text("pool");
-    may_create(call, vmid, pool.as_deref())?;
+    let is_restore = call.text("archive").is_some() || call.flag("restore");
+    if !(is_restore && Restore::may_overwrite(call, vmid)) {
+        may_create(call, vmid, pool.as_deref())?;
+    }
+    if is_restore {
+        return Restore { node, kind, vmid, pool }.run(call);
+    }
     let mut config = options::given(&call.parameters, kind);
     let given: Vec<String> = config.keys().cloned().collect();
     privileges::permitted(call, vmid, kind, pool.as_deref(), given.iter().map(String::as_str))?;
@@ -64,12 +70,7 @@ fn create(call: &mut Call<'_>) -> Outcome {
     }
     let what = What::Finish { start: call.flag("start") };
     let effect = Effect::Guests(vec![Change { vmid, what }]);
-    let name = match (is_lxc, call.text("archive").is_some() || call.flag("restore")) {
-        (false, false) => "qmcreate",
-        (false, true) => "qmrestore",
-        (true, false) => "vzcreate",
-        (true, true) => "vzrestore",
-    };
+    let name = if is_lxc { "vzcreate" } else { "qmcreate" };
     Ok(call.task(&node, (name, 2), &vmid.to_string(), effect, Ok(())))
 }
 

@@ -47,7 +47,13 @@ fn precondition(call: &mut Call<'_>) -> Outcome {
     let disks: Vec<Value> = local_volumes(call.state, guest)
         .iter()
         .map(|drive| {
-            json!({ "volid": drive.file, "size": drive.bytes(), "cdrom": u8::from(drive.is_cdrom()) })
+            let unused = guest.config().iter().any(|(key, value)| {
+                key.starts_with("unused") && value.as_str() == Some(drive.file.as_str())
+            });
+            json!({
+                "volid": drive.file, "size": drive.bytes(), "cdrom": u8::from(drive.is_cdrom()),
+                "is_unused": u8::from(unused),
+            })
         })
         .collect();
     let mut answer = json!({

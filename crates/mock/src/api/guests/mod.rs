@@ -12,7 +12,10 @@ mod options;
 mod placement;
 pub(super) mod power;
 mod privileges;
+mod restore;
 pub(super) mod snapshots;
+
+pub(crate) use placement::owner as owner_of_volume;
 
 use std::time::Duration;
 
@@ -20,10 +23,11 @@ use pve_schema::Verb;
 use serde_json::{Value, json};
 
 use super::{Call, Row};
+use crate::data::List;
 use crate::failure::{Failure, Outcome, Success};
-use crate::object::{extend, set, set_some, take};
+use crate::object::{extend, set, set_some};
 use crate::seed::GuestKind;
-use crate::state::{Change, Effect, Guest, Spawn, TaskKind, What};
+use crate::state::{Change, Effect, Guest, GuestRow, Spawn, TaskKind, What};
 
 pub(super) const ROWS: &[Row] = &[
     (Verb::Get, "/nodes/{node}/qemu", list),
@@ -105,9 +109,12 @@ pub(super) fn unlocked(guest: &Guest) -> Result<(), String> {
 fn list(call: &mut Call<'_>) -> Outcome {
     let (now, node) = (call.now(), call.node()?.name.clone());
     let kind = if call.method.path().ends_with("/lxc") { GuestKind::Lxc } else { GuestKind::Qemu };
-    let here = call.state.guests.values().filter(|guest| guest.node == node && guest.kind == kind);
-    let seen = here.filter(|guest| call.may(&format!("/vms/{}", guest.vmid), &["VM.Audit"]));
-    Ok(seen.map(|guest| entry(guest, now)).collect::<Value>().into())
+    let auditor = call.right(&["VM.Audit"]);
+    Success::written(&List(|| {
+        let guests = call.state.guests.values();
+        let here = guests.filter(|guest| guest.node == node && guest.kind == kind);
+        here.filter(|guest| auditor.at_guest(guest)).map(|guest| row(guest, now))
+    }))
 }
 
 fn index(call: &mut Call<'_>) -> Outcome {
@@ -120,7 +127,7 @@ fn index(call: &mut Call<'_>) -> Outcome {
 fn current(call: &mut Call<'_>) -> Outcome {
     let now = call.now();
     let guest = call.guest()?;
-    let mut status = entry(guest, now);
+    let mut status = json!(row(guest, now));
     set(&mut status, "ha", super::ha::managed(&call.state.objects, guest));
     if guest.kind == GuestKind::Qemu {
         let qmp = match (guest.is_running(), guest.paused) {
@@ -175,23 +182,29 @@ fn interfaces(call: &mut Call<'_>) -> Outcome {
     let host = 2 + guest.vmid % 250;
     Ok(json!([
         { "name": "lo", "hwaddr": "00:00:00:00:00:00", "hardware-address": "00:00:00:00:00:00",
-          "inet": "127.0.0.1/8", "inet6": "::1/128" },
+          "inet": "127.0.0.1/8", "inet6": "::1/128", "ip-addresses": [
+            { "ip-address": "127.0.0.1", "ip-address-type": "inet", "prefix": 8 },
+            { "ip-address": "::1", "ip-address-type": "inet6", "prefix": 128 },
+          ] },
         { "name": "eth0", "hwaddr": mac, "hardware-address": mac,
-          "inet": format!("198.51.100.{host}/24") },
+          "inet": format!("198.51.100.{host}/24"), "ip-addresses": [
+            { "ip-address": format!("198.51.100.{host}"), "ip-address-type": "inet", "prefix": 24 },
+          ] },
     ])
     .into())
 }
 
 /// One guest in a list of its node.
-fn entry(guest: &Guest, now: Duration) -> Value {
-    let mut entry = guest.usage(now);
-    let cores = take(&mut entry, "cores");
-    extend(&mut entry, json!({ "vmid": guest.vmid, "cpus": cores }));
-    set_some(&mut entry, "pid", guest.is_running().then_some(100_000 + guest.vmid));
-    set_some(&mut entry, "template", guest.is_template().then_some(1));
-    if guest.kind == GuestKind::Lxc {
-        let swap = guest.config().get("swap").and_then(Value::as_u64).unwrap_or(0) << 20;
-        extend(&mut entry, json!({ "type": "lxc", "swap": 0, "maxswap": swap }));
+fn row(guest: &Guest, now: Duration) -> GuestRow<'_> {
+    let container = guest.kind == GuestKind::Lxc;
+    let swap = || guest.config().get("swap").and_then(Value::as_u64).unwrap_or(0) << 20;
+    GuestRow {
+        cpus: Some(guest.processors()),
+        maxswap: container.then(swap),
+        pid: guest.is_running().then_some(100_000 + guest.vmid),
+        swap: container.then_some(0),
+        template: guest.is_template().then_some(1),
+        kind: container.then_some("lxc"),
+        ..guest.row(now)
     }
-    entry
 }

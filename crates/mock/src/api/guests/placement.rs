@@ -97,7 +97,10 @@ impl<'s> Placement<'s> {
             return Err(Failure::die(format!("storage '{storage}' does not exist")));
         }
         let is_guest_volume = owner(name).is_some();
-        let known = self.size_of(&drive.file);
+        // A volume that was allocated by hand; those of guests are searched for, which takes longer.
+        let allocated = self.state.volumes.named(storage, name);
+        let allocated = allocated.map(|volume| disk::size_text(volume.size));
+        let known = allocated.or_else(|| self.size_of(&drive.file));
         if is_guest_volume && known.is_none() && !self.taken.contains(&drive.file) {
             return Err(Failure::die(format!("volume {} does not exist", drive.file)));
         }
@@ -191,7 +194,7 @@ fn requested(file: &str) -> Option<u64> {
 }
 
 /// The guest in `vm-100-disk-0`, `100/vm-100-disk-0.raw` and the like.
-pub(super) fn owner(name: &str) -> Option<u32> {
+pub(crate) fn owner(name: &str) -> Option<u32> {
     let name = name.rsplit('/').next()?;
     let mut parts = name.split('-');
     let word = parts.next()?;
