@@ -16,6 +16,7 @@
 
 mod blueprint;
 mod channel;
+mod doctor;
 mod layer;
 mod limits;
 mod plan;
@@ -26,6 +27,7 @@ mod sys;
 
 pub mod launch;
 
+pub use doctor::{Finding, doctor, is_root};
 pub use layer::{Layer, LayerError};
 pub use limits::POLICY_BYTES;
 pub use plan::PlanError;

@@ -37,6 +37,8 @@ pub fn is_launcher() -> bool {
 /// itself over, the argument is the number of what it wrote down.
 #[must_use]
 pub fn main() -> ExitCode {
+    // It was executed by descriptor, whose number would be its name.
+    let _ = rustix::thread::set_name(c"proxward-cell");
     if let Some(number) = std::env::args().nth(1) {
         return crate::supervise::take_over(&number);
     }

@@ -8,7 +8,7 @@ mod names;
 
 pub(crate) use command::resolve;
 pub(crate) use files::{Directory, Files, Handed};
-pub(crate) use groups::{groups, sweep};
+pub(crate) use groups::{Hierarchy, available, groups, sweep};
 pub(crate) use names::{Names, pin};
 
 use std::fmt::Display;

@@ -71,9 +71,7 @@ pub(super) fn tend(
             }
         },
     };
-    if launch == Launch::Copy {
-        Program::of_this_process().release();
-    }
+    let idle = if launch == Launch::Copy { Program::of_this_process() } else { Program::default() };
     let armed = AtomicBool::new(!prepared.blueprint.filter.audit);
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let result = std::thread::scope(|scope| {
@@ -88,6 +86,7 @@ pub(super) fn tend(
             streams: [Stream::new(output, stdout.as_fd()), Stream::new(error, stderr.as_fd())],
             rate: Rate::new(&prepared.limits, now),
             process: None,
+            idle,
             state: State { began: now, ..State::default() },
         };
         cell.tend(scope, stdin.as_fd())
@@ -165,6 +164,8 @@ struct Cell<'a> {
     streams: [Stream<'a>; 2],
     rate: Rate,
     process: Option<Process>,
+    /// What can be given back when there is nothing to do but wait.
+    idle: Program,
     state: State,
 }
 
@@ -307,6 +308,7 @@ impl<'a> Cell<'a> {
             Report::Process => {
                 self.process = descriptors.pop().and_then(Process::new);
                 self.state.began = Instant::now();
+                self.idle.release();
             }
             Report::Listener => {
                 let command = self.process.as_ref().and_then(Process::pidfd);

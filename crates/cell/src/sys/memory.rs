@@ -20,6 +20,10 @@ impl Program {
             // same bytes; nothing is unmapped.
             unsafe { libc::madvise(at, end - start, libc::MADV_DONTNEED) };
         }
+        if !self.0.is_empty() {
+            // SAFETY: gives free memory of the allocator back, no other.
+            unsafe { libc::malloc_trim(0) };
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use cell::{Bytes, Destination, Layer, Listen, Profile, Span};
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::cli::Format;
+
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  proxward cell run --dir ./app --connect api.example.org:443 \
     -- node server.js")]
@@ -17,6 +19,58 @@ pub(crate) struct Cell {
 pub(crate) enum Action {
     /// Runs a command in a cell
     Run(Box<Run>),
+    /// What this machine offers for cells, by layer
+    Doctor(Doctor),
+    /// Policies
+    Policy(PolicyOptions),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  proxward cell doctor\n\n\
+    Builds a cell in each mode to see whether it can be done. Exit code 1 when one can not.")]
+pub(crate) struct Doctor {
+    /// How the answer is shown
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  proxward cell policy diff tenant app.toml")]
+pub(crate) struct PolicyOptions {
+    #[command(subcommand)]
+    pub(crate) action: PolicyAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyAction {
+    /// Checks a file
+    Check {
+        /// Policy (TOML)
+        file: PathBuf,
+    },
+    /// Says what a policy allows
+    Explain {
+        /// Policy (TOML), or the name of a profile
+        file: PathBuf,
+        /// How the answer is shown
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+    /// Prints a policy in full, as TOML
+    Show {
+        /// Policy (TOML), or the name of a profile
+        file: PathBuf,
+    },
+    /// Compares two policies; exit code 1 when they differ
+    Diff {
+        /// Policy (TOML), or the name of a profile
+        old: PathBuf,
+        /// Policy (TOML), or the name of a profile
+        new: PathBuf,
+        /// How the answer is shown
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
 }
 
 #[derive(Debug, Args)]

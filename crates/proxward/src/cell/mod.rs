@@ -2,6 +2,8 @@
 
 mod arguments;
 mod audit_file;
+mod doctor;
+mod policy;
 mod run;
 
 pub(crate) use arguments::Cell;
@@ -12,5 +14,7 @@ use arguments::Action;
 pub(crate) fn run(arguments: &Cell) -> Result<(), Stop> {
     match &arguments.action {
         Action::Run(arguments) => run::run(arguments),
+        Action::Doctor(arguments) => doctor::run(arguments),
+        Action::Policy(options) => policy::run(options),
     }
 }
