@@ -3,6 +3,7 @@
 mod api;
 mod audit;
 mod broker;
+mod broker_doctor;
 mod cli;
 mod cli_broker;
 mod config;
