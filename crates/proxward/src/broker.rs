@@ -7,10 +7,10 @@ use ::broker::{Accounts, Decision, PeerPattern, Policy, Settings};
 use broker_api::{Client, ClientError, Code, Kind, Outcome, Request, VERBS, Verb};
 use serde_json::{Value, json};
 
-use crate::cli_broker::{Broker, BrokerAction, Call, PolicyAction, Question};
-use crate::config;
+use crate::cli_broker::{Broker, BrokerAction, Call, MountAction, PolicyAction, Question};
 use crate::exit::{Exit, Stop};
 use crate::output::result;
+use crate::{broker_doctor, config};
 
 pub(crate) fn run(arguments: &Broker) -> Result<(), Stop> {
     match &arguments.action {
@@ -18,6 +18,10 @@ pub(crate) fn run(arguments: &Broker) -> Result<(), Stop> {
         BrokerAction::Verbs => {
             verbs();
             Ok(())
+        }
+        BrokerAction::Doctor { socket } => broker_doctor::doctor(socket),
+        BrokerAction::Mount(MountAction::Check { directory }) => {
+            broker_doctor::mount_check(directory)
         }
         BrokerAction::Policy(PolicyAction::Check { config }) => check(config.as_deref()),
         BrokerAction::Policy(PolicyAction::Explain(question)) => explain(question),

@@ -19,6 +19,16 @@ pub(crate) enum BrokerAction {
     Call(Call),
     /// Lists what it can be asked for
     Verbs,
+    /// Says who the broker takes this user for, and what it may do
+    #[command(after_help = "Example:\n  sudo -u pulse proxward broker doctor")]
+    Doctor {
+        /// Socket of the broker
+        #[arg(long, value_name = "PATH", default_value = broker_api::SOCKET)]
+        socket: PathBuf,
+    },
+    /// The socket's directory as a mount
+    #[command(subcommand)]
+    Mount(MountAction),
     /// Questions about the rules, answered without a broker
     #[command(subcommand)]
     Policy(PolicyAction),
@@ -40,6 +50,17 @@ pub(crate) struct Call {
     #[arg(long, value_name = "SECONDS", default_value_t = 35,
         value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) timeout: u64,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MountAction {
+    /// Says whether the socket can be used and can not be replaced
+    #[command(after_help = "Example:\n  proxward broker mount check /mnt/proxward")]
+    Check {
+        /// Directory with the socket
+        #[arg(default_value = "/run/proxward-broker")]
+        directory: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

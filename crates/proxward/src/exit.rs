@@ -93,7 +93,7 @@ impl Stop {
 
 impl Display for Stop {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.error.fmt(f)
+        self.error.as_ref().map_or(Ok(()), |error| error.fmt(f))
     }
 }
 

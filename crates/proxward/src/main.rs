@@ -4,6 +4,7 @@ mod access;
 mod api;
 mod audit;
 mod broker;
+mod broker_doctor;
 mod cell;
 mod cli;
 mod cli_broker;

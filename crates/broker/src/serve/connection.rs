@@ -60,7 +60,7 @@ pub(crate) async fn serve(
 
 /// Reads a stranger's request, within a short time, and refuses it: an answer that comes before
 /// the request was read would often be lost.
-pub(crate) async fn refuse_stranger(shared: &Shared, mut stream: UnixStream) {
+pub(crate) async fn refuse_stranger(shared: &Shared, mut stream: UnixStream, who: &str) {
     let until = Instant::now() + STRANGER_WAIT;
     let mut bytes = Vec::with_capacity(IN_BUFFER);
     while bytes.len() < IN_BUFFER && !is_whole(&bytes) {
@@ -82,7 +82,7 @@ pub(crate) async fn refuse_stranger(shared: &Shared, mut stream: UnixStream) {
         }
         emitter.id = value.get("id").and_then(Value::as_u64);
     }
-    let text = "no rule names this peer; `proxward broker doctor` says who it is taken for";
+    let text = format!("no rule names this peer, which is {who}");
     emitter.push(&Err(Refusal::new(Code::Unauthorized, text)));
     if emitter.flush().await.is_ok() {
         drain(&stream);

@@ -237,9 +237,9 @@ fn stranger(shared: &Arc<Shared>, who: &str, stream: UnixStream, open: &mut Join
         shared.metrics.audit_failures.inc();
     }
     if let Ok(permit) = Arc::clone(&shared.strangers).try_acquire_owned() {
-        let shared = Arc::clone(shared);
+        let (shared, who) = (Arc::clone(shared), who.to_owned());
         open.spawn(async move {
-            connection::refuse_stranger(&shared, stream).await;
+            connection::refuse_stranger(&shared, stream, &who).await;
             drop(permit);
         });
     }
