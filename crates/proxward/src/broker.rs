@@ -109,7 +109,7 @@ fn verbs() {
 }
 
 /// The section `[broker]`, and its policy; an error names the place.
-fn policy(named: Option<&Path>) -> Result<(Settings, Policy), Stop> {
+pub(crate) fn policy(named: Option<&Path>) -> Result<(Settings, Policy), Stop> {
     let document = config::layers(named).load().map_err(Stop::usage)?;
     let settings: Settings = document.section("broker").map_err(Stop::usage)?;
     let checked = settings.clone().check(Path::new("/")).map_err(|error| {

@@ -57,6 +57,7 @@ pub(crate) fn gate(document: &Document) -> Result<GateConfig, Stop> {
 fn check(file: &ConfigFile) -> Result<(), Stop> {
     let document = layers(file.config.as_deref()).load().map_err(Stop::usage)?;
     gate(&document)?;
+    crate::broker::policy(file.config.as_deref())?;
     result(match file.format {
         Format::Text => "the configuration is valid",
         Format::Json => "{\"valid\":true}",

@@ -66,7 +66,7 @@ impl Attestor {
     ) -> Result<Peer, Unknown> {
         let stream = stream.as_fd();
         let found = credentials(stream)?;
-        if found.uid == OVERFLOW_ID && found.gid == OVERFLOW_ID {
+        if found.uid == OVERFLOW_ID {
             return Err(Unknown::Unmapped);
         }
         let process = pidfd(stream)?;

@@ -116,6 +116,8 @@ async fn work(
             return Ok(Err(refusal));
         }
     }
+    // What streams waits most of its time, and must not keep others from their turns meanwhile.
+    let turn = Some(turn).filter(|_| !verb.streams);
     let outcome = crate::verbs::run(emitter, peer, verb, &asked.params).await;
     drop(turn);
     let outcome = outcome?;

@@ -25,11 +25,11 @@ use super::{Shared, connection, metrics_http};
 use crate::config::{Config, Settings};
 use crate::confine::{Calls, Confinement, confine, paths};
 use crate::ipc::{AsyncChannel, Channel, ChannelError, Control, Packet};
-use crate::limits::{DRAIN, STRANGERS};
+use crate::limits::{DRAIN, STRANGERS, WORKER_PAUSE};
 use crate::peer::{Attestor, SubIds};
 use crate::race::{Either, race};
 use crate::remote::Members;
-use crate::worker::{Launcher, Links, WorkerKind};
+use crate::worker::{Launcher, Link, Links, WorkerKind};
 
 /// Why the process ended.
 #[derive(Debug, thiserror::Error)]
@@ -266,11 +266,25 @@ async fn obey(shared: &Arc<Shared>, channel: &AsyncChannel) -> Result<(), Listen
                 let link = end.and_then(|end| shared.links.started(kind, end).ok());
                 if let Some(link) = link {
                     let shared = Arc::clone(shared);
-                    readers.spawn(async move { shared.links.read(kind, link).await });
+                    readers.spawn(follow(shared, kind, link));
                 }
             }
             Control::NoWorker { kind, why } => shared.links.failed(kind, why),
             _ => return Err(ChannelError::Malformed.into()),
+        }
+    }
+}
+
+/// Reads a worker's answers until it ends. The one with files is started again: it may have
+/// changes on trial, which end by themselves only while it runs.
+async fn follow(shared: Arc<Shared>, kind: WorkerKind, link: Arc<Link>) {
+    shared.links.read(kind, link).await;
+    if kind == WorkerKind::Files {
+        sleep(WORKER_PAUSE * 2).await;
+        let nothing = Map::new();
+        let asked = shared.links.call(kind, "files.leases", &nothing, DRAIN).await;
+        if let Err(refusal) = asked {
+            tracing::error!(error = refusal.message, "changes on trial are not put back");
         }
     }
 }

@@ -4,7 +4,7 @@
 //! (opening it would wake it), then the disk itself for its power mode (ATA CHECK POWER MODE,
 //! which it answers asleep), and only then for its health.
 
-mod parse;
+pub(super) mod parse;
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -18,8 +18,6 @@ use serde_json::{Map, Value, json};
 use crate::device_ioctl::{DeviceIoctl, Kernel};
 use crate::limits::DISKS;
 use parse::Power;
-#[cfg(fuzzing)]
-pub(crate) use parse::{nvme_health, smart_data, smartctl};
 
 /// How long the baseboard controller may take: they are slow.
 const IPMI_WAIT: Duration = Duration::from_secs(5);

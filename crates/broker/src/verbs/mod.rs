@@ -14,3 +14,9 @@ mod ssh;
 pub(crate) use files::pending;
 pub(crate) use handler::Handler;
 pub(crate) use routes::run;
+#[cfg(fuzzing)]
+pub(crate) use {
+    devices::parse::{nvme_health, smart_data, smartctl},
+    nft::netlink,
+    ssh::known_hosts,
+};

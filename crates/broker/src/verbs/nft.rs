@@ -24,8 +24,15 @@ use serde_json::{Map, Value, json};
 use crate::limits::BANS;
 use message::Reply;
 
+/// How many elements a packet lists, for the fuzz target.
 #[cfg(fuzzing)]
-pub(crate) use message::replies;
+pub(crate) fn netlink(packet: &[u8]) -> usize {
+    let count = |reply: Reply<'_>| match reply {
+        Reply::Body(body) => message::elements(body).len(),
+        _ => 0,
+    };
+    message::replies(packet).into_iter().map(count).sum()
+}
 
 /// How long the kernel may take.
 const WAIT: Duration = Duration::from_secs(5);

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::guests;
 use crate::limits::{DISK_AGE, IPMI_AGE, READING_AGE, WATCH_PAUSE};
 use crate::peer::Peer;
+use crate::policy::Decision;
 use crate::remote::{Cluster, NodeName};
 use crate::serve::{Emitter, Gone, Protocol, Shared};
 use crate::worker::WorkerKind;
@@ -91,7 +92,7 @@ async fn here(
             Ok(json!({"version": broker_api::VERSION, "verbs": VERBS.iter().map(Verb::describe).collect::<Vec<_>>()}))
         }
         "sensors.read" => sensors(shared, params).await,
-        "sensors.cluster" => fan_out(shared, params).await,
+        "sensors.cluster" => fan_out(shared, peer, params).await,
         "cluster.members" => cluster(shared).await.map(|(cluster, stale)| {
             json!({"members": cluster.members, "node": cluster.own, "source": cluster.source, "stale": stale})
         }),
@@ -115,13 +116,10 @@ pub(super) async fn call(
 
 fn status(shared: &Shared, peer: &Peer) -> Value {
     let config = shared.config();
-    let grants: Map<String, Value> = config
-        .policy
-        .grants(peer)
-        .map(|(verb, targets)| (verb.name.to_owned(), json!(targets)))
-        .collect();
-    let mut groups: Vec<&str> =
-        config.policy.grants(peer).map(|(verb, _)| verb.group.name()).collect();
+    let given: Vec<_> = config.policy.grants(peer).collect();
+    let mut groups: Vec<&str> = given.iter().map(|(verb, _)| verb.group.name()).collect();
+    let grants: Map<String, Value> =
+        given.into_iter().map(|(verb, targets)| (verb.name.to_owned(), json!(targets))).collect();
     groups.sort_unstable();
     groups.dedup();
     let workers: Vec<&str> = shared.links().running().into_iter().map(WorkerKind::name).collect();
@@ -210,17 +208,28 @@ async fn remote(
     shared.reading(&name, READING_AGE, read).await
 }
 
-/// Every member at once; who fails has an error in its place.
-async fn fan_out(shared: &Shared, params: &Map<String, Value>) -> Outcome {
+/// Every member at once that the peer may read; who fails has an error in its place.
+async fn fan_out(shared: &Shared, peer: &Peer, params: &Map<String, Value>) -> Outcome {
     let budget = params.get("budget_ms").and_then(Value::as_u64).unwrap_or(10_000);
     let budget = Duration::from_millis(budget);
     let (cluster, stale) = cluster(shared).await?;
     let members = cluster.members.clone().unwrap_or_default();
+    let config = shared.config();
+    let may = |name: &str| {
+        let target = format!("node/{name}");
+        let verb = Verb::find("sensors.read");
+        let decision = verb.map(|verb| config.policy.decide(peer, verb, &target));
+        matches!(decision, Some(Decision::Allowed(_)))
+    };
     let one = |member: crate::remote::Member| {
-        let cluster = &cluster;
+        let (cluster, may) = (&cluster, member.local || may(&member.name));
         async move {
             let outcome = match NodeName::parse(&member.name) {
                 _ if member.local => local(shared, "model").await,
+                _ if !may => {
+                    let text = "no rule gives this peer sensors.read on this node";
+                    Err(Refusal::new(Code::Forbidden, text))
+                }
                 Some(node) => remote(shared, &node, "model", cluster, budget).await,
                 None => Err(Refusal::new(Code::TargetRefused, "invalid node name")),
             };

@@ -7,7 +7,7 @@
 mod link;
 mod run;
 
-pub(crate) use link::{Launcher, Links};
+pub(crate) use link::{Launcher, Link, Links};
 pub(crate) use run::run;
 
 use std::path::Path;

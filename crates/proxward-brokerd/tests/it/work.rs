@@ -38,6 +38,25 @@ fn files_below_a_root_and_nowhere_else() {
 }
 
 #[test]
+fn a_change_on_trial_ends_although_its_worker_was_ended() {
+    let dir = open_dir();
+    let root = dir.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    let more = format!("roots = {{ r = {{ path = '{}', write = true }} }}", root.display());
+    let mut broker = Broker::start_in(dir, &more);
+    let write = Request::new("file.write").with("root", "r").with("path", "a").with("content", "x");
+    done(&broker.call(write.with("lease_ms", 3000)));
+    assert!(root.join("a").exists());
+    broker.signal("-HUP");
+    broker.wait_for("was taken over");
+    let gone = (0..1000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        !root.join("a").exists()
+    });
+    assert!(gone);
+}
+
+#[test]
 fn declared_commands_with_their_own_words() {
     let more = "commands = { say = { argv = ['/bin/echo', 'hello', '$HOME'] }, slow = { argv = ['/bin/sleep', '60'], time_ms = 200 } }\nlimits = { burst = 1000 }";
     let broker = Broker::start(more);
