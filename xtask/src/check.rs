@@ -16,7 +16,10 @@ pub(crate) fn ci(_: &[String]) -> Result<()> {
 
 /// The figures of the promises, measured with the release build.
 pub(crate) fn bench(arguments: &[String]) -> Result<()> {
-    shell::run("cargo", &["build", "--release", "--package", "proxward"])?;
+    shell::run(
+        "cargo",
+        &["build", "--release", "--package", "proxward", "--package", "proxward-cell"],
+    )?;
     let mut command =
         vec!["run", "--quiet", "--release", "--package", "e2e", "--bin", "bench", "--"];
     command.extend(arguments.iter().map(String::as_str));

@@ -2,8 +2,9 @@
 //!
 //! Every program is the release build, started anew for every round. Medians and the tenth
 //! percentile of the rounds are printed; the machine's load is part of both. `mock-beside-sdk`
-//! is run by name only: it installs its peer.
+//! and `cells` are run by name only: they want their peers.
 
+mod cells;
 mod load;
 mod peers;
 mod server;
@@ -47,6 +48,9 @@ fn run() -> Result<bool> {
     let program = program()?;
     if wanted.as_deref() == Some("mock-beside-sdk") {
         return peers::mock_beside_sdk(&program);
+    }
+    if wanted.as_deref() == Some("cells") {
+        return cells::run(&program);
     }
     print("figure           median       p10       bar");
     let mut met = true;
@@ -135,7 +139,7 @@ fn whole_run(command: &mut Command) -> Result<f64> {
     Ok(millis(started.elapsed()))
 }
 
-fn millis(duration: Duration) -> f64 {
+pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
