@@ -18,7 +18,16 @@ pub(crate) fn ci(_: &[String]) -> Result<()> {
 pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     shell::run(
         "cargo",
-        &["build", "--release", "--package", "proxward", "--package", "proxward-brokerd"],
+        &[
+            "build",
+            "--release",
+            "--package",
+            "proxward",
+            "--package",
+            "proxward-brokerd",
+            "--package",
+            "proxward-cell",
+        ],
     )?;
     let mut command =
         vec!["run", "--quiet", "--release", "--package", "e2e", "--bin", "bench", "--"];

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::layer::Layer;
-use crate::plan::{Hierarchy, available};
+use crate::plan::{Hierarchies, Hierarchy};
 use crate::sys;
 use crate::sys::process::Side;
 
@@ -28,10 +28,11 @@ pub fn is_root() -> bool {
 /// built is told by building one.
 #[must_use]
 pub fn doctor() -> Vec<Finding> {
+    let hierarchies = Hierarchies::read();
     let mut findings = vec![
-        group(Layer::MemoryLimit, "memory"),
-        group(Layer::ProcessLimit, "pids"),
-        group(Layer::CpuLimit, "cpu"),
+        group(&hierarchies, Layer::MemoryLimit, "memory"),
+        group(&hierarchies, Layer::ProcessLimit, "pids"),
+        group(&hierarchies, Layer::CpuLimit, "cpu"),
         user_namespaces(),
         id_map(),
         landlock(),
@@ -41,8 +42,8 @@ pub fn doctor() -> Vec<Finding> {
     findings
 }
 
-fn group(layer: Layer, controller: &str) -> Finding {
-    let (there, detail) = match available(controller) {
+fn group(hierarchies: &Hierarchies, layer: Layer, controller: &str) -> Finding {
+    let (there, detail) = match hierarchies.with(controller) {
         Some(Hierarchy::V1(path)) => (true, format!("version 1, {}", path.display())),
         Some(Hierarchy::V2(path)) => (true, format!("version 2, {}", path.display())),
         None => (

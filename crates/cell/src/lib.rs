@@ -17,6 +17,8 @@
 mod blueprint;
 mod channel;
 mod doctor;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod layer;
 mod limits;
 mod plan;

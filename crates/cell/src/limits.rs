@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rustix::event::Timespec;
+
 /// Longest record between supervisor and launcher.
 pub(crate) const MESSAGE_BYTES: usize = 128 << 10;
 /// Most descriptors beside a record; the kernel takes 253.
@@ -49,9 +51,19 @@ pub(crate) const DENIALS: u64 = 10_000;
 pub(crate) const DENIALS_AT_SPEED: u64 = 20_000;
 /// How long a further denial takes.
 pub(crate) const DENIAL_PAUSE: Duration = Duration::from_millis(1);
+/// How long a process of a cell has to have waited until it gives back what it needed for building.
+pub(crate) const IDLE: Duration = Duration::from_millis(100);
 /// How often memory and processor time are looked at where no control group does it.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// Most addresses a name of a policy stands for.
 pub(crate) const ADDRESSES_OF_NAME: usize = 32;
 /// Largest policy file.
 pub const POLICY_BYTES: u64 = 256 << 10;
+
+/// A duration as poll(2) takes it.
+pub(crate) fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
+    }
+}

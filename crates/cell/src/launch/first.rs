@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{DumpableBehavior, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{DumpableBehavior, Signal, WaitOptions, pidfd_send_signal, waitpid};
 use rustix::thread::CapabilitySet;
 
 use super::step::{At as _, Failure, optional, reached};
@@ -13,6 +13,7 @@ use super::{command, confine, mounts};
 use crate::blueprint::{Blueprint, Report};
 use crate::channel;
 use crate::layer::Layer;
+use crate::limits::{IDLE, timespec};
 use crate::sys::memory::Program;
 use crate::sys::process::{Side, clone, end, signal_descriptor};
 use crate::sys::{seccomp, socket};
@@ -77,8 +78,7 @@ fn build_and_wait(
             withdraw().at(Layer::Privileges, "give up privileges")?;
             channel::send(control, &Report::Process, &[pidfd.as_fd()])
                 .at(Layer::Launcher, "tell the supervisor")?;
-            program.release();
-            wait(control, &listener, &pidfd, &signals, pid);
+            wait(control, &listener, &pidfd, &signals, program);
             let ended = waitpid(Some(pid), WaitOptions::empty());
             let status = ended.ok().flatten().map(|(_, status)| status);
             let report = Report::Ended {
@@ -117,17 +117,24 @@ fn wait(
     listener: &OwnedFd,
     command: &OwnedFd,
     signals: &OwnedFd,
-    pid: rustix::process::Pid,
+    program: &Program,
 ) {
     let mut announced = false;
+    let mut idle = Some(timespec(IDLE));
     loop {
         let mut watched = [
             PollFd::new(command, PollFlags::IN),
             PollFd::new(signals, PollFlags::IN),
             PollFd::new(listener, if announced { PollFlags::empty() } else { PollFlags::IN }),
         ];
-        if poll(&mut watched, None).is_err() {
-            continue;
+        match poll(&mut watched, idle.as_ref()) {
+            Ok(0) => {
+                program.release();
+                idle = None;
+                continue;
+            }
+            Ok(_) => {}
+            Err(_) => continue,
         }
         let [ended, signalled, announces] = watched.map(|one| one.revents());
         if announces.contains(PollFlags::IN) && !announced {
@@ -141,7 +148,7 @@ fn wait(
         if !signalled.is_empty() {
             let mut record = [0; 128];
             let _ = rustix::io::read(signals, &mut record);
-            let _ = kill_process(pid, Signal::TERM);
+            let _ = pidfd_send_signal(command, Signal::TERM);
         }
         if !ended.is_empty() {
             return;

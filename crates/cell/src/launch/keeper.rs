@@ -12,6 +12,7 @@ use super::step::{At as _, Failure, reached};
 use crate::blueprint::{ASK_KILL, ASK_TERMINATE, Blueprint, Report};
 use crate::channel;
 use crate::layer::Layer;
+use crate::limits::{IDLE, timespec};
 use crate::sys::memory::Program;
 use crate::sys::process::{Side, clone};
 
@@ -29,8 +30,7 @@ pub(super) fn run(control: &OwnedFd, blueprint: &Blueprint, descriptors: Vec<Own
     let mut groups = Groups::default();
     match build(control, blueprint, descriptors, &mut groups, &program) {
         Ok((pid, pidfd)) => {
-            program.release();
-            keep(control, &pidfd);
+            keep(control, &pidfd, &program);
             let _ = waitpid(Some(pid), WaitOptions::empty());
         }
         Err(failure) => failure.report(control),
@@ -58,12 +58,19 @@ fn build(
 }
 
 /// Until the cell has ended: does what the supervisor asks, and ends the cell when it is gone.
-fn keep(control: &OwnedFd, cell: &OwnedFd) {
+fn keep(control: &OwnedFd, cell: &OwnedFd, program: &Program) {
     let mut asked = [0; 16];
+    let mut idle = Some(timespec(IDLE));
     loop {
         let mut watched = [PollFd::new(cell, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
-        if poll(&mut watched, None).is_err() {
-            continue;
+        match poll(&mut watched, idle.as_ref()) {
+            Ok(0) => {
+                program.release();
+                idle = None;
+                continue;
+            }
+            Ok(_) => {}
+            Err(_) => continue,
         }
         let [ended, heard] = watched.map(|one| one.revents());
         if !ended.is_empty() {

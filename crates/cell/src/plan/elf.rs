@@ -47,6 +47,22 @@ pub(super) fn wanted(file: &File) -> Option<Wanted> {
     })
 }
 
+/// The same over bytes in memory.
+#[cfg(any(test, fuzzing))]
+fn over(bytes: &[u8]) -> Option<Wanted> {
+    read(&|offset, size| {
+        let start = usize::try_from(offset).ok()?;
+        let end = start.checked_add(usize::try_from(size.min(ELF_TABLE_BYTES)).ok()?)?;
+        bytes.get(start..end).map(<[u8]>::to_vec)
+    })
+}
+
+/// Loader and libraries, for a fuzz target.
+#[cfg(fuzzing)]
+pub(crate) fn wanted_of(bytes: &[u8]) -> Option<(Option<String>, Vec<String>)> {
+    over(bytes).map(|wanted| (wanted.interpreter, wanted.needed))
+}
+
 /// The same over any source of bytes.
 fn read(at: &dyn Fn(u64, u64) -> Option<Vec<u8>>) -> Option<Wanted> {
     let header = at(0, HEADER as u64)?;
@@ -124,14 +140,6 @@ fn text(bytes: &[u8], at: usize) -> Option<String> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    fn over(bytes: &[u8]) -> Option<Wanted> {
-        read(&|offset, size| {
-            let start = usize::try_from(offset).ok()?;
-            let end = start.checked_add(usize::try_from(size).ok()?)?;
-            bytes.get(start..end).map(<[u8]>::to_vec)
-        })
-    }
 
     #[test]
     fn this_test_wants_its_loader_and_the_c_library() {

@@ -20,17 +20,30 @@ pub(crate) enum Hierarchy {
     V2(PathBuf),
 }
 
-/// Where groups with this controller (`memory`, `pids`, `cpu`) are made, if this process may.
-pub(crate) fn available(controller: &str) -> Option<Hierarchy> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    find(controller, &mounts, &own).filter(|found| match found {
-        Hierarchy::V1(path) => is_writable(path),
-        Hierarchy::V2(path) => {
-            let offers = fs::read_to_string(path.join("cgroup.controllers")).unwrap_or_default();
-            offers.split_whitespace().any(|one| one == controller) && is_writable(path)
-        }
-    })
+/// The hierarchies of this machine, read once.
+#[derive(Debug)]
+pub(crate) struct Hierarchies {
+    mounts: String,
+    own: String,
+}
+
+impl Hierarchies {
+    pub(crate) fn read() -> Self {
+        let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        Self { mounts: text("/proc/self/mountinfo"), own: text("/proc/self/cgroup") }
+    }
+
+    /// Where groups with this controller (`memory`, `pids`, `cpu`) are made, if this process may.
+    pub(crate) fn with(&self, controller: &str) -> Option<Hierarchy> {
+        find(controller, &self.mounts, &self.own).filter(|found| match found {
+            Hierarchy::V1(path) => is_writable(path),
+            Hierarchy::V2(path) => {
+                let offers = fs::read_to_string(path.join("cgroup.controllers"));
+                let offers = offers.unwrap_or_default();
+                offers.split_whitespace().any(|one| one == controller) && is_writable(path)
+            }
+        })
+    }
 }
 
 fn is_writable(path: &Path) -> bool {
@@ -71,13 +84,17 @@ fn below(point: &str, root: &str, path: &str) -> PathBuf {
 }
 
 /// The groups for these limits, and the controllers for which there is no place.
-pub(crate) fn groups(limits: &Limits, count: u64) -> (Vec<Group>, Vec<&'static str>) {
+pub(crate) fn groups(
+    hierarchies: &Hierarchies,
+    limits: &Limits,
+    count: u64,
+) -> (Vec<Group>, Vec<&'static str>) {
     let name = format!("{PREFIX}{}-{count}", std::process::id());
     let mut groups: Vec<Group> = Vec::new();
     let mut missing = Vec::new();
     let wanted = ["memory", "pids", "cpu"];
     for controller in wanted.iter().filter(|one| **one != "cpu" || limits.cpus.is_some()) {
-        let (path, second) = match available(controller) {
+        let (path, second) = match hierarchies.with(controller) {
             None => {
                 missing.push(*controller);
                 continue;
@@ -147,9 +164,9 @@ fn settings(
 }
 
 /// Removes groups of supervisors that are gone, whose launcher was ended before it could tidy up.
-pub(crate) fn sweep() {
+pub(crate) fn sweep(hierarchies: &Hierarchies) {
     for controller in ["memory", "pids", "cpu"] {
-        let place = match available(controller) {
+        let place = match hierarchies.with(controller) {
             Some(Hierarchy::V1(path)) => path,
             Some(Hierarchy::V2(path)) => path.join("proxward-cells"),
             None => continue,

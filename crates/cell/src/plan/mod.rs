@@ -7,8 +7,10 @@ mod groups;
 mod names;
 
 pub(crate) use command::resolve;
+#[cfg(fuzzing)]
+pub(crate) use elf::wanted_of;
 pub(crate) use files::{Directory, Files, Handed};
-pub(crate) use groups::{Hierarchy, available, groups, sweep};
+pub(crate) use groups::{Hierarchies, Hierarchy, groups, sweep};
 pub(crate) use names::{Names, pin};
 
 use std::fmt::Display;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use netpolicy::Transport;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SendFlags, SocketFlags, SocketType, sockopt};
@@ -23,7 +23,9 @@ use super::names::call_name;
 use super::prepare::Prepared;
 use super::rules::Rules;
 use super::udp;
-use crate::limits::{BACKLOG, CONNECT_TIME, DATAGRAM_BYTES, MESSAGE_PARTS, PENDING_CONNECTIONS};
+use crate::limits::{
+    BACKLOG, CONNECT_TIME, DATAGRAM_BYTES, MESSAGE_PARTS, PENDING_CONNECTIONS, timespec,
+};
 use crate::sys::seccomp::{
     Answer, Notification, add_descriptor, receive, respond, still_waits, wake_in_turn,
 };
@@ -41,6 +43,8 @@ pub(super) struct Calls<'a> {
     /// The host's network namespace.
     host: u64,
     pending: Vec<Pending>,
+    /// The command's memory, as the thread that called last has it.
+    memory: Option<(u32, Memory)>,
     armed: &'a AtomicBool,
 }
 
@@ -75,8 +79,19 @@ impl<'a> Calls<'a> {
         let host = namespace_cookie(probe.as_fd())?;
         wake_in_turn(listener.as_fd());
         let Prepared { rules, published, may_listen: listeners, .. } = prepared;
-        let pending = Vec::new();
-        Ok(Self { listener, command, rules, published, listeners, denials, host, pending, armed })
+        let (pending, memory) = (Vec::new(), None);
+        Ok(Self {
+            listener,
+            command,
+            rules,
+            published,
+            listeners,
+            denials,
+            host,
+            pending,
+            memory,
+            armed,
+        })
     }
 
     /// Until the cell has ended.
@@ -146,12 +161,23 @@ impl<'a> Calls<'a> {
         if family != AddressFamily::INET && family != AddressFamily::INET6 {
             return Err(Errno::AFNOSUPPORT);
         }
-        Ok((socket, Kind { on_host, family, transport, number: fd.unsigned_abs() }))
+        let waits = !rustix::fs::fcntl_getfl(&socket)?.contains(OFlags::NONBLOCK);
+        Ok((socket, Kind { on_host, family, transport, waits, number: fd.unsigned_abs() }))
+    }
+
+    /// The caller's memory. Opened for each thread that calls; once executed, the command keeps
+    /// its memory, and no call before that is answered by reading it.
+    fn memory(&mut self, call: &Notification) -> Result<&Memory, Errno> {
+        let memory = match self.memory.take() {
+            Some((thread, memory)) if thread == call.thread => memory,
+            _ => Memory::of(call.thread)?,
+        };
+        Ok(&self.memory.insert((call.thread, memory)).1)
     }
 
     /// An address from the command's memory. Only what is still the caller's own memory counts.
-    fn address(&self, call: &Notification, at: u64, length: u64) -> Result<SocketAddr, Errno> {
-        let address = Memory::of(call.thread)?.address(at, length);
+    fn address(&mut self, call: &Notification, at: u64, length: u64) -> Result<SocketAddr, Errno> {
+        let address = self.memory(call)?.address(at, length);
         if !still_waits(self.listener.as_fd(), call.id) {
             return Err(Errno::SRCH);
         }
@@ -171,7 +197,7 @@ impl<'a> Calls<'a> {
         let allowed = self.rules.allow(meant, kind.transport);
         let outside_first = kind.on_host || kind.transport == Transport::Udp && allowed;
         if local && !outside_first {
-            match self.connect_within(call, &socket, to) {
+            match self.connect_within(call, &socket, kind, to) {
                 Err(Errno::CONNREFUSED) if allowed => {}
                 other => return other,
             }
@@ -183,11 +209,11 @@ impl<'a> Calls<'a> {
         let meant = spelled_for(meant, kind.family);
         if kind.on_host {
             // Non-blocking on purpose: a queue that is full must not hold the supervisor up.
-            return self.finish(call, without_waiting(&socket, meant), socket, None);
+            return self.finish(call, without_waiting(&socket, meant), socket, kind, None);
         }
         let fresh = self.fresh(&socket, kind)?;
         let result = net::connect(&fresh, &meant);
-        self.finish(call, result, fresh, Some(kind.number))
+        self.finish(call, result, fresh, kind, Some(kind.number))
     }
 
     /// Within the cell's own network, on the command's own socket.
@@ -195,6 +221,7 @@ impl<'a> Calls<'a> {
         &mut self,
         call: &Notification,
         socket: &OwnedFd,
+        kind: Kind,
         to: SocketAddr,
     ) -> Result<Option<i64>, Errno> {
         let mut result = without_waiting(socket, to);
@@ -206,7 +233,7 @@ impl<'a> Calls<'a> {
             }
         }
         let again = rustix::io::fcntl_dupfd_cloexec(socket, 3)?;
-        self.finish(call, result, again, None)
+        self.finish(call, result, again, kind, None)
     }
 
     /// Answers a connect by its result, now or when it is known; puts the socket in place.
@@ -215,14 +242,15 @@ impl<'a> Calls<'a> {
         call: &Notification,
         result: rustix::io::Result<()>,
         socket: OwnedFd,
+        kind: Kind,
         target: Option<u32>,
     ) -> Result<Option<i64>, Errno> {
         match result {
             Ok(()) => {
-                self.put(call.id, &socket, target, false)?;
+                self.put(call.id, &socket, target, kind.waits)?;
                 Ok(Some(0))
             }
-            Err(Errno::INPROGRESS) if self.waits(call) => {
+            Err(Errno::INPROGRESS) if kind.waits => {
                 if self.pending.len() >= PENDING_CONNECTIONS {
                     return Err(Errno::AGAIN);
                 }
@@ -231,39 +259,24 @@ impl<'a> Calls<'a> {
                 Ok(None)
             }
             Err(Errno::INPROGRESS) => {
-                self.put(call.id, &socket, target, true)?;
+                self.put(call.id, &socket, target, false)?;
                 Err(Errno::INPROGRESS)
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Would the command's own call have waited?
-    fn waits(&self, call: &Notification) -> bool {
-        let flags =
-            self.socket(call).ok().and_then(|(socket, _)| rustix::fs::fcntl_getfl(&socket).ok());
-        flags.is_none_or(|flags| !flags.contains(OFlags::NONBLOCK))
-    }
-
-    /// Replaces the command's descriptor. The socket has the command's own blocking mode.
+    /// Replaces the command's descriptor. The socket gets the command's own blocking mode.
     fn put(
         &self,
         id: u64,
         socket: &OwnedFd,
         target: Option<u32>,
-        connecting: bool,
+        waits: bool,
     ) -> Result<(), Errno> {
         let Some(target) = target else { return Ok(()) };
-        if !connecting {
-            let number = i32::try_from(target).map_err(|_| Errno::BADF)?;
-            let own = pidfd_getfd(&self.command, number, PidfdGetfdFlags::empty())?;
-            let mode = rustix::fs::fcntl_getfl(&own)? & OFlags::NONBLOCK;
-            if mode.is_empty() {
-                rustix::fs::fcntl_setfl(
-                    socket,
-                    rustix::fs::fcntl_getfl(socket)? - OFlags::NONBLOCK,
-                )?;
-            }
+        if waits {
+            rustix::io::ioctl_fionbio(socket, false)?;
         }
         add_descriptor(self.listener.as_fd(), id, socket.as_fd(), target)
     }
@@ -283,7 +296,7 @@ impl<'a> Calls<'a> {
             } else {
                 Err(Errno::TIMEDOUT)
             };
-            let put = result.and_then(|()| self.put(one.id, &one.socket, one.target, false));
+            let put = result.and_then(|()| self.put(one.id, &one.socket, one.target, true));
             let answer = put.map_or_else(Answer::Error, |()| Answer::Value(0));
             respond(self.listener.as_fd(), one.id, answer);
         }
@@ -303,8 +316,12 @@ impl<'a> Calls<'a> {
             udp::only_from(&fresh, self.rules)?;
         } else {
             // What programs set before they connect.
-            sockopt::set_tcp_nodelay(&fresh, sockopt::tcp_nodelay(like)?)?;
-            sockopt::set_socket_keepalive(&fresh, sockopt::socket_keepalive(like)?)?;
+            if sockopt::tcp_nodelay(like)? {
+                sockopt::set_tcp_nodelay(&fresh, true)?;
+            }
+            if sockopt::socket_keepalive(like)? {
+                sockopt::set_socket_keepalive(&fresh, true)?;
+            }
         }
         Ok(fresh)
     }
@@ -331,7 +348,7 @@ impl<'a> Calls<'a> {
             // the descriptor for events before they send.
             let fresh = self.fresh(&socket, kind)?;
             net::bind(&fresh, &to)?;
-            self.put(call.id, &fresh, Some(kind.number), false)?;
+            self.put(call.id, &fresh, Some(kind.number), kind.waits)?;
             return Ok(0);
         }
         net::bind(&socket, &to)?;
@@ -360,7 +377,7 @@ impl<'a> Calls<'a> {
         if length > DATAGRAM_BYTES {
             return Err(Errno::MSGSIZE);
         }
-        let bytes = Memory::of(call.thread)?.bytes(at, length)?;
+        let bytes = self.memory(call)?.bytes(at, length)?;
         if !still_waits(self.listener.as_fd(), call.id) {
             return Err(Errno::SRCH);
         }
@@ -370,7 +387,7 @@ impl<'a> Calls<'a> {
     /// `struct msghdr`: name, its length, parts, their number, control, its length, flags.
     fn send_message(&mut self, call: &Notification) -> Answered {
         let [_, at, flags, ..] = call.arguments;
-        let memory = Memory::of(call.thread)?;
+        let memory = self.memory(call)?;
         let header = memory.bytes(at, 56)?;
         let word = |from: usize| {
             let bytes = header.get(from..from + 8).and_then(|part| part.try_into().ok());
@@ -445,7 +462,7 @@ impl<'a> Calls<'a> {
         }
         let fresh = self.fresh(&socket, kind)?;
         let count = net::sendto(&fresh, bytes, flags, &meant)?;
-        self.put(call.id, &fresh, Some(kind.number), false)?;
+        self.put(call.id, &fresh, Some(kind.number), kind.waits)?;
         sent(count)
     }
 }
@@ -456,6 +473,8 @@ struct Kind {
     on_host: bool,
     family: AddressFamily,
     transport: Transport,
+    /// Would the command's own call wait?
+    waits: bool,
     number: u32,
 }
 
@@ -512,11 +531,4 @@ fn spelled_for(to: SocketAddr, family: AddressFamily) -> SocketAddr {
 fn shown(to: SocketAddr, transport: Transport) -> String {
     let suffix = if transport == Transport::Udp { "/udp" } else { "" };
     format!("{to}{suffix}")
-}
-
-pub(super) fn timespec(duration: Duration) -> Timespec {
-    Timespec {
-        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: duration.subsec_nanos().into(),
-    }
 }

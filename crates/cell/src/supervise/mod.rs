@@ -21,6 +21,8 @@ use std::path::PathBuf;
 pub use denial::{Denial, OnDenial};
 pub use handed_in::handed_in_listeners;
 pub(crate) use handover::take as take_over;
+#[cfg(fuzzing)]
+pub(crate) use memory::parse as parse_address;
 
 use crate::layer::Layer;
 use crate::plan::PlanError;

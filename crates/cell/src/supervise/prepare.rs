@@ -78,8 +78,9 @@ pub(super) fn prepare(request: Request<'_>) -> Result<Prepared, BuildError> {
     let owner_becomes = identity.as_ref().map(|identity| identity.uid);
     let mount = directory.mount(owner_becomes, &mut handed, &policy.allow_degraded)?;
     let (groups, missing) = if privileged {
-        plan::sweep();
-        plan::groups(&policy.limits, next())
+        let hierarchies = plan::Hierarchies::read();
+        plan::sweep(&hierarchies);
+        plan::groups(&hierarchies, &policy.limits, next())
     } else {
         (Vec::new(), vec!["memory", "pids", "cpu"])
     };

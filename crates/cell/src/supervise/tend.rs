@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-use super::calls::{Calls, timespec};
+use super::calls::Calls;
 use super::denial::Denials;
 use super::output::{Rate, Stream};
 use super::prepare::Prepared;
@@ -20,7 +20,7 @@ use crate::blueprint::{ASK_KILL, ASK_TERMINATE, Report};
 use crate::channel;
 use crate::launch;
 use crate::layer::Layer;
-use crate::limits::{BUILD_TIME, OUTPUT_DRAIN, WATCH_INTERVAL};
+use crate::limits::{BUILD_TIME, IDLE, OUTPUT_DRAIN, WATCH_INTERVAL, timespec};
 use crate::plan::{PlanError, Planned as _};
 use crate::sys::memory::Program;
 use crate::sys::process::{Side, clone};
@@ -71,7 +71,7 @@ pub(super) fn tend(
             }
         },
     };
-    let idle = if launch == Launch::Copy { Program::of_this_process() } else { Program::default() };
+    let idle = (launch == Launch::Copy).then(Program::of_this_process);
     let armed = AtomicBool::new(!prepared.blueprint.filter.audit);
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let result = std::thread::scope(|scope| {
@@ -165,7 +165,7 @@ struct Cell<'a> {
     rate: Rate,
     process: Option<Process>,
     /// What can be given back when there is nothing to do but wait.
-    idle: Program,
+    idle: Option<Program>,
     state: State,
 }
 
@@ -273,6 +273,9 @@ impl<'a> Cell<'a> {
             at(now + Duration::from_secs(1));
         }
         if state.ended.is_none() {
+            if self.idle.is_some() {
+                at(state.began + IDLE);
+            }
             if let Some(timeout) =
                 self.prepared.limits.timeout.filter(|_| state.asked_to_end.is_none())
             {
@@ -308,7 +311,6 @@ impl<'a> Cell<'a> {
             Report::Process => {
                 self.process = descriptors.pop().and_then(Process::new);
                 self.state.began = Instant::now();
-                self.idle.release();
             }
             Report::Listener => {
                 let command = self.process.as_ref().and_then(Process::pidfd);
@@ -334,6 +336,9 @@ impl<'a> Cell<'a> {
         let limits = &self.prepared.limits;
         if self.state.ended.is_some() {
             return;
+        }
+        if let Some(program) = self.idle.take_if(|_| now >= self.state.began + IDLE) {
+            program.release();
         }
         if self.process.is_none() && now.duration_since(self.state.began) > BUILD_TIME {
             return self.end_now();

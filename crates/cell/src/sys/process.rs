@@ -1,7 +1,7 @@
 //! New processes, and what only a process can do to itself.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{FromRawFd as _, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
@@ -143,21 +143,25 @@ pub(crate) fn become_user(id: u32) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Stack of the process that holds a namespace open; it makes two calls.
+const HOLDER_STACK: usize = 16 << 10;
+
 /// A user namespace whose mapping turns the owner `inside` of files into `outside`, for a mount.
 ///
 /// # Errors
 ///
 /// When the namespace can not be made or its mapping not be written.
 pub(crate) fn id_map(inside: (u32, u32), outside: u32) -> std::io::Result<OwnedFd> {
-    let Side::Parent(pid, pidfd) = clone(libc::CLONE_NEWUSER)? else {
-        // SAFETY: waits for the signal that ends it.
-        unsafe {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            loop {
-                libc::pause();
-            }
-        }
-    };
+    let mut stack = vec![0_u64; HOLDER_STACK / 8];
+    // SAFETY: the child runs on the upper end of its own stack, which lives until it has been
+    // waited for below, and writes nothing else of the shared memory. Sharing it saves copying the
+    // tables of a large process.
+    let pid = check(libc::c_long::from(unsafe {
+        let top = stack.as_mut_ptr().add(stack.len()).cast();
+        let flags = libc::CLONE_NEWUSER | libc::CLONE_VM | libc::SIGCHLD;
+        libc::clone(hold, top, flags, std::ptr::null_mut())
+    }))?;
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
     let write = || {
         let of = |name: &str| format!("/proc/{}/{name}", pid.as_raw_nonzero());
         std::fs::write(of("uid_map"), format!("{} {outside} 1", inside.0))?;
@@ -165,9 +169,21 @@ pub(crate) fn id_map(inside: (u32, u32), outside: u32) -> std::io::Result<OwnedF
         std::fs::File::open(of("ns/user")).map(OwnedFd::from)
     };
     let namespace = write();
-    let _ = rustix::process::pidfd_send_signal(pidfd.as_fd(), Signal::KILL);
+    let _ = rustix::process::kill_process(pid, Signal::KILL);
     let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+    drop(stack);
     namespace
+}
+
+/// Waits for the signal that ends it.
+extern "C" fn hold(_: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: calls with numbers only. They do not fail, so errno, which is shared, stays.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        loop {
+            libc::pause();
+        }
+    }
 }
 
 /// Whether this process has more than one thread, counted by the kernel.

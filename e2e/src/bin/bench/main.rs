@@ -2,9 +2,11 @@
 //!
 //! Every program is the release build, started anew for every round. Medians and the tenth
 //! percentile of the rounds are printed; the machine's load is part of both. `mock-beside-sdk`
-//! is run by name only: it installs its peer. So is `broker`, which has redis beside it.
+//! is run by name only: it installs its peer. So are `broker`, which has redis beside it, and
+//! `cells`, which wants its peers.
 
 mod broker;
+mod cells;
 mod large;
 mod load;
 mod peers;
@@ -57,6 +59,9 @@ fn run() -> Result<bool> {
     }
     if wanted.as_deref() == Some("broker") {
         return broker::broker(&program);
+    }
+    if wanted.as_deref() == Some("cells") {
+        return cells::run(&program);
     }
     print("figure                 median       p10       bar");
     let mut met = true;

@@ -5,6 +5,7 @@ mod attempts;
 mod catalogue;
 mod lifecycle;
 mod limits;
+mod missing;
 mod network;
 mod range;
 mod visible;

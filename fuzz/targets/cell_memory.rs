@@ -1,0 +1,14 @@
+//! What a confined program lays into memory and files for its supervisor to read: socket
+//! addresses, and executables.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Some(address) = cell::fuzzing::socket_address(bytes) {
+        assert!(bytes.len() >= if address.is_ipv4() { 16 } else { 24 });
+    }
+    if let Some((loader, libraries)) = cell::fuzzing::executable(bytes) {
+        assert!(loader.into_iter().chain(libraries).all(|text| !text.contains('\0')));
+    }
+});
