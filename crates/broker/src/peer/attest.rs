@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use identity::peer::{OVERFLOW_ID, credentials, groups, pidfd};
@@ -118,9 +118,13 @@ impl Attestor {
 
 /// A number that no other process will ever have, where the kernel gives one.
 fn lasting_name(pidfd: BorrowedFd<'_>) -> Option<u64> {
-    let system = fstatfs(pidfd).ok()?;
-    let is_pidfs = u64::try_from(system.f_type).is_ok_and(|magic| magic == PID_FS);
-    is_pidfs.then(|| fstat(pidfd).ok().map(|stat| stat.st_ino)).flatten()
+    // A property of the kernel, not of the descriptor: asked once.
+    static IS_PIDFS: OnceLock<bool> = OnceLock::new();
+    let is_pidfs = IS_PIDFS.get_or_init(|| {
+        let magic = fstatfs(pidfd).ok().and_then(|system| u64::try_from(system.f_type).ok());
+        magic == Some(PID_FS)
+    });
+    if *is_pidfs { fstat(pidfd).ok().map(|stat| stat.st_ino) } else { None }
 }
 
 /// A pidfd becomes readable when its process ends.
