@@ -10,9 +10,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::Version;
 use http::header::CONNECTION;
 use http::request::Parts;
+use http::{Method, Version};
 use netpolicy::canonical;
 use tls::ServerStream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -235,10 +235,11 @@ async fn http1(
             Next::End => return None,
         };
         let (version, keep) = (parts.version, keeps(&parts));
+        let head = parts.method == Method::HEAD;
         // Boxed: an idle connection should not hold the room a request needs.
         let answer = Box::pin(stack::serve(peer, parts, connection)).await;
         let keep = keep && connection.body_is_read() && !*drain.borrow();
-        match Box::pin(connection.answer(version, answer, keep)).await {
+        match Box::pin(connection.answer((version, head), answer, keep)).await {
             Ok(true) if peer.tunnel.borrow().is_none() => {}
             Ok(_) => return None,
             Err(error) => {

@@ -20,16 +20,16 @@ use crate::body::AnswerBody;
 const COPIED: usize = 4 * 1024;
 
 impl<S: AsyncWrite + Unpin> Connection<S> {
-    /// Writes the answer to a request of this version; returns whether another may follow.
-    /// `keep` is whether the gate and the client want that.
+    /// Writes the answer to a request of this version, or its head alone to a HEAD; returns whether
+    /// another may follow. `keep` is whether the gate and the client want that.
     pub(crate) async fn answer(
         &mut self,
-        version: Version,
+        (version, head_only): (Version, bool),
         answer: Response<AnswerBody>,
         keep: bool,
     ) -> io::Result<bool> {
         let (mut head, mut body) = answer.into_parts();
-        let framing = Framing::of(version, &head, &body);
+        let framing = if head_only { Framing::None } else { Framing::of(version, &head, &body) };
         let said = head.headers.get(CONNECTION);
         let closes = said.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
         let keep = keep && !closes && framing != Framing::Close;
@@ -84,7 +84,7 @@ impl<S: AsyncWrite + Unpin> Connection<S> {
 /// How the client learns where the body ends (RFC 9112 §6.3).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Framing {
-    /// The status has no body; a length that is announced says nothing of what follows.
+    /// There is no body; a length that is announced says nothing of what follows.
     None,
     Length(u64),
     Chunked,

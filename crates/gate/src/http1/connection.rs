@@ -156,11 +156,12 @@ impl<S: AsyncWrite + Unpin> Connection<S> {
     }
 
     fn poll_continue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if std::mem::take(&mut self.body.expect) && self.input.is_empty() {
+        if self.body.expect && self.input.is_empty() {
             // Nothing waits to be written before it, so these few bytes go out whole.
             let _ = ready!(Pin::new(&mut self.io).poll_write(cx, CONTINUE))?;
             let _ = Pin::new(&mut self.io).poll_flush(cx)?;
         }
+        self.body.expect = false;
         Poll::Ready(Ok(()))
     }
 }

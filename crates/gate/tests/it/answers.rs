@@ -147,6 +147,16 @@ fn an_answer_cut_short_does_not_look_whole() {
 }
 
 #[test]
+fn a_head_is_answered_by_a_head_alone() {
+    let pve = Pve::start(&[]);
+    let gate = Gate::start(pve.address);
+    let mut client = Client::connect(&gate);
+    client.send("HEAD / HTTP/1.1\r\n\r\n");
+    let all = String::from_utf8(client.rest()).unwrap();
+    assert!(all.starts_with("HTTP/1.1 501 ") && all.ends_with("\r\n\r\n"), "{all}");
+}
+
+#[test]
 fn what_happens_is_counted() {
     let pve = Pve::start(&[("/", &ok("12345"), Then::Stay), ("/no", NO_TICKET, Then::Close)]);
     let gate = Gate::start(pve.address);
