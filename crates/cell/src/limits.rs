@@ -14,7 +14,7 @@ pub(crate) const COMMAND_FILES: usize = 96;
 pub(crate) const INTERPRETERS: usize = 4;
 /// Longest `#!` line that is looked at (the kernel's own bound).
 pub(crate) const INTERPRETER_LINE: usize = 256;
-/// Largest dynamic section, string table or program header table of a file that is looked at.
+/// Largest dynamic section or program header table of a file that is looked at.
 pub(crate) const ELF_TABLE_BYTES: u64 = 4 << 20;
 /// Largest file that is copied into a cell because the command could change the original.
 pub(crate) const COPY_BYTES: u64 = 256 << 20;

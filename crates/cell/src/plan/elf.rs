@@ -21,9 +21,10 @@ const DYNAMIC: u32 = 2;
 const INTERPRETER: u32 = 3;
 const TAG_NEEDED: u64 = 1;
 const TAG_STRINGS: u64 = 5;
-const TAG_STRINGS_SIZE: u64 = 10;
 const TAG_RPATH: u64 = 15;
 const TAG_RUNPATH: u64 = 29;
+/// Longest text that is read.
+const STRING: u64 = 4096;
 const HEADER: usize = 64;
 const PROGRAM_HEADER: usize = 56;
 const ENTRY: usize = 16;
@@ -42,7 +43,8 @@ pub(super) fn wanted(file: &File) -> Option<Wanted> {
     read(&|offset, size| {
         let size = usize::try_from(size.min(ELF_TABLE_BYTES)).ok()?;
         let mut bytes = vec![0; size];
-        file.read_exact_at(&mut bytes, offset).ok()?;
+        let read = file.read_at(&mut bytes, offset).ok()?;
+        bytes.truncate(read);
         Some(bytes)
     })
 }
@@ -52,8 +54,9 @@ pub(super) fn wanted(file: &File) -> Option<Wanted> {
 fn over(bytes: &[u8]) -> Option<Wanted> {
     read(&|offset, size| {
         let start = usize::try_from(offset).ok()?;
-        let end = start.checked_add(usize::try_from(size.min(ELF_TABLE_BYTES)).ok()?)?;
-        bytes.get(start..end).map(<[u8]>::to_vec)
+        let rest = bytes.get(start..)?;
+        let size = usize::try_from(size.min(ELF_TABLE_BYTES)).ok()?;
+        Some(rest.get(..size).unwrap_or(rest).to_vec())
     })
 }
 
@@ -88,13 +91,13 @@ fn read(at: &dyn Fn(u64, u64) -> Option<Vec<u8>>) -> Option<Wanted> {
         .collect::<Option<_>>()?;
     let value = |tag| entries.iter().find(|entry| entry.0 == tag).map(|entry| entry.1);
     let strings = file_offset(&segments, value(TAG_STRINGS)?)?;
-    let strings = at(strings, value(TAG_STRINGS_SIZE)?)?;
+    // One text at a time: the table of a program that exports its symbols has megabytes.
+    let string = |offset: u64| text(&at(strings.checked_add(offset)?, STRING)?, 0);
     for (tag, offset) in &entries {
-        let offset = || usize::try_from(*offset).ok();
         match *tag {
-            TAG_NEEDED => wanted.needed.push(text(&strings, offset()?)?),
+            TAG_NEEDED => wanted.needed.push(string(*offset)?),
             TAG_RPATH | TAG_RUNPATH => {
-                let paths = text(&strings, offset()?)?;
+                let paths = string(*offset)?;
                 wanted.paths.extend(paths.split(':').map(str::to_owned));
             }
             _ => {}
