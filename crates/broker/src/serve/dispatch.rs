@@ -1,5 +1,6 @@
 //! From a request to its outcome: verb, policy, parameters, turn, record, work.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::emit::{Emitter, Gone};
 use crate::limits::IDEMPOTENT;
 use crate::peer::{Peer, PeerKey};
 use crate::policy::Decision;
+use crate::remote::NodeName;
 
 /// Does what was asked for, if it may be. The outer error ends the connection.
 pub(crate) async fn handle(
@@ -33,7 +35,7 @@ pub(crate) async fn handle(
         }
         return Ok(Err(refusal));
     };
-    let target = verb.target_of(&asked.params);
+    let target = target(emitter, peer, verb, &asked.params);
     let (rule, outcome) = match decide(emitter, peer, verb, &target) {
         Err(refusal) => {
             offence(emitter, key, &refusal);
@@ -62,6 +64,29 @@ fn offence(emitter: &Emitter<'_>, key: &PeerKey, refusal: &Refusal) {
     let shared = emitter.shared;
     shared.admission.penalise(key, shared.clock.monotonic());
     shared.metrics.penalty(refusal.code.name(), key.as_str());
+}
+
+/// What the request is about. This host asked for by name is `local`, for peers that have only
+/// that: clients of pulse-sensor-proxy always name the node.
+fn target(emitter: &Emitter<'_>, peer: &Peer, verb: &Verb, params: &Map<String, Value>) -> String {
+    const LOCAL: &str = "local";
+    let named = verb.target_of(params);
+    let Some(node) = named.strip_prefix("node/").and_then(NodeName::parse) else { return named };
+    let config = emitter.shared.config();
+    let allowed = matches!(config.policy.decide(peer, verb, LOCAL), Decision::Allowed(_));
+    if allowed && is_this_host(&node) { LOCAL.to_owned() } else { named }
+}
+
+fn is_this_host(node: &NodeName) -> bool {
+    let system = rustix::system::uname();
+    let own = system.nodename().to_str().unwrap_or_default();
+    let own = own.split('.').next().unwrap_or_default();
+    match node {
+        NodeName::Name(name) => name == "localhost" || name.eq_ignore_ascii_case(own),
+        NodeName::Address(address) => {
+            *address == Ipv4Addr::LOCALHOST || *address == Ipv6Addr::LOCALHOST
+        }
+    }
 }
 
 /// The rule that gives it.

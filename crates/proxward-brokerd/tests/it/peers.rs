@@ -60,6 +60,17 @@ fn a_socket_of_its_own_is_a_grant() {
 }
 
 #[test]
+fn this_host_by_name_is_local_and_another_one_is_not() {
+    let broker = Broker::start("allow = [{ peer = ['uid:0'], may = ['sensors.read'] }]");
+    if !is_root() {
+        return;
+    }
+    let ask = |node: &str| broker.call(Request::new("sensors.read").with("node", node));
+    done(&ask("localhost"));
+    assert_eq!(code(&ask("elsewhere")), 21);
+}
+
+#[test]
 fn a_worker_that_dies_is_started_again() {
     let broker = Broker::start("limits = { burst = 1000, per_second = 1000.0 }");
     done(&broker.call(Request::new("node.status")));
