@@ -35,7 +35,7 @@ impl Memory {
 }
 
 /// `struct sockaddr_in` and `struct sockaddr_in6` (ip(7), ipv6(7)).
-pub(super) fn parse(bytes: &[u8]) -> Result<SocketAddr, Errno> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<SocketAddr, Errno> {
     let array = |from: usize| -> Option<[u8; 4]> { bytes.get(from..from + 4)?.try_into().ok() };
     let family = bytes.first_chunk::<2>().map(|two| u16::from_ne_bytes(*two));
     let port = bytes

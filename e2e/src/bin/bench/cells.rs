@@ -1,7 +1,7 @@
 //! Cells beside what else starts a program in confinement, round by round in one run.
 //!
-//! Peers that are not installed are said to be missing. Deno and srt come from npm and are measured
-//! when `PATH` has them.
+//! Peers that are not installed are said to be missing. Deno, srt and Node's own permission model
+//! have no line yet.
 
 use std::io::Read as _;
 use std::net::TcpListener;
