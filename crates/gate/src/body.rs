@@ -136,6 +136,19 @@ impl Stall {
         self.since = None;
     }
 
+    /// What was tried, or [`timed_out`] when it has been pending for too long.
+    pub(crate) fn bound<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        tried: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if tried.is_ready() {
+            self.end();
+            return tried;
+        }
+        self.poll(cx).map(|()| Err(timed_out()))
+    }
+
     /// Ready when the silence, which begins now if it had not, has lasted too long.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = Instant::now();

@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 use tracing::debug;
 
-use crate::body::{Http2Body, Stall, timed_out};
+use crate::body::{Http2Body, Stall};
 use crate::connection::Client;
 use crate::limits::{
     H2_CONNECTION_WINDOW, H2_LOCAL_RESETS, H2_PENDING_RESETS, H2_PING_ANSWER, H2_PING_EVERY,
@@ -90,20 +90,6 @@ struct Bounded<S> {
     write: Stall,
 }
 
-impl<S> Bounded<S> {
-    fn bounded<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.write.end();
-            return written;
-        }
-        self.write.poll(cx).map(|()| Err(timed_out()))
-    }
-}
-
 impl<S: Read + Unpin> Read for Bounded<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -121,17 +107,17 @@ impl<S: Write + Unpin> Write for Bounded<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.bounded(cx, written)
+        self.write.bound(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.io).poll_flush(cx);
-        self.bounded(cx, flushed)
+        self.write.bound(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let closed = Pin::new(&mut self.io).poll_shutdown(cx);
-        self.bounded(cx, closed)
+        self.write.bound(cx, closed)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -144,6 +130,6 @@ impl<S: Write + Unpin> Write for Bounded<S> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.bounded(cx, written)
+        self.write.bound(cx, written)
     }
 }

@@ -9,11 +9,11 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-use crate::body::{Source, Stall, timed_out};
+use crate::body::{Source, Stall};
 use crate::http1::{BodyFraming, Decoded, ResponseHead, parse_response};
 use crate::idle::Idle;
 use crate::limits::{UPSTREAM_CHUNK, UPSTREAM_HEAD_CHUNK, UPSTREAM_REQUESTS};
@@ -45,10 +45,12 @@ pub(crate) struct Message<'a> {
 
 /// A body that is passed on as it comes, every piece within the limit on silence.
 pub(crate) struct Upload<'a> {
-    pub(crate) source: &'a mut dyn Source,
-    pub(crate) stall: Stall,
-    /// The client has sent all of it.
-    pub(crate) ended: bool,
+    source: &'a mut dyn Source,
+    stall: Stall,
+    /// There is no more of it.
+    ended: bool,
+    /// The client has left, or was silent for too long, before the end of it.
+    failed: bool,
 }
 
 impl Link {
@@ -72,6 +74,10 @@ impl Link {
             if failed.is_none()
                 && let Poll::Ready(Err(error)) = self.poll_send(cx, &mut message, &mut written)
             {
+                if message.upload.as_ref().is_some_and(|upload| upload.failed) {
+                    // Upstream would wait for the rest, and this for upstream.
+                    return Poll::Ready(Some(Err(Unanswered { error, unsent: !written })));
+                }
                 // Upstream may have answered before it closed: its answer says more.
                 failed = Some(error);
             }
@@ -117,8 +123,7 @@ impl Link {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 *written = true;
-                // A small write leaves nothing to be kept apart.
-                bytes::Buf::advance(&mut message.bytes, count);
+                message.bytes.advance(count);
             }
             ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
             let Some(upload) = message.upload.as_mut().filter(|upload| !upload.ended) else {
@@ -151,14 +156,18 @@ impl Link {
     }
 }
 
-impl Upload<'_> {
+impl<'a> Upload<'a> {
+    /// A body whose client may be silent for `limit`.
+    pub(crate) fn new(source: &'a mut dyn Source, limit: Duration) -> Self {
+        Self { source, stall: Stall::new(limit), ended: false, failed: false }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        let Poll::Ready(data) = self.source.poll_data(cx) else {
-            return self.stall.poll(cx).map(|()| Some(Err(timed_out())));
-        };
-        self.stall.end();
-        self.ended = data.is_none();
-        Poll::Ready(data)
+        let data = self.source.poll_data(cx).map(Option::transpose);
+        let data = ready!(self.stall.bound(cx, data));
+        self.ended = !matches!(data, Ok(Some(_)));
+        self.failed = data.is_err();
+        Poll::Ready(data.transpose())
     }
 }
 
@@ -201,10 +210,8 @@ impl LinkBody {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first)));
         }
-        let Poll::Ready(data) = self.poll_link(cx) else {
-            return self.stall.poll(cx).map(|()| Some(Err(timed_out())));
-        };
-        self.stall.end();
+        let data = self.poll_link(cx);
+        let data = ready!(self.stall.bound(cx, data));
         self.give_back_when_ended();
         Poll::Ready(data.transpose())
     }

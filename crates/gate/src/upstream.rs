@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use crate::body::{Source, Stall};
+use crate::body::Source;
 use crate::credential::CSRF_HEADER;
 use crate::destination::Destination;
 use crate::http1::{ResponseHead, write_headers};
@@ -109,8 +109,8 @@ impl Upstream {
     ) -> Result<Response<LinkBody>, UpstreamError> {
         let mut link = self.connect().await?;
         let bytes = outbound.message(source.left(), &Bytes::new());
-        let stall = Stall::new(self.limits.body_idle);
-        let message = Message { bytes, upload: Some(Upload { source, stall, ended: false }) };
+        let upload = Upload::new(source, self.limits.body_idle);
+        let message = Message { bytes, upload: Some(upload) };
         match self.exchange(&mut link, message).await? {
             Ok(head) => Ok(self.answer(link, head)),
             Err(failed) => Err(UpstreamError::Broken(failed.error.to_string())),

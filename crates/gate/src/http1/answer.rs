@@ -51,7 +51,7 @@ impl<S: AsyncWrite + Unpin> Connection<S> {
                 }
                 if out.is_empty() {
                     let flushed = Pin::new(&mut self.io).poll_flush(cx);
-                    ready!(self.bounded(cx, flushed))?;
+                    ready!(self.write.bound(cx, flushed))?;
                     return if ended { Poll::Ready(io::Result::Ok(())) } else { Poll::Pending };
                 }
                 ready!(self.poll_write_out(cx, &mut out))?;
@@ -71,7 +71,7 @@ impl<S: AsyncWrite + Unpin> Connection<S> {
                 Pin::new(&mut self.io).poll_write_vectored(cx, &both)
             }
         };
-        match ready!(self.bounded(cx, written))? {
+        match ready!(self.write.bound(cx, written))? {
             0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
             written => {
                 out.advance(written);

@@ -10,7 +10,7 @@ use http::request::Parts;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::{request, wire};
-use crate::body::{Source, Stall, timed_out};
+use crate::body::{Source, Stall};
 use crate::limits::{HEAD_BYTES, Limits, READ_CHUNK};
 use crate::refusal::Refusal;
 
@@ -30,7 +30,8 @@ pub(crate) struct Connection<S> {
     body: Body,
     idle: Stall,
     head: Stall,
-    write: Stall,
+    /// A client that takes nothing for too long loses the connection.
+    pub(super) write: Stall,
 }
 
 /// The body of the request at hand.
@@ -142,19 +143,6 @@ impl<S: AsyncRead + Unpin> Connection<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Connection<S> {
-    /// A client that takes nothing for too long loses the connection.
-    pub(super) fn bounded<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.write.end();
-            return written;
-        }
-        self.write.poll(cx).map(|()| Err(timed_out()))
-    }
-
     fn poll_continue(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.body.expect && self.input.is_empty() {
             // Nothing waits to be written before it, so these few bytes go out whole.

@@ -1,5 +1,7 @@
 //! What reaches Proxmox VE of a client's request.
 
+use std::time::Duration;
+
 use crate::client::Client;
 use crate::gate::Gate;
 use crate::pve::{Pve, Then, ok};
@@ -104,6 +106,19 @@ fn an_upload_has_no_bound() {
     assert_eq!(client.answer().line, "HTTP/1.1 200 OK");
     assert_eq!(pve.seen()[0].body.len(), 3_000_000);
     assert_eq!(pve.seen()[0].header("content-length"), Some("3000000"));
+}
+
+/// Upstream waits for the rest of a body that will not come: the request ends by the client's
+/// limit, not by the one on upstream's answers, which is 120 s.
+#[test]
+fn an_upload_whose_client_falls_silent_ends_at_once() {
+    let pve = Pve::start(&[(UPLOAD, &ok("{}"), Then::Stay)]);
+    let gate = Gate::with(pve.address, |config| {
+        config.limits.body_idle = Duration::from_millis(100);
+    });
+    let mut client = Client::connect(&gate);
+    client.send(format!("POST {UPLOAD} HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc"));
+    assert_eq!(client.answer().status(), "502");
 }
 
 /// pveproxy never says 100; a client that waits for it is told, one that did not is not.
