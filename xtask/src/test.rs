@@ -46,6 +46,12 @@ const NEEDS: &[Need] = &[
     },
     Need { package: "curl", why: "a stock HTTP client", probe: ("curl", &["--version"]) },
     Need {
+        package: "procps",
+        why: "looks for what a test left behind, and ends it",
+        probe: ("pgrep", &["--version"]),
+    },
+    Need { package: "iproute2", why: "networks of a test's own", probe: ("ip", &["-V"]) },
+    Need {
         package: "openssh-server",
         why: "nodes that the broker reaches",
         probe: ("test", &["-x", "/usr/sbin/sshd"]),
