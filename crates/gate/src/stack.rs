@@ -5,18 +5,23 @@
 //! byte is read), its PROXY header read (address before everything that judges by address),
 //! its TLS handshake made and its head checked byte by byte (see `connection`, `http1`).
 
+mod answer;
+mod login;
+
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, SET_COOKIE, UPGRADE};
+use http::header::{CONTENT_LENGTH, DATE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderValue, Response};
 use telemetry::CorrelationId;
 use tokio::time::timeout;
 
+use self::answer::{answered, finish, own, switching};
+use self::login::login;
 use crate::admission::Permit;
 use crate::body::{AnswerBody, Source};
 use crate::caller::Caller;
@@ -26,14 +31,9 @@ use crate::edge::{self, BodyRule};
 use crate::forwarded;
 use crate::hygiene;
 use crate::limits::BODY_BYTES;
-use crate::link::LinkBody;
-use crate::login::{Begun, Exchange, describe, session_cookie};
-use crate::own;
-use crate::reason::{self, Phrase};
 use crate::record::Record;
 use crate::refusal::Refusal;
-use crate::rewrite;
-use crate::route::{AuthCall, Format, Route};
+use crate::route::Route;
 use crate::socket::Socket;
 use crate::upstream::{Inbound, Outbound, UpstreamError};
 use crate::worker::Worker;
@@ -147,7 +147,7 @@ async fn pass(
     caller.check_csrf(parts, &route, &path, now)?;
     if let Route::Own(own) = route {
         peer.permit.heard();
-        let answer = own::answer(peer, parts, own, caller).await;
+        let answer = crate::own::answer(peer, parts, own, caller).await;
         if matches!(answer, Err(Refusal::NotLoggedIn)) {
             asked.count_refused(record).await;
         }
@@ -254,90 +254,6 @@ async fn alive(asked: &Asked<'_>, record: &Record) -> Result<(), Refusal> {
     alive
 }
 
-/// A login: its parameters read and written anew, the answer judged, its ticket kept here.
-async fn login(
-    asked: &Asked<'_>,
-    record: &mut Record,
-    auth: (Format, AuthCall),
-    mut outbound: Outbound<'_>,
-    body: &Bytes,
-) -> Result<Response<AnswerBody>, Refusal> {
-    let Asked { peer, client, parts, caller, now, .. } = *asked;
-    let shared = &peer.worker.shared;
-    let mut exchange = Exchange::read(auth, parts, outbound.target.query(), body)?;
-    let attempt = exchange.attempt(client);
-    let permit = match shared.logins.begin(&attempt) {
-        Begun::Pass(permit) => permit,
-        Begun::Refused(refused) => {
-            shared.logins.refuse(&attempt, refused).await;
-            return Ok(readout(parts.version, exchange.failure(shared.clock.unix())));
-        }
-    };
-    exchange.substitute(caller, &shared.sessions, now)?;
-    let rewritten = exchange.rewritten(outbound.target);
-    describe(&mut outbound.headers);
-    let outbound = Outbound { target: &rewritten.target, ..outbound };
-    let answer = match &peer.worker.daemon {
-        Some(daemon) => daemon.call(&outbound.for_daemon(client), &rewritten.body).await,
-        None => peer.worker.upstream.call(&outbound, &rewritten.body).await,
-    };
-    let answer = answer.map_err(|error| refused(record, &error))?;
-    let judged = rewrite::login(peer, (caller, client), &exchange, answer).await;
-    let (read, judged) = judged.map_err(|error| refused(record, &error))?;
-    shared.logins.end(permit, &attempt, judged.verdict.outcome()).await;
-    if let Some(session) = judged.replaced {
-        shared.sessions.end(session.id).await.map_err(|_| Refusal::NotStored)?;
-    }
-    Ok(readout(parts.version, read))
-}
-
-/// The answer to everything else.
-async fn answered(
-    asked: &Asked<'_>,
-    record: &mut Record,
-    answer: Response<LinkBody>,
-) -> Result<Response<AnswerBody>, Refusal> {
-    let Asked { peer, client, parts, route, caller, .. } = *asked;
-    let denied = is_denied(&answer, &route, &parts.method);
-    let answer = match route {
-        _ if asked.is_page() && rewrite::is_page(answer.headers()) => {
-            rewrite::page(peer, caller, answer).await.map(|read| readout(parts.version, read))
-        }
-        Route::Api(format, _) if route.hands_out_console(&parts.method) => {
-            let read = rewrite::console(peer, (caller, client), format, answer).await;
-            read.map(|read| readout(parts.version, read))
-        }
-        _ => adapt(parts.version, answer).await,
-    };
-    let mut answer = answer.map_err(|error| refused(record, &error))?;
-    if denied {
-        let shared = &peer.worker.shared;
-        if let Some(id) = caller.id() {
-            shared.permissions.forget(id);
-        }
-        if let Caller::Session { session, .. } = caller {
-            // The user is gone or disabled: nobody is to wait for that with every request.
-            shared.sessions.drop_later(session.id);
-        }
-        asked.count_refused(record).await;
-    }
-    if matches!(caller, Caller::LoggedOut(_)) {
-        answer.headers_mut().extend(session_cookie("").map(|cookie| (SET_COOKIE, cookie)));
-    }
-    Ok(answer)
-}
-
-/// Whether Proxmox VE did not believe the credential. Its other 401s are for a CSRF token and
-/// for a console's ticket, which are shown by someone it knows.
-fn is_denied(answer: &Response<LinkBody>, route: &Route<'_>, method: &Method) -> bool {
-    let reason = answer.extensions().get::<Phrase>();
-    let known = reason.is_some_and(|reason| {
-        let reason = reason.as_bytes().to_ascii_lowercase();
-        reason.starts_with(b"permission denied - invalid")
-    });
-    answer.status() == StatusCode::UNAUTHORIZED && !known && !route.is_open(method)
-}
-
 /// Sends the request on, its body as it has to be.
 async fn ask(
     peer: &Peer,
@@ -358,30 +274,6 @@ async fn ask(
             upstream.call(outbound, &bytes).await.map(Inbound::Answer)
         }
     })
-}
-
-/// An answer that was read here, as the client gets it.
-fn readout(version: Version, read: rewrite::Read) -> Response<AnswerBody> {
-    let rewrite::Read { mut head, body } = read;
-    let instead = match version {
-        Version::HTTP_2 => reason::for_http2(&mut head, body.is_empty()),
-        _ => None,
-    };
-    Response::from_parts(head, AnswerBody::full(instead.unwrap_or(body)))
-}
-
-/// The gate's own answer, with what every answer gets.
-fn own(parts: &Parts, answer: Response<AnswerBody>) -> Response<AnswerBody> {
-    let (mut head, mut body) = answer.into_parts();
-    hygiene::add_security(&mut head.headers);
-    if parts.version == Version::HTTP_2 {
-        let instead = reason::for_http2(&mut head, body.length() == Some(0));
-        // HEAD never gets a body, and hyper does not see to it in HTTP/2.
-        if let Some(bytes) = instead.filter(|_| parts.method != Method::HEAD) {
-            body = AnswerBody::full(bytes);
-        }
-    }
-    Response::from_parts(head, body)
 }
 
 /// The cause goes to the log, its public text to the client.
@@ -422,61 +314,4 @@ async fn whole(peer: &Peer, body: &mut dyn Source) -> Result<Bytes, Refusal> {
     let read = read.unwrap_or(Err(Refusal::BodyTimeout))?;
     peer.permit.heard();
     Ok(read)
-}
-
-/// Upstream's answer as the client gets it.
-async fn adapt(
-    version: Version,
-    answer: Response<LinkBody>,
-) -> Result<Response<AnswerBody>, UpstreamError> {
-    let (mut head, mut body) = answer.into_parts();
-    if head.status.is_informational() {
-        let text = format!("status {} without being asked for it", head.status);
-        return Err(UpstreamError::Broken(text));
-    }
-    let error = head.status.is_client_error() || head.status.is_server_error();
-    let empty = if body.ends_late(head.status) {
-        true
-    } else if error && body.length().is_none() {
-        // An authentication error ends with the connection and is empty: said with a length,
-        // the client's connection can stay.
-        let empty = body.is_empty().await;
-        empty.map_err(|error| UpstreamError::Broken(error.to_string()))?
-    } else {
-        body.length() == Some(0)
-    };
-    hygiene::add_security(&mut head.headers);
-    let instead = match version {
-        Version::HTTP_2 => reason::for_http2(&mut head, empty),
-        _ => None,
-    };
-    let body = match instead {
-        Some(bytes) => AnswerBody::full(bytes),
-        None if empty => AnswerBody::full(Bytes::new()),
-        None => AnswerBody::upstream(body),
-    };
-    Ok(Response::from_parts(head, body))
-}
-
-/// The 101 for the client.
-fn switching(upstream: &Response<()>) -> Response<AnswerBody> {
-    let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.extend(upstream.headers().clone());
-    let mut answer = Response::new(AnswerBody::full(Bytes::new()));
-    *answer.status_mut() = upstream.status();
-    *answer.headers_mut() = headers;
-    answer
-}
-
-/// What depends on the connection and not on where the answer came from.
-fn finish(parts: &Parts, answer: &mut Response<AnswerBody>) {
-    let switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if parts.version == Version::HTTP_2 {
-        answer.headers_mut().remove(CONNECTION);
-    } else if parts.headers.contains_key(UPGRADE) && !switched {
-        // The client may have sent bytes of the other protocol already: they are no request.
-        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
 }

@@ -1,10 +1,11 @@
 //! The section `[gate]`: as it is written, and as it is meant.
 
+mod limits;
+
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use netpolicy::AddressSet;
 use secrets::private_file::Readers;
@@ -13,6 +14,7 @@ use telemetry::access::AccessLog;
 use thiserror::Error;
 use tls::{Identity, Trust};
 
+pub use self::limits::LimitSettings;
 use crate::destination::Destination;
 use crate::limits::{Limits, WORKERS};
 use crate::login::{LoginRules, LoginSettings};
@@ -20,9 +22,6 @@ use crate::session::{SessionConfig, SessionSettings};
 
 /// Bytes of `upstream_ca` at most.
 const CA_BYTES: u64 = 1024 * 1024;
-
-/// Longest time an operator may set for a limit.
-const LONGEST: u64 = 24 * 3600;
 
 /// `[gate]` as it is written: every value text or number, nothing checked but the types.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -63,40 +62,6 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// What failed logins cost.
     pub login: LoginSettings,
-}
-
-/// `[gate.limits]` as it is written; what is absent keeps the default of [`Limits`].
-#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields, default)]
-pub struct LimitSettings {
-    /// Client connections at once.
-    pub connections: Option<usize>,
-    /// Client connections at once of one address (IPv6: of one /64).
-    pub connections_per_address: Option<usize>,
-    /// Of these, connections without a whole request.
-    pub silent_per_address: Option<usize>,
-    /// See [`Limits::handshake`].
-    pub handshake_seconds: Option<u64>,
-    /// See [`Limits::head`].
-    pub head_seconds: Option<u64>,
-    /// See [`Limits::idle`].
-    pub idle_seconds: Option<u64>,
-    /// See [`Limits::body_idle`].
-    pub body_idle_seconds: Option<u64>,
-    /// See [`Limits::body`].
-    pub body_seconds: Option<u64>,
-    /// See [`Limits::write`].
-    pub write_seconds: Option<u64>,
-    /// See [`Limits::upstream_connect`].
-    pub upstream_connect_seconds: Option<u64>,
-    /// See [`Limits::upstream_response`].
-    pub upstream_response_seconds: Option<u64>,
-    /// See [`Limits::upstream_body_idle`].
-    pub upstream_body_idle_seconds: Option<u64>,
-    /// See [`Limits::tunnel_idle`].
-    pub tunnel_idle_seconds: Option<u64>,
-    /// See [`Limits::drain`].
-    pub drain_seconds: Option<u64>,
 }
 
 /// What the gate is to do: every value checked, every file read.
@@ -317,52 +282,6 @@ impl Settings {
     }
 }
 
-impl LimitSettings {
-    fn apply(&self, limits: &mut Limits) -> Result<(), ConfigError> {
-        let counts = [
-            ("connections", self.connections, &mut limits.connections),
-            (
-                "connections_per_address",
-                self.connections_per_address,
-                &mut limits.connections_per_address,
-            ),
-            ("silent_per_address", self.silent_per_address, &mut limits.silent_per_address),
-        ];
-        for (key, given, limit) in counts {
-            if let Some(count) = given {
-                if count == 0 {
-                    let what = "0 admits nobody; write a number from 1";
-                    return Err(ConfigError::new(&format!("limits.{key}"), &what));
-                }
-                *limit = count;
-            }
-        }
-        let times = [
-            ("handshake", self.handshake_seconds, &mut limits.handshake),
-            ("head", self.head_seconds, &mut limits.head),
-            ("idle", self.idle_seconds, &mut limits.idle),
-            ("body_idle", self.body_idle_seconds, &mut limits.body_idle),
-            ("body", self.body_seconds, &mut limits.body),
-            ("write", self.write_seconds, &mut limits.write),
-            ("upstream_connect", self.upstream_connect_seconds, &mut limits.upstream_connect),
-            ("upstream_response", self.upstream_response_seconds, &mut limits.upstream_response),
-            ("upstream_body_idle", self.upstream_body_idle_seconds, &mut limits.upstream_body_idle),
-            ("tunnel_idle", self.tunnel_idle_seconds, &mut limits.tunnel_idle),
-            ("drain", self.drain_seconds, &mut limits.drain),
-        ];
-        for (key, given, limit) in times {
-            if let Some(seconds) = given {
-                if !(1..=LONGEST).contains(&seconds) {
-                    let what = format!("{seconds}; write seconds from 1 to {LONGEST}");
-                    return Err(ConfigError::new(&format!("limits.{key}_seconds"), &what));
-                }
-                *limit = Duration::from_secs(seconds);
-            }
-        }
-        Ok(())
-    }
-}
-
 fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
     text.parse().map_err(|_| {
         let what = format!("{text:?} is no address; write 192.0.2.10:8006 or [2001:db8::1]:8006");
@@ -376,105 +295,4 @@ fn cores() -> NonZeroUsize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{LimitSettings, Settings};
-    use std::time::Duration;
-    use tls::Authority;
-
-    /// A section that is right, with its files.
-    fn good(directory: &tempfile::TempDir) -> Settings {
-        let (cert, key) = (directory.path().join("c.pem"), directory.path().join("k.pem"));
-        let authority = Authority::generate("test", Duration::from_secs(1_795_000_000)).unwrap();
-        let identity = authority.issue(&["pve1"], Duration::from_secs(1_795_000_000)).unwrap();
-        identity.write(&cert, &key).unwrap();
-        Settings {
-            listen: vec!["127.0.0.1:0".into()],
-            upstream: "http://127.0.0.1:8006".into(),
-            cert: Some(cert),
-            key: Some(key),
-            ..Settings::default()
-        }
-    }
-
-    #[test]
-    fn defaults_and_given_values() {
-        let directory = tempfile::tempdir().unwrap();
-        let config = good(&directory).check().unwrap();
-        assert!(config.http2);
-        assert!(config.proxy_protocol_from.is_empty());
-        assert_eq!(config.limits.head, Duration::from_secs(10));
-
-        let mut settings = good(&directory);
-        settings.http2 = Some(false);
-        settings.workers = Some(3);
-        settings.proxy_protocol_from = Some("192.0.2.0/24, 2001:db8::1".into());
-        settings.limits.head_seconds = Some(2);
-        settings.limits.connections = Some(7);
-        let config = settings.check().unwrap();
-        assert!(!config.http2);
-        assert_eq!(config.workers.get(), 3);
-        assert!(config.proxy_protocol_from.contains("192.0.2.9".parse().unwrap()));
-        assert_eq!(config.limits.head, Duration::from_secs(2));
-        assert_eq!(config.limits.connections, 7);
-    }
-
-    #[test]
-    fn a_key_that_does_not_exist_is_refused() {
-        let read = serde_json::from_str::<Settings>;
-        assert!(read(r#"{"upstream": "https://pve1", "limits": {"head_seconds": 3}}"#).is_ok());
-        assert!(read(r#"{"upstrem": "https://pve1"}"#).is_err());
-        assert!(read(r#"{"limits": {"head": 3}}"#).is_err());
-    }
-
-    #[test]
-    fn every_fault_names_its_key_and_a_remedy() {
-        let directory = tempfile::tempdir().unwrap();
-        let limits = |limits| Settings { limits, ..good(&directory) };
-        let cases = [
-            ("gate.listen", Settings { listen: vec![], ..good(&directory) }),
-            ("gate.listen", Settings { listen: vec!["8006".into()], ..good(&directory) }),
-            ("gate.upstream", Settings { upstream: String::new(), ..good(&directory) }),
-            ("gate.upstream", Settings { upstream: "https://pve1".into(), ..good(&directory) }),
-            ("gate.upstream", Settings { upstream: "http://192.0.2.1".into(), ..good(&directory) }),
-            (
-                "gate.upstream_fingerprint",
-                Settings { upstream_fingerprint: Some("AA:BB".into()), ..good(&directory) },
-            ),
-            (
-                "gate.upstream_ca",
-                Settings { upstream_ca: Some("/nonexistent".into()), ..good(&directory) },
-            ),
-            ("gate.daemon", Settings { daemon: Some("192.0.2.1:85".into()), ..good(&directory) }),
-            ("gate.cert", Settings { cert: None, ..good(&directory) }),
-            ("gate.key", Settings { key: None, ..good(&directory) }),
-            ("gate.cert", Settings { cert: Some("/nonexistent".into()), ..good(&directory) }),
-            (
-                "gate.proxy_protocol_from",
-                Settings { proxy_protocol_from: Some("10.0.0".into()), ..good(&directory) },
-            ),
-            (
-                "gate.access_log",
-                Settings { access_log: Some("access.log".into()), ..good(&directory) },
-            ),
-            (
-                "gate.trusted_proxies",
-                Settings { trusted_proxies: Some("proxy1".into()), ..good(&directory) },
-            ),
-            ("gate.state", Settings { state: Some("redis://10.0.0.1".into()), ..good(&directory) }),
-            ("gate.workers", Settings { workers: Some(0), ..good(&directory) }),
-            (
-                "gate.limits.connections",
-                limits(LimitSettings { connections: Some(0), ..LimitSettings::default() }),
-            ),
-            (
-                "gate.limits.head_seconds",
-                limits(LimitSettings { head_seconds: Some(0), ..LimitSettings::default() }),
-            ),
-        ];
-        for (key, settings) in cases {
-            let error = settings.check().unwrap_err();
-            assert_eq!(error.key(), key, "{error}");
-            assert!(error.to_string().starts_with(&format!("{key}: ")), "{error}");
-        }
-    }
-}
+mod tests;
