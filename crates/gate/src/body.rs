@@ -151,11 +151,10 @@ impl Stall {
 
     /// Ready when the silence, which begins now if it had not, has lasted too long.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now = Instant::now();
-        let deadline = *self.since.get_or_insert(now) + self.limit;
+        let deadline = *self.since.get_or_insert_with(Instant::now) + self.limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         while timer.as_mut().poll(cx).is_ready() {
-            if now >= deadline {
+            if Instant::now() >= deadline {
                 return Poll::Ready(());
             }
             timer.as_mut().reset(deadline);

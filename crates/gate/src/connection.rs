@@ -31,6 +31,7 @@ use crate::proxy_protocol::{self, Parsed, Source};
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::relay::{Traffic, relay};
+use crate::scratch;
 use crate::stack::{self, Peer, Tunnel};
 use crate::worker::Worker;
 
@@ -216,16 +217,18 @@ async fn http1(
     connection: &mut Connection<Client>,
     mut drain: watch::Receiver<bool>,
 ) -> Option<Refusal> {
+    let mut drained = std::pin::pin!(drain.wait_for(|drain| *drain));
+    let mut draining = false;
     loop {
-        let draining = *drain.borrow();
         let next = tokio::select! {
             biased;
             next = connection.next() => next,
             // A head that has begun to come is still answered.
-            _ = drain.wait_for(|drain| *drain), if !draining => {
+            _ = &mut drained, if !draining => {
                 if connection.is_idle() {
                     return None;
                 }
+                draining = true;
                 continue;
             }
         };
@@ -234,12 +237,8 @@ async fn http1(
             Next::Refused(refusal) => return Some(refusal),
             Next::End => return None,
         };
-        let (version, keep) = (parts.version, keeps(&parts));
-        let head = parts.method == Method::HEAD;
         // Boxed: an idle connection should not hold the room a request needs.
-        let answer = Box::pin(stack::serve(peer, parts, connection)).await;
-        let keep = keep && connection.body_is_read() && !*drain.borrow();
-        match Box::pin(connection.answer((version, head), answer, keep)).await {
+        match Box::pin(request(peer, connection, parts)).await {
             Ok(true) if peer.tunnel.borrow().is_none() => {}
             Ok(_) => return None,
             Err(error) => {
@@ -248,6 +247,20 @@ async fn http1(
             }
         }
     }
+}
+
+/// One request and its answer; returns whether another may follow.
+async fn request(
+    peer: &Rc<Peer>,
+    connection: &mut Connection<Client>,
+    parts: Parts,
+) -> io::Result<bool> {
+    let answer = stack::serve(peer, &parts, connection).await;
+    let head_only = parts.method == Method::HEAD;
+    let keep = keeps(&parts) && connection.body_is_read() && !*peer.worker.drain.borrow();
+    let version = parts.version;
+    scratch::give_back(parts.headers);
+    connection.answer((version, head_only), answer, keep).await
 }
 
 /// Whether the client wants to go on (RFC 9112 §9.3).

@@ -104,7 +104,9 @@ pub(crate) fn decode_path(raw: &str) -> Result<Cow<'_, str>, Refusal> {
     } else {
         Cow::Borrowed(raw)
     };
-    if decoded.chars().any(char::is_control) {
+    // Of the characters beyond ASCII a few are control characters too, but few paths hold any.
+    let plain = decoded.bytes().fold(true, |plain, byte| plain & matches!(byte, 0x20..=0x7e));
+    if !plain && decoded.chars().any(char::is_control) {
         return Err(Refusal::Path);
     }
     Ok(decoded)

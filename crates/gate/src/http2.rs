@@ -37,7 +37,7 @@ pub(crate) async fn serve(
         let peer = Rc::clone(peer);
         async move {
             let (parts, body) = request.into_parts();
-            Ok::<_, Infallible>(stack::serve(&peer, parts, &mut Http2Body(body)).await)
+            Ok::<_, Infallible>(stack::serve(&peer, &parts, &mut Http2Body(body)).await)
         }
     });
     let write = Stall::new(peer.worker.shared.limits.write);

@@ -2,41 +2,38 @@
 
 use std::collections::VecDeque;
 
-use tokio::time::Instant;
-
 use crate::limits::{UPSTREAM_IDLE, UPSTREAM_IDLE_CONNECTIONS};
 use crate::link::Link;
 
-/// The idle connections of one worker, the longest idle first.
+/// The idle connections of one worker, the longest idle first. Their age is counted in sweeps,
+/// which come once a second: a clock read twice for each request would cost more than it tells.
 #[derive(Default)]
-pub(crate) struct Idle(VecDeque<(Box<Link>, Instant)>);
+pub(crate) struct Idle {
+    links: VecDeque<(Box<Link>, u64)>,
+    sweeps: u64,
+}
 
 impl Idle {
     /// Keeps a connection; beyond the limit the one that was idle longest is closed.
     pub(crate) fn put(&mut self, link: Box<Link>) {
-        if self.0.len() >= UPSTREAM_IDLE_CONNECTIONS {
-            self.0.pop_front();
+        if self.links.len() >= UPSTREAM_IDLE_CONNECTIONS {
+            self.links.pop_front();
         }
-        self.0.push_back((link, Instant::now()));
+        self.links.push_back((link, self.sweeps));
     }
 
     /// The connection used last, so that those a burst has opened age and go.
     pub(crate) fn take(&mut self) -> Option<Box<Link>> {
-        let (link, since) = self.0.pop_back()?;
-        if since.elapsed() < UPSTREAM_IDLE {
-            return Some(link);
-        }
-        // What is left is older still.
-        self.0.clear();
-        None
+        self.links.pop_back().map(|(link, _)| link)
     }
 
     /// Closes what upstream is about to close.
     pub(crate) fn sweep(&mut self) {
-        while let Some((_, since)) = self.0.front()
-            && since.elapsed() >= UPSTREAM_IDLE
+        self.sweeps += 1;
+        while let Some((_, since)) = self.links.front()
+            && self.sweeps - since >= UPSTREAM_IDLE.as_secs()
         {
-            self.0.pop_front();
+            self.links.pop_front();
         }
     }
 }

@@ -51,6 +51,7 @@ mod relay;
 mod rewrite;
 mod route;
 mod running;
+mod scratch;
 mod session;
 mod socket;
 mod source;

@@ -40,17 +40,17 @@ pub const PERMISSION_PATH: usize = 256;
 /// as it lists.
 pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
 
-/// Bytes of a request's body read from a client in one go.
-pub const READ_CHUNK: usize = 16 * 1024;
-
 /// Header lines of one answer from upstream.
 pub const UPSTREAM_HEADER_LINES: usize = 100;
 
 /// Bytes of the head of one answer from upstream.
 pub const UPSTREAM_HEAD: usize = 64 * 1024;
 
-/// Bytes read in one go while the head of an answer is awaited: most whole answers fit.
-pub const UPSTREAM_HEAD_CHUNK: usize = 4 * 1024;
+/// Headers a spare table has room for: those of an ordinary browser, and those the gate adds.
+pub const SPARE_HEADERS: usize = 24;
+
+/// Spare tables of headers that a thread keeps, of about 4 KiB each.
+pub const SPARE_TABLES: usize = 32;
 
 /// Bytes of an answer's body read in one go; so much of it waits for a slow client.
 pub const UPSTREAM_CHUNK: usize = 64 * 1024;
@@ -93,8 +93,9 @@ pub const H2_PING_EVERY: Duration = Duration::from_secs(30);
 /// How long that sign of life may take.
 pub const H2_PING_ANSWER: Duration = Duration::from_secs(10);
 
-/// Requests sent on one upstream connection: pveproxy closes with the hundredth.
-pub const UPSTREAM_REQUESTS: u32 = 99;
+/// Requests sent on one upstream connection. pveproxy says `close` with the hundredth answer, so
+/// only another server gets here.
+pub const UPSTREAM_REQUESTS: u32 = 10_000;
 
 /// How long an upstream connection may lie idle: pveproxy closes at 5 s.
 pub const UPSTREAM_IDLE: Duration = Duration::from_secs(4);

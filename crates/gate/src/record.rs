@@ -18,6 +18,7 @@ use crate::worker::Worker;
 pub(crate) struct Record {
     worker: Rc<Worker>,
     begun: Duration,
+    unix: Duration,
     id: CorrelationId,
     client: SocketAddr,
     /// None when the head could not be read.
@@ -37,6 +38,7 @@ impl Record {
     ) -> Self {
         Self {
             begun: worker.shared.clock.monotonic(),
+            unix: worker.shared.clock.unix(),
             worker: Rc::clone(worker),
             id: CorrelationId::random(),
             client,
@@ -75,6 +77,12 @@ impl Record {
         self.begun
     }
 
+    /// When the request came, in seconds since 1970. Read once: the clock is among the dearer
+    /// things that a request needs.
+    pub(crate) fn unix_secs(&self) -> u64 {
+        self.unix.as_secs()
+    }
+
     /// What went wrong behind the gate, for the log only.
     pub(crate) fn failed(&mut self, cause: &impl fmt::Display) {
         self.cause = Some(cause.to_string());
@@ -91,8 +99,9 @@ impl Drop for Record {
         let shared = &self.worker.shared;
         shared.metrics.request(self.status, self.bytes);
         let Some(lines) = &self.worker.access else { return };
+        let took = shared.clock.monotonic().saturating_sub(self.begun);
         lines.borrow_mut().add(&Access {
-            unix: shared.clock.unix(),
+            unix: self.unix + took,
             id: &self.id,
             client: self.client,
             user: None,
@@ -101,7 +110,7 @@ impl Drop for Record {
             path: &self.path,
             status: self.status,
             bytes: self.bytes,
-            took: shared.clock.monotonic().saturating_sub(self.begun),
+            took,
             rule: self.rule,
             cause: self.cause.as_deref(),
         });

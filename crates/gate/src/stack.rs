@@ -61,7 +61,7 @@ pub(crate) struct Tunnel {
 /// Answers one request.
 pub(crate) async fn serve(
     peer: &Rc<Peer>,
-    parts: Parts,
+    parts: &Parts,
     body: &mut dyn Source,
 ) -> Response<AnswerBody> {
     let shared = &peer.worker.shared;
@@ -69,7 +69,7 @@ pub(crate) async fn serve(
     let client = forwarded::client(peer.client, &parts.headers, &shared.trusted);
     let request = Some((parts.version, &parts.method));
     let mut record = Box::new(Record::begin(&peer.worker, client, request));
-    let mut answer = match pass(peer, client.ip(), &mut record, &parts, body).await {
+    let mut answer = match pass(peer, client.ip(), &mut record, parts, body).await {
         Ok(answer) => answer,
         Err(refusal) => {
             record.refused(&refusal);
@@ -77,12 +77,12 @@ pub(crate) async fn serve(
             if let Ok(path) = edge::decode_path(parts.uri.path()) {
                 record.set_path(&path);
             }
-            own(&parts, refusal.response(shared.clock.unix()))
+            own(parts, refusal.response(shared.clock.unix()))
         }
     };
-    finish(&parts, &mut answer);
+    finish(parts, &mut answer);
     if !answer.headers().contains_key(DATE)
-        && let Some(date) = peer.worker.date()
+        && let Some(date) = peer.worker.date(record.unix_secs())
     {
         answer.headers_mut().insert(DATE, date);
     }
@@ -127,13 +127,13 @@ async fn pass(
     //    (see `login`).
     let auth = route.auth(&parts.method);
     if auth.is_none() && shared.logins.banned(client) {
-        shared.logins.wait_banned().await;
+        Box::pin(shared.logins.wait_banned()).await;
         return Err(Refusal::Unauthorized);
     }
 
     // 4. Caller. Found as pveproxy finds it; of several credentials one counts, here and
     //    upstream alike.
-    let now = shared.clock.unix_secs();
+    let now = record.unix_secs();
     let headers = Headers::of(parts);
     let caller = &Caller::find(&headers, parts, &shared.sessions, now)?;
     let asked = Asked { peer, client, parts, route, caller, now };
@@ -147,7 +147,7 @@ async fn pass(
     caller.check_csrf(parts, &route, &path, now)?;
     if let Route::Own(own) = route {
         peer.permit.heard();
-        let answer = crate::own::answer(peer, parts, own, caller).await;
+        let answer = Box::pin(crate::own::answer(peer, parts, own, caller)).await;
         if matches!(answer, Err(Refusal::NotLoggedIn)) {
             asked.count_refused(record).await;
         }
@@ -158,8 +158,11 @@ async fn pass(
     //    can trust what a client forged; the credential is the one that was judged.
     let mut lines = caller.lines(&headers, &parts.method);
     lines.readable = asked.is_read_here();
-    let headers = hygiene::upstream_headers(parts, &target, websocket, &lines)?;
-    let outbound = Outbound { parts, target: &target, headers };
+    if auth.is_some() {
+        lines = lines.of_login(peer.worker.daemon.as_ref().map(|_| client));
+    }
+    let lines = hygiene::upstream_lines(parts, &target, websocket, &lines)?;
+    let outbound = Outbound { parts, target: &target, lines };
 
     // 8. Body. Bounded before it is read, read before an upstream connection is taken: a slow
     //    client holds only its own. From its first whole request on, a connection makes room
@@ -168,7 +171,8 @@ async fn pass(
     let rule = edge::body_rule(&parts.method, &path, length, body.left() == Some(0))?;
     if let Some(auth) = auth {
         let bytes = whole(peer, body).await?;
-        return login(&asked, record, auth, outbound, &bytes).await;
+        // Boxed, as all that is rare: an ordinary request should not hold the room for it.
+        return Box::pin(login(&asked, record, auth, outbound, &bytes)).await;
     }
     forward(&asked, record, &outbound, rule, body).await
 }
@@ -223,7 +227,8 @@ impl Asked<'_> {
     /// Counts a credential that was refused, and waits as a wrong password does.
     async fn count_refused(&self, record: &Record) {
         if let Some(attempt) = self.caller.attempt(self.client, self.now) {
-            self.peer.worker.shared.logins.failed(&attempt, record.begun(), true).await;
+            let shared = &self.peer.worker.shared;
+            Box::pin(shared.logins.failed(&attempt, record.begun(), true)).await;
         }
     }
 
@@ -233,7 +238,7 @@ impl Asked<'_> {
         let logins = &self.peer.worker.shared.logins;
         match logins.locked(|| self.caller.attempt(self.client, self.now)) {
             Some(attempt) => {
-                logins.failed(&attempt, record.begun(), false).await;
+                Box::pin(logins.failed(&attempt, record.begun(), false)).await;
                 Err(Refusal::Unauthorized)
             }
             None => Ok(()),
@@ -244,7 +249,7 @@ impl Asked<'_> {
 /// Refuses what was a session: nothing is asked of Proxmox VE for it.
 async fn alive(asked: &Asked<'_>, record: &Record) -> Result<(), Refusal> {
     if let Caller::LoggedOut(session) = asked.caller {
-        let ended = asked.peer.worker.shared.sessions.end(session.id).await;
+        let ended = Box::pin(asked.peer.worker.shared.sessions.end(session.id)).await;
         ended.map_err(|_| Refusal::NotStored)?;
     }
     let alive = asked.caller.check_alive(asked.parts, &asked.route);
@@ -267,8 +272,8 @@ async fn ask(
         peer.permit.heard();
     }
     Ok(match rule {
-        BodyRule::Stream => upstream.upload(outbound, body).await.map(Inbound::Answer),
-        BodyRule::None if websocket => upstream.websocket(outbound).await,
+        BodyRule::Stream => Box::pin(upstream.upload(outbound, body)).await.map(Inbound::Answer),
+        BodyRule::None if websocket => Box::pin(upstream.websocket(outbound)).await,
         BodyRule::None | BodyRule::Whole => {
             let bytes = whole(peer, body).await?;
             upstream.call(outbound, &bytes).await.map(Inbound::Answer)

@@ -2,21 +2,19 @@
 //! repeating is safe.
 
 use std::cell::RefCell;
-use std::net::IpAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use thiserror::Error;
 use tokio::time::timeout;
 
 use crate::body::Source;
-use crate::credential::CSRF_HEADER;
 use crate::destination::Destination;
-use crate::http1::{ResponseHead, write_headers};
+use crate::http1::ResponseHead;
+use crate::hygiene::HeadLines;
 use crate::idle::Idle;
 use crate::limits::Limits;
 use crate::link::{Link, LinkBody, Message, Unanswered, Upload};
@@ -24,8 +22,8 @@ use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::socket::Socket;
 
-/// The address pvedaemon takes for the client's.
-const PVE_CLIENT_IP: HeaderName = HeaderName::from_static("pveclientip");
+/// Bytes of a head beside method, target and header lines: version, length and blank line.
+const BESIDE: usize = 64;
 
 /// One worker's way to upstream.
 pub(crate) struct Upstream {
@@ -35,11 +33,11 @@ pub(crate) struct Upstream {
     idle: Rc<RefCell<Idle>>,
 }
 
-/// What is asked of upstream, headers already rebuilt.
+/// What is asked of upstream, header lines already rebuilt.
 pub(crate) struct Outbound<'a> {
     pub(crate) parts: &'a Parts,
     pub(crate) target: &'a PathAndQuery,
-    pub(crate) headers: HeaderMap,
+    pub(crate) lines: HeadLines,
 }
 
 /// What a websocket request came to.
@@ -84,7 +82,7 @@ impl Upstream {
         body: &Bytes,
     ) -> Result<Response<LinkBody>, UpstreamError> {
         let bytes = outbound.message(Some(body.len() as u64), body);
-        let message = || Message { bytes: bytes.clone(), upload: None };
+        let message = || Message { bytes: &bytes, upload: None };
         if let Some(mut link) = self.take_idle() {
             match self.exchange(&mut link, message()).await? {
                 Ok(head) => return Ok(self.answer(link, head)),
@@ -94,7 +92,7 @@ impl Upstream {
                 Err(failed) => return Err(UpstreamError::Broken(failed.error.to_string())),
             }
         }
-        let mut link = self.connect().await?;
+        let mut link = Box::pin(self.connect()).await?;
         match self.exchange(&mut link, message()).await? {
             Ok(head) => Ok(self.answer(link, head)),
             Err(failed) => Err(UpstreamError::Broken(failed.error.to_string())),
@@ -107,10 +105,10 @@ impl Upstream {
         outbound: &Outbound<'_>,
         source: &mut dyn Source,
     ) -> Result<Response<LinkBody>, UpstreamError> {
-        let mut link = self.connect().await?;
-        let bytes = outbound.message(source.left(), &Bytes::new());
+        let mut link = Box::pin(self.connect()).await?;
+        let bytes = outbound.message(source.left(), b"");
         let upload = Upload::new(source, self.limits.body_idle);
-        let message = Message { bytes, upload: Some(upload) };
+        let message = Message { bytes: &bytes, upload: Some(upload) };
         match self.exchange(&mut link, message).await? {
             Ok(head) => Ok(self.answer(link, head)),
             Err(failed) => Err(UpstreamError::Broken(failed.error.to_string())),
@@ -122,8 +120,8 @@ impl Upstream {
         &self,
         outbound: &Outbound<'_>,
     ) -> Result<Inbound, UpstreamError> {
-        let mut link = self.connect().await?;
-        let message = Message { bytes: outbound.message(None, &Bytes::new()), upload: None };
+        let mut link = Box::pin(self.connect()).await?;
+        let message = Message { bytes: &outbound.message(None, b""), upload: None };
         match self.exchange(&mut link, message).await? {
             Ok(head) if head.parts.status == StatusCode::SWITCHING_PROTOCOLS => {
                 let (socket, early) = link.into_tunnel();
@@ -144,8 +142,8 @@ impl Upstream {
         link: &mut Link,
         message: Message<'_>,
     ) -> Result<Result<ResponseHead, Unanswered>, UpstreamError> {
-        let limit = self.limits.upstream_response;
-        link.exchange(message, limit).await.ok_or(UpstreamError::Timeout(limit.as_secs()))
+        let limit = self.limits.upstream_response.as_secs();
+        link.exchange(message).await.ok_or(UpstreamError::Timeout(limit))
     }
 
     fn answer(&self, link: Box<Link>, head: ResponseHead) -> Response<LinkBody> {
@@ -174,34 +172,22 @@ impl Upstream {
                 return Err(UpstreamError::Connect(text));
             }
         };
-        Ok(Link::new(socket))
+        Ok(Link::new(socket, self.limits.upstream_response))
     }
 }
 
 impl Outbound<'_> {
-    /// As pvedaemon gets it: with the client's address, which it believes and logs, and without
-    /// any credential. The calls that log somebody in need none, and it would check no CSRF
-    /// token of one.
-    pub(crate) fn for_daemon(&self, client: IpAddr) -> Self {
-        let mut headers = self.headers.clone();
-        for name in [&COOKIE, &AUTHORIZATION, &CSRF_HEADER] {
-            headers.remove(name);
-        }
-        if let Ok(value) = HeaderValue::from_str(&client.to_string()) {
-            headers.insert(PVE_CLIENT_IP, value);
-        }
-        Self { parts: self.parts, target: self.target, headers }
-    }
-
     /// The request as it is written: head, and `body` behind it. A length is announced where
     /// there is a body, and where PVE's own clients announce an empty one.
-    fn message(&self, length: Option<u64>, body: &Bytes) -> Bytes {
-        let mut out = Vec::with_capacity(1024 + body.len());
-        out.extend_from_slice(self.parts.method.as_str().as_bytes());
-        out.push(b' ');
-        out.extend_from_slice(self.target.as_str().as_bytes());
-        out.extend_from_slice(b" HTTP/1.1\r\n");
-        write_headers(&mut out, &self.headers);
+    fn message(&self, length: Option<u64>, body: &[u8]) -> Vec<u8> {
+        let (method, target) = (self.parts.method.as_str(), self.target.as_str());
+        let lines = self.lines.as_bytes();
+        let room = method.len() + target.len() + lines.len() + BESIDE + body.len();
+        let mut out = Vec::with_capacity(room);
+        for part in [method, " ", target, " HTTP/1.1\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
+        out.extend_from_slice(lines);
         let announces = matches!(self.parts.method, Method::POST | Method::PUT);
         if let Some(length) = length.filter(|length| announces || *length > 0) {
             out.extend_from_slice(b"Content-Length: ");
@@ -210,6 +196,6 @@ impl Outbound<'_> {
         }
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(body);
-        Bytes::from(out)
+        out
     }
 }

@@ -87,9 +87,8 @@ impl Worker {
         }
     }
 
-    /// The date for answers that have none.
-    pub(crate) fn date(&self) -> Option<HeaderValue> {
-        let now = self.shared.clock.unix_secs();
+    /// The date for answers that have none; `now` in seconds since 1970.
+    pub(crate) fn date(&self, now: u64) -> Option<HeaderValue> {
         let mut known = self.date.borrow_mut();
         match &*known {
             Some((second, date)) if *second == now => Some(date.clone()),

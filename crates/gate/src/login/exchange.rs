@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use pve_access::csrf::CsrfSecret;
 use secrets::SecretString;
 use telemetry::HttpDate;
@@ -360,9 +360,4 @@ fn redirect(head: &mut http::response::Parts, logged_in: bool) -> Bytes {
     head.headers.remove(CONTENT_TYPE);
     head.headers.insert(LOCATION, HeaderValue::from_static(to));
     Bytes::new()
-}
-
-/// What the rewritten request says of itself.
-pub(crate) fn describe(headers: &mut HeaderMap) {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
 }

@@ -28,10 +28,11 @@ pub(super) async fn answered(
     let denied = is_denied(&answer, &route, &parts.method);
     let answer = match route {
         _ if asked.is_page() && rewrite::is_page(answer.headers()) => {
-            rewrite::page(peer, caller, answer).await.map(|read| readout(parts.version, read))
+            let read = Box::pin(rewrite::page(peer, caller, answer)).await;
+            read.map(|read| readout(parts.version, read))
         }
         Route::Api(format, _) if route.hands_out_console(&parts.method) => {
-            let read = rewrite::console(peer, (caller, client), format, answer).await;
+            let read = Box::pin(rewrite::console(peer, (caller, client), format, answer)).await;
             read.map(|read| readout(parts.version, read))
         }
         _ => adapt(parts.version, answer).await,
