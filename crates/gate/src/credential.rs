@@ -233,16 +233,19 @@ fn pair(name: &str, value: &[u8]) -> Vec<u8> {
     let mut line = Vec::with_capacity(name.len() + 1 + value.len() + 32);
     line.extend_from_slice(name.as_bytes());
     line.push(b'=');
-    let mut rest = value;
-    while let Some(at) = rest.iter().position(|byte| *byte == b'%' || !is_plain(*byte)) {
-        let (plain, odd) = rest.split_at(at);
-        line.extend_from_slice(plain);
-        if let Some((first, after)) = odd.split_first() {
-            escape(&mut line, *first);
-            rest = after;
+    let odd = |byte: u8| byte == b'%' || !is_plain(byte);
+    // Most tickets need nothing: that is found out many bytes at once.
+    if !value.iter().fold(false, |found, byte| found | odd(*byte)) {
+        line.extend_from_slice(value);
+        return line;
+    }
+    for byte in value {
+        if odd(*byte) {
+            escape(&mut line, *byte);
+        } else {
+            line.push(*byte);
         }
     }
-    line.extend_from_slice(rest);
     line
 }
 

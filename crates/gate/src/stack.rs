@@ -144,7 +144,7 @@ async fn pass(
     // 6. Session. In force, and shown together with its CSRF token where something changes.
     alive(&asked, record).await?;
     asked.refuse_locked(record).await?;
-    caller.check_csrf(parts, &route, &path, now)?;
+    caller.check_csrf(parts, &route, &path)?;
     if let Route::Own(own) = route {
         peer.permit.heard();
         let answer = Box::pin(crate::own::answer(peer, parts, own, caller)).await;

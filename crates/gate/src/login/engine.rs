@@ -157,6 +157,7 @@ impl Logins {
             Outcome::Success => {
                 self.metrics.login(attempt.channel.name(), "success");
                 self.ledger().success(source, attempt, self.clock.monotonic());
+                self.journal.audit(|| event("login.succeeded", attempt));
             }
             Outcome::Failure => self.fail(permit, attempt, true).await,
         }
@@ -239,14 +240,11 @@ impl Logins {
 
     fn report(&self, source: IpAddr, attempt: &Attempt, judged: Judged, asked: bool) {
         let user = attempt.user.as_ref().map_or("", UserText::as_str);
-        let event = |kind| {
-            let event = Event::new(kind).field("client", attempt.client.to_string());
-            event.field("user", user).field("channel", attempt.channel.name())
-        };
+        let event = |kind| event(kind, attempt);
         if asked {
             self.metrics.login(attempt.channel.name(), "failure");
             self.journal.failure(attempt);
-            self.journal.audit(event("login.failed"));
+            self.journal.audit(|| event("login.failed"));
             warn!(
                 target: "gate::login",
                 client = %attempt.client,
@@ -258,13 +256,13 @@ impl Logins {
         if let Some(lock) = judged.lock {
             self.metrics.login(attempt.channel.name(), "lock");
             let shown = ShownBan::new(source, lock, &self.clock);
-            self.journal.audit(shown.fields(event("login.locked")));
+            self.journal.audit(|| shown.fields(event("login.locked")));
             warn!(target: "gate::login", client = %attempt.client, user, "account locked for this source");
         }
         if let Some(ban) = judged.ban {
             self.metrics.login(attempt.channel.name(), "ban");
             let shown = ShownBan::new(source, ban, &self.clock);
-            self.journal.audit(shown.fields(event("ban.added")));
+            self.journal.audit(|| shown.fields(event("ban.added")));
             warn!(target: "gate::login", source = source_text(source), step = ban.step, "source banned");
         }
     }
@@ -295,7 +293,7 @@ impl Logins {
             let text = format!("{of}: neither banned nor locked; `gate bans list` shows who is");
             return Err(ControlError::NotFound(text));
         }
-        self.journal.audit(Event::new("ban.removed").field("of", of));
+        self.journal.audit(|| Event::new("ban.removed").field("of", of));
         warn!(target: "gate::login", of = shown.as_str(), "ban or lock removed");
         Ok(json!({ "removed": of }))
     }
@@ -328,6 +326,12 @@ impl Logins {
 }
 
 /// One of those that wait, however the waiting ends.
+fn event(kind: &'static str, attempt: &Attempt) -> Event {
+    let user = attempt.user.as_ref().map_or("", UserText::as_str);
+    let event = Event::new(kind).field("client", attempt.client.to_string());
+    event.field("user", user).field("channel", attempt.channel.name())
+}
+
 struct Waiting<'a>(&'a AtomicU32);
 
 impl Drop for Waiting<'_> {

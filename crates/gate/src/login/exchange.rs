@@ -10,12 +10,11 @@ use http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, StatusCode};
-use pve_access::csrf::CsrfSecret;
 use secrets::SecretString;
 use telemetry::HttpDate;
 
 use super::attempt::{Attempt, Channel};
-use super::envelope::{Envelope, Verdict, escape};
+use super::envelope::{Envelope, Member, Verdict, escape};
 use super::params::{Kind, Params};
 use crate::caller::Caller;
 use crate::credential::{SESSION_COOKIE, TICKET};
@@ -234,7 +233,7 @@ impl Exchange {
         let format = if self.format == Format::Html { Format::Json } else { self.format };
         let envelope = Envelope::read(format, body);
         let success = head.status.is_success();
-        let mut envelope = match envelope {
+        let envelope = match envelope {
             Some(envelope) => envelope,
             // Its errors before dispatch have no body.
             None if success || self.shows_ticket(&String::from_utf8_lossy(body)) => {
@@ -248,30 +247,35 @@ impl Exchange {
         };
         let verdict = envelope.verdict(head.status.as_u16());
         let sessions = &peer.worker.shared.sessions;
-        let mut replaced = None;
-        let ticket = envelope.text("ticket").map(SecretString::from);
+        let (mut replaced, mut opened) = (None, None);
+        let ticket = envelope.text(Member::Ticket).map(|ticket| SecretString::from(&*ticket));
         let holds_ticket = verdict == Verdict::Success && sessions.config().enabled;
         if let Some(ticket) = ticket.filter(|_| holds_ticket) {
-            let opened = self.vaulted(peer, client, &envelope, &ticket)?;
-            if opened.new
+            let found = self.vaulted(peer, client, &envelope, &ticket)?;
+            if found.new
                 && let Caller::Session { session, .. } = caller
             {
                 replaced = session.browser.then(|| Arc::clone(session));
             }
-            envelope.set("ticket", &opened.shown);
-            envelope.set("CSRFPreventionToken", opened.csrf.expose());
-            if let Some(cookie) = opened.cookie {
-                head.headers.append(SET_COOKIE, cookie);
+            if let Some(cookie) = &found.cookie {
+                head.headers.append(SET_COOKIE, cookie.clone());
             }
             if self.format == Format::Html {
-                head.headers.append(SET_COOKIE, readable(&opened.shown)?);
+                head.headers.append(SET_COOKIE, readable(&found.shown)?);
             }
+            opened = Some(found);
         }
         if self.format == Format::Html {
             let logged_in = verdict == Verdict::Success;
             return Ok(Judged { verdict, body: redirect(head, logged_in), replaced });
         }
-        let body = envelope.write(format);
+        let body = match &opened {
+            Some(Opened { session, shown, .. }) => {
+                let csrf = session.csrf.expose();
+                envelope.write(format, &[(Member::Ticket, shown), (Member::Csrf, csrf)])
+            }
+            None => envelope.write(format, &[]),
+        };
         if self.shows_ticket(&body) {
             return Err(AnswerError::Ticket);
         }
@@ -297,24 +301,23 @@ impl Exchange {
     ) -> Result<Opened, AnswerError> {
         let shared = &peer.worker.shared;
         let now = shared.clock.unix_secs();
-        let user = envelope.text("username").ok_or(AnswerError::Ticket)?.to_owned();
+        let user = envelope.text(Member::Username).ok_or(AnswerError::Ticket)?.into_owned();
         let label = ticket_label(ticket.expose()).ok_or(AnswerError::Ticket)?.to_owned();
-        let csrf = envelope.text("CSRFPreventionToken").unwrap_or_default();
-        let vault = Vault::new(ticket.clone(), csrf.into(), now);
+        let csrf = envelope.text(Member::Csrf).unwrap_or_default();
+        let vault = Vault::new(ticket.clone(), SecretString::from(&*csrf), now);
         // The ticket of root@pam makes tickets for others: that is a login of its own.
         let renewed = self.renewed.as_ref().filter(|(session, _)| session.user == user);
-        let (value, browser) = match renewed {
+        let (session, value) = match renewed {
             Some((session, value)) => {
                 shared.sessions.renew(session, vault);
-                (value.clone(), session.browser)
+                (Arc::clone(session), value.clone())
             }
             None => {
-                let browser = self.browser;
-                let login = Login { user: user.clone(), label, browser, client, vault };
-                (shared.sessions.open(login, now).map_err(AnswerError::Random)?, browser)
+                let login = Login { user, label, browser: self.browser, client, vault };
+                shared.sessions.open(login, now).map_err(AnswerError::Random)?
             }
         };
-        let shown = match browser {
+        let shown = match session.browser {
             true => dummy(ticket.expose()),
             false => opaque(ticket.expose(), &value),
         };
@@ -322,17 +325,17 @@ impl Exchange {
         Ok(Opened {
             new,
             shown: shown.ok_or(AnswerError::Ticket)?,
-            csrf: CsrfSecret::from_text(value.csrf_secret()).issue(&user, now),
-            cookie: (browser && new).then(|| session_cookie(value.expose())).flatten(),
+            cookie: (session.browser && new).then(|| session_cookie(value.expose())).flatten(),
+            session,
         })
     }
 }
 
 /// What a client gets for its login.
 struct Opened {
+    session: Arc<Session>,
     new: bool,
     shown: String,
-    csrf: SecretString,
     cookie: Option<HeaderValue>,
 }
 

@@ -29,7 +29,7 @@ pub use settings::{LoginRules, LoginSettings};
 
 pub(crate) use attempt::{Attempt, Channel};
 pub(crate) use engine::{Begun, Logins};
-pub(crate) use envelope::Envelope;
+pub(crate) use envelope::{Envelope, Member};
 pub(crate) use exchange::{Exchange, Judged, session_cookie};
 pub(crate) use journal::Journal;
 pub(crate) use params::{encode, query_value};

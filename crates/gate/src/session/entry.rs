@@ -55,6 +55,9 @@ pub(crate) struct Session {
     /// Where the login came from.
     pub(crate) client: IpAddr,
     pub(crate) began: u64,
+    /// What its holder shows with every change, in PVE's form. Drawn with the session, so that
+    /// nobody can make one.
+    pub(crate) csrf: SecretString,
     used: AtomicU64,
     noted: AtomicU64,
     accompanied: AtomicBool,
@@ -73,11 +76,12 @@ struct Record<'r> {
     accompanied: bool,
     ticket: &'r str,
     csrf: &'r str,
+    own_csrf: &'r str,
     received: u64,
 }
 
 impl Session {
-    pub(super) fn begin(id: Id, login: Login, now: u64) -> Self {
+    pub(super) fn begin(id: Id, login: Login, csrf: SecretString, now: u64) -> Self {
         let Login { user, label, browser, client, vault } = login;
         Self {
             id,
@@ -86,6 +90,7 @@ impl Session {
             browser,
             client,
             began: now,
+            csrf,
             used: AtomicU64::new(now),
             noted: AtomicU64::new(now),
             accompanied: AtomicBool::new(false),
@@ -145,6 +150,7 @@ impl Session {
             accompanied: self.is_accompanied(),
             ticket: vault.ticket.expose(),
             csrf: vault.csrf.expose(),
+            own_csrf: self.csrf.expose(),
             received: vault.received,
         };
         serde_json::to_vec(&record).unwrap_or_default()
@@ -160,7 +166,7 @@ impl Session {
             client: record.client,
             vault: Vault::new(record.ticket.into(), record.csrf.into(), record.received),
         };
-        let session = Self::begin(id, login, record.began);
+        let session = Self::begin(id, login, record.own_csrf.into(), record.began);
         session.touch(record.used);
         session.accompanied.store(record.accompanied, Ordering::Relaxed);
         Some(session)
@@ -185,7 +191,7 @@ mod tests {
     #[test]
     fn the_first_of_three_ends_counts() {
         let lifetimes = Lifetimes { idle: 3600, absolute: 20_000 };
-        let session = Session::begin(Id([0; 32]), login("a@pve", 1000), 1000);
+        let session = Session::begin(Id([0; 32]), login("a@pve", 1000), "o".into(), 1000);
         assert_eq!(session.ends(&lifetimes), 4600);
         session.touch(8000);
         assert_eq!(session.ends(&lifetimes), 1000 + TICKET_SECONDS);
@@ -196,7 +202,7 @@ mod tests {
 
     #[test]
     fn uses_are_noted_now_and_then() {
-        let session = Session::begin(Id([0; 32]), login("a@pve", 0), 0);
+        let session = Session::begin(Id([0; 32]), login("a@pve", 0), "o".into(), 0);
         assert!(!session.touch(59) && session.touch(60) && !session.touch(61));
     }
 
@@ -205,13 +211,13 @@ mod tests {
         fn records_are_read_back(user in "[^\"\\\\\\p{C}]{1,20}@pve", began in 0_u64..1 << 40, browser in any::<bool>()) {
             let mut login = login(&user, began + 5);
             login.browser = browser;
-            let session = Session::begin(Id([7; 32]), login, began);
+            let session = Session::begin(Id([7; 32]), login, "o".into(), began);
             session.touch(began + 9);
             session.accompany();
             let read = Session::from_bytes(Id([7; 32]), &session.to_bytes()).unwrap();
             prop_assert_eq!((&read.user, read.began, read.used()), (&session.user, began, began + 9));
             prop_assert_eq!((read.browser, read.is_accompanied()), (browser, true));
-            prop_assert!(read.vault().ticket.same_as("t"));
+            prop_assert!(read.vault().ticket.same_as("t") && read.csrf.same_as("o"));
         }
 
         #[test]

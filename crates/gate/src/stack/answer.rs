@@ -28,7 +28,7 @@ pub(super) async fn answered(
     let denied = is_denied(&answer, &route, &parts.method);
     let answer = match route {
         _ if asked.is_page() && rewrite::is_page(answer.headers()) => {
-            let read = Box::pin(rewrite::page(peer, caller, answer)).await;
+            let read = Box::pin(rewrite::page(caller, answer)).await;
             read.map(|read| readout(parts.version, read))
         }
         Route::Api(format, _) if route.hands_out_console(&parts.method) => {
