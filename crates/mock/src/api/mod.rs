@@ -12,11 +12,13 @@ mod generic_names;
 mod guests;
 mod ha;
 mod host;
+mod network;
 mod nodes;
 mod parameters;
 mod pools;
 mod replication;
 mod rrd;
+mod sdn;
 mod storage;
 mod storage_definitions;
 mod tasks;
@@ -82,6 +84,7 @@ const TABLES: &[&[Row]] = &[
     guests::snapshots::ROWS,
     ha::ROWS,
     host::ROWS,
+    network::ROWS,
     nodes::ROWS,
     pools::ROWS,
     replication::ROWS,
@@ -94,7 +97,7 @@ const TABLES: &[&[Row]] = &[
 ];
 
 fn rows() -> impl Iterator<Item = &'static Row> {
-    TABLES.iter().chain(&firewall::TABLES).flat_map(|table| table.iter())
+    TABLES.iter().chain(&firewall::TABLES).chain(&sdn::TABLES).flat_map(|table| table.iter())
 }
 
 static HANDLERS: LazyLock<HashMap<(Verb, &'static str), Handler>> =
