@@ -2,10 +2,9 @@
 
 /// Texts about ids by the end of the collection's path: taken, unknown. `{}` is the id.
 #[rustfmt::skip]
-const TEXTS: [(&str, &str, &str); 9] = [
+const TEXTS: [(&str, &str, &str); 8] = [
     ("/ha/resources", "resource ID '{}' already defined", "no such resource '{}'"),
     ("/ha/groups", "ha group ID '{}' already defined", "no such ha group '{}'"),
-    ("/ha/rules", "HA rule '{}' already exists", "no such ha rule '{}'"),
     ("/cluster/replication", "replication job '{}' already exists", "no such replication job '{}'"),
     ("/metrics/server", "Metric server '{}' already exists", "status server entry '{}' does not exist"),
     ("/acme/plugins", "ACME plugin ID '{}' already exists", "ACME plugin '{}' not defined"),
@@ -16,9 +15,7 @@ const TEXTS: [(&str, &str, &str); 9] = [
 
 /// Actions that leave a task: end of the path, the task's name.
 #[rustfmt::skip]
-const TASKS: [(&str, &str); 22] = [
-    ("/services/{service}/start", "srvstart"), ("/services/{service}/stop", "srvstop"),
-    ("/services/{service}/restart", "srvrestart"), ("/services/{service}/reload", "srvreload"),
+const TASKS: [(&str, &str); 17] = [
     ("/apt/update", "aptupdate"),
     ("/acme/account", "acmeregister"),
     ("/certificates/acme/certificate", "acmenewcert"), ("/domains/{realm}/sync", "auth-realm-sync"),
@@ -26,7 +23,7 @@ const TASKS: [(&str, &str); 22] = [
     ("/disks/directory", "dircreate"), ("/disks/zfs", "zfscreate"),
     ("/disks/initgpt", "diskinit"), ("/disks/wipedisk", "wipedisk"), ("/ceph/osd", "cephcreateosd"),
     ("/ceph/pool", "cephcreatepool"), ("/ceph/start", "srvstart"), ("/ceph/stop", "srvstop"),
-    ("/ceph/restart", "srvrestart"), ("/remote_migrate", "qmigrate"), ("/aplinfo", "download"),
+    ("/ceph/restart", "srvrestart"), ("/remote_migrate", "qmigrate"),
     ("/cluster/config/join", "clusterjoin"),
 ];
 

@@ -2,16 +2,21 @@
 
 mod access;
 mod backup;
+mod bulk_action;
+mod capabilities;
 mod cluster;
 mod cluster_log;
 mod consoles;
 mod content;
+mod download;
 mod firewall;
 mod generic;
 mod generic_names;
 mod guests;
 mod ha;
+mod ha_rules;
 mod host;
+mod membership;
 mod network;
 mod nodes;
 mod parameters;
@@ -19,6 +24,8 @@ mod pools;
 mod replication;
 mod rrd;
 mod sdn;
+mod section_options;
+mod services;
 mod storage;
 mod storage_definitions;
 mod tasks;
@@ -67,14 +74,18 @@ const TABLES: &[&[Row]] = &[
     access::ROWS,
     access::domains::ROWS,
     backup::ROWS,
+    bulk_action::ROWS,
+    capabilities::ROWS,
     cluster::ROWS,
     cluster_log::ROWS,
     consoles::ROWS,
     content::ROWS,
+    download::ROWS,
     guests::ROWS,
     guests::agent::ROWS,
     guests::bulk::ROWS,
     guests::clone::ROWS,
+    guests::cloudinit::ROWS,
     guests::config::ROWS,
     guests::create::ROWS,
     guests::destroy::ROWS,
@@ -83,12 +94,15 @@ const TABLES: &[&[Row]] = &[
     guests::power::ROWS,
     guests::snapshots::ROWS,
     ha::ROWS,
+    ha_rules::ROWS,
     host::ROWS,
+    membership::ROWS,
     network::ROWS,
     nodes::ROWS,
     pools::ROWS,
     replication::ROWS,
     rrd::ROWS,
+    services::ROWS,
     storage::ROWS,
     storage_definitions::ROWS,
     tasks::ROWS,

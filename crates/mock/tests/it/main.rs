@@ -4,6 +4,7 @@
 
 mod accounts;
 mod client;
+mod clients;
 mod cluster;
 mod consoles;
 mod control;

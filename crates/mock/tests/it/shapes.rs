@@ -59,6 +59,7 @@ const VALUES: &[(&str, &str)] = &[
     ("roleid", "shape"),
     ("route-map-id", "map1"),
     ("service", "pveproxy"),
+    ("sid", "vm:100"),
     ("snapname", "snap1"),
     ("storage", "local"),
     ("subnet", "192.0.2.0/24"),
@@ -110,7 +111,8 @@ const NOT_READ: &[(&str, &str)] = &[
     ("/nodes/{node}/qemu/{vmid}/mtunnelwebsocket", "needs a ticket"),
     ("/nodes/{node}/qemu/{vmid}/vncwebsocket", "needs a ticket"),
     ("/nodes/{node}/vncwebsocket", "needs a ticket"),
-    ("/nodes/{node}/qemu/{vmid}/agent/", "no guest runs, so no agent does; refused as PVE does"),
+    ("/nodes/{node}/qemu/{vmid}/agent/exec-status", "no program was started"),
+    ("/nodes/{node}/qemu/{vmid}/agent/file-read", "no file is in a guest"),
     ("/nodes/{node}/storage/{storage}/content/{volume}", "the seed holds no such file"),
 ];
 
@@ -201,6 +203,9 @@ fn create(pve: &Pve, schema: &Schema) -> BTreeMap<String, String> {
         assert!(matches!(answer.status, 200 | 501), "{path} {}", answer.reason);
     }
     pve.put("/cluster/sdn", &[]).data();
+    pve.post("/cluster/ha/resources", &[("sid", "vm:100")]).data();
+    let rule = [("rule", "x1"), ("type", "node-affinity"), ("nodes", "pve1")];
+    pve.post("/cluster/ha/rules", &[&rule[..], &[("resources", "vm:100")]].concat());
     let mut methods: Vec<&Method> = schema.methods().filter(|m| m.verb() == Verb::Post).collect();
     methods.sort_by_key(|method| method.path().len());
     for method in methods {

@@ -3,9 +3,9 @@
 use pve_access::Release;
 use pve_schema::Verb;
 
+use super::super::section_options::Kind;
 use super::super::{Call, Row};
 use super::file::{CONTROLLERS, ROUTE_MAPS, ZONES, text};
-use super::options::Kind;
 use super::sections::{self, Book, book_rows};
 use crate::failure::Failure;
 use crate::state::Fields;

@@ -14,7 +14,6 @@ mod fabrics;
 mod file;
 mod lock;
 mod node;
-mod options;
 mod pending;
 mod prefix_lists;
 mod route_maps;

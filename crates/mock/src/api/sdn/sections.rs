@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::super::Call;
+use super::super::section_options::Kind;
 use super::file::{File, View, text};
 use super::lock::locked;
-use super::options::Kind;
 use crate::failure::{Failure, Outcome, Success};
 use crate::state::Fields;
 

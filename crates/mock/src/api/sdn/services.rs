@@ -4,9 +4,9 @@
 use pve_schema::Verb;
 use serde_json::{Value, json};
 
+use super::super::section_options::Kind;
 use super::super::{Call, Row};
 use super::file::{DNS, IPAMS, View};
-use super::options::Kind;
 use super::sections::{self, Book, SEEN_WITH, book_rows};
 use crate::data::Data;
 use crate::failure::{Failure, Outcome};

@@ -6,12 +6,12 @@ use netpolicy::Cidr;
 use pve_schema::Verb;
 use serde_json::{Value, json};
 
+use super::super::section_options::Kind;
 use super::super::{Call, Row};
 use super::access::vnet_access;
 use super::addresses;
 use super::file::{SUBNETS, VNETS, View, ZONES, flag, text};
 use super::lock::locked;
-use super::options::Kind;
 use super::sections::SEEN_WITH;
 use crate::failure::{Failure, Outcome, Success};
 use crate::state::Fields;

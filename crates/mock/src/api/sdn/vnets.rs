@@ -3,10 +3,10 @@
 use pve_schema::Verb;
 use serde_json::Value;
 
+use super::super::section_options::Kind;
 use super::super::{Call, Row};
 use super::access::vnet_access;
 use super::file::{SUBNETS, VNETS, View, ZONES, flag, text};
-use super::options::Kind;
 use super::sections::{self, Book, SEEN_WITH};
 use crate::failure::{Failure, Outcome};
 use crate::state::{Fields, Objects};

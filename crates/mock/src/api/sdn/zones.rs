@@ -4,9 +4,9 @@ use pve_access::Release;
 use pve_schema::Verb;
 use serde_json::json;
 
+use super::super::section_options::Kind;
 use super::super::{Call, Row};
 use super::file::{CONTROLLERS, DNS, SUBNETS, VNETS, ZONES, text};
-use super::options::Kind;
 use super::sections::{self, Book, book_rows};
 use super::services::knows_ipam;
 use crate::failure::Failure;

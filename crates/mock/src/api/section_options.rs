@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::Call;
+use super::Call;
 use crate::failure::Failure;
 use crate::state::Fields;
 
