@@ -5,6 +5,7 @@
 //! on the command's own socket within the cell, or on a fresh one of the host's that then takes
 //! that socket's place.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,6 +47,8 @@ pub(super) struct Calls<'a> {
     /// The command's memory, as the thread that called last has it.
     memory: Option<(u32, Memory)>,
     armed: &'a AtomicBool,
+    /// Ports of the cell's own network that the command has ever listened on.
+    own_ports: BTreeSet<u16>,
 }
 
 /// A listener of the host's that the cell may take over by binding its port.
@@ -79,7 +82,7 @@ impl<'a> Calls<'a> {
         let host = namespace_cookie(probe.as_fd())?;
         wake_in_turn(listener.as_fd());
         let Prepared { rules, published, may_listen: listeners, .. } = prepared;
-        let (pending, memory) = (Vec::new(), None);
+        let (pending, memory, own_ports) = (Vec::new(), None, BTreeSet::new());
         Ok(Self {
             listener,
             command,
@@ -91,6 +94,7 @@ impl<'a> Calls<'a> {
             pending,
             memory,
             armed,
+            own_ports,
         })
     }
 
@@ -196,7 +200,9 @@ impl<'a> Calls<'a> {
         let meant = if local { loopback(to) } else { to };
         let allowed = self.rules.allow(meant, kind.transport);
         let outside_first = kind.on_host || kind.transport == Transport::Udp && allowed;
-        if local && !outside_first {
+        // An attempt that could only be refused costs half of a connection.
+        let nobody_within = allowed && !self.own_ports.contains(&to.port());
+        if local && !outside_first && !nobody_within {
             match self.connect_within(call, &socket, kind, to) {
                 Err(Errno::CONNREFUSED) if allowed => {}
                 other => return other,
@@ -367,6 +373,10 @@ impl<'a> Calls<'a> {
             }
         }
         net::listen(&socket, backlog)?;
+        if !kind.on_host {
+            let own = SocketAddr::try_from(net::getsockname(&socket)?);
+            self.own_ports.extend(own.map(|own| own.port()));
+        }
         Ok(0)
     }
 

@@ -1,9 +1,11 @@
 //! The command line of `proxward cell`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use cell::{Bytes, Destination, Layer, Listen, Profile, Span};
-use clap::{Args, Subcommand, ValueEnum};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::Format;
 
@@ -23,6 +25,28 @@ pub(crate) enum Action {
     Doctor(Doctor),
     /// Policies
     Policy(PolicyOptions),
+}
+
+/// `cell run` as a command line of its own. Starting a cell takes a few milliseconds, and the
+/// parser of all commands would be a good part of them.
+#[derive(Debug, Parser)]
+#[command(name = "proxward cell run", disable_help_flag = true)]
+pub(crate) struct RunAlone {
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+impl RunAlone {
+    /// When that is what was typed, and without fault: help and complaints are the whole parser's.
+    pub(crate) fn from_words(mut words: impl Iterator<Item = OsString>) -> Option<Self> {
+        words.next()?;
+        let is = |word: Option<OsString>, name: &str| word.is_some_and(|word| word == name);
+        if !is(words.next(), "cell") || !is(words.next(), "run") {
+            return None;
+        }
+        let own = std::iter::once(OsString::from("proxward cell run"));
+        Self::try_parse_from(own.chain(words)).ok()
+    }
 }
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ mod doctor;
 mod policy;
 mod run;
 
-pub(crate) use arguments::Cell;
+pub(crate) use arguments::{Cell, RunAlone};
 
 use crate::exit::Stop;
 use arguments::Action;
@@ -17,4 +17,9 @@ pub(crate) fn run(arguments: &Cell) -> Result<(), Stop> {
         Action::Doctor(arguments) => doctor::run(arguments),
         Action::Policy(options) => policy::run(options),
     }
+}
+
+/// `cell run`, read by itself.
+pub(crate) fn run_command(alone: &RunAlone) -> Result<(), Stop> {
+    run::run(&alone.run)
 }
