@@ -20,7 +20,7 @@ use std::path::PathBuf;
 
 pub use denial::{Denial, OnDenial};
 pub use handed_in::handed_in_listeners;
-pub(crate) use handover::take as take_over;
+pub(crate) use handover::{become_parked, take as take_over};
 #[cfg(fuzzing)]
 pub(crate) use memory::parse as parse_address;
 
@@ -147,7 +147,7 @@ pub fn run(request: Request<'_>) -> Result<Outcome, BuildError> {
     let name = format!("cell-{}", std::process::id());
     let denials = Denials::new(name, request.on_denial);
     let prepared = prepare::prepare(request)?;
-    tend::tend(prepared, &denials, tend::Launch::Program)
+    tend::tend(prepared, &denials, tend::Launch::Program, None)
 }
 
 /// As [`run`], but this program gives way to the small one, which becomes supervisor and launcher

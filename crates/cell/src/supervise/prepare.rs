@@ -36,6 +36,8 @@ pub(super) struct Prepared {
     /// What `rules` were made of.
     pub(super) source: (Policy, Names),
     pub(super) stop: Option<OwnedFd>,
+    /// The server that a command waits for, when it is one that waits.
+    pub(super) park: Option<OwnedFd>,
     /// No control group counts these.
     pub(super) watch_memory: bool,
     pub(super) watch_cpu: bool,
@@ -140,6 +142,7 @@ pub(super) fn prepare(request: Request<'_>) -> Result<Prepared, BuildError> {
         launcher,
         source: (policy.clone(), names),
         stop: request.stop,
+        park: None,
     })
 }
 

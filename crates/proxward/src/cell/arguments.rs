@@ -21,6 +21,13 @@ pub(crate) struct Cell {
 pub(crate) enum Action {
     /// Runs a command in a cell
     Run(Box<Run>),
+    /// Keeps cells that are built already, for `cell run`
+    Serve(Serve),
+    /// Cells that run and slots that wait
+    Ps(Ps),
+    /// One slot of `cell serve`, which starts it
+    #[command(hide = true)]
+    Slot,
     /// What this machine offers for cells, by layer
     Doctor(Doctor),
     /// Policies
@@ -47,6 +54,36 @@ impl RunAlone {
         let own = std::iter::once(OsString::from("proxward cell run"));
         Self::try_parse_from(own.chain(words)).ok()
     }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  proxward cell serve --config /etc/proxward/cells --pool 4\n\n\
+    Each slot is a cell with a Node.js that waits for its script; it runs one command and is gone\n\
+    then. Policies that are asked for and not in FILE are learned. SIGTERM lets what runs end.")]
+pub(crate) struct Serve {
+    /// Policies to keep slots for: a directory of policies, or a file with [cells.NAME] tables
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Slots that wait, for each policy
+    #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) pool: u16,
+    /// Where it listens, for this user alone
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// `json` prints one line when it listens
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  proxward cell ps --format json")]
+pub(crate) struct Ps {
+    /// The socket of `cell serve`
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// How the answer is shown
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -148,6 +185,9 @@ pub(crate) struct Run {
     /// File for denials, one JSON object a line; `-` is stderr. Refused calls cost more with it
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
+    /// The socket of `cell serve`, whose slots are used when one fits
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
     /// Policy (TOML); flags given beside it win
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,

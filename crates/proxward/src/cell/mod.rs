@@ -4,7 +4,9 @@ mod arguments;
 mod audit_file;
 mod doctor;
 mod policy;
+mod ps;
 mod run;
+mod serve;
 
 pub(crate) use arguments::{Cell, RunAlone};
 
@@ -14,6 +16,9 @@ use arguments::Action;
 pub(crate) fn run(arguments: &Cell) -> Result<(), Stop> {
     match &arguments.action {
         Action::Run(arguments) => run::run(arguments),
+        Action::Serve(arguments) => serve::run(arguments),
+        Action::Ps(arguments) => ps::run(arguments),
+        Action::Slot => serve::slot(),
         Action::Doctor(arguments) => doctor::run(arguments),
         Action::Policy(options) => policy::run(options),
     }

@@ -7,6 +7,7 @@ use telemetry::Clock;
 
 use super::arguments::{Mode, Run};
 use super::audit_file::AuditFile;
+use super::serve::socket;
 use crate::exit::Stop;
 use crate::output::note;
 use crate::place::read_text;
@@ -38,6 +39,10 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Stop> {
         stop: None,
         stop_after: None,
     };
+    if let Some(warm) = socket(arguments.socket.as_deref()).and_then(|at| cell::ask(&at, &request))
+    {
+        return follow(warm, &request);
+    }
     if audit.is_none() {
         let Err(error) = cell::become_supervisor(request);
         return Err(not_built(error));
@@ -53,8 +58,19 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Stop> {
     }
 }
 
+/// A slot has taken the command. Whoever records denials stays for them.
+fn follow(warm: cell::Warm, request: &Request<'_>) -> Result<(), Stop> {
+    if request.on_denial.is_none() {
+        return Err(Stop::usage(warm.become_follower(&request.launcher)));
+    }
+    match cell::follow(&warm, request.on_denial) {
+        0 => Ok(()),
+        code => Err(Stop::status(code)),
+    }
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
-fn not_built(error: BuildError) -> Stop {
+pub(super) fn not_built(error: BuildError) -> Stop {
     Stop::coded(NOT_BUILT, format_args!("cell: {error}"))
 }
 
@@ -101,7 +117,7 @@ pub(super) fn read(path: &Path) -> Result<Policy, Stop> {
     })
 }
 
-fn search() -> Vec<PathBuf> {
+pub(super) fn search() -> Vec<PathBuf> {
     std::env::var_os("PATH").map_or_else(Vec::new, |path| std::env::split_paths(&path).collect())
 }
 
