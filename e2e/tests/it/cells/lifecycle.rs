@@ -8,7 +8,7 @@ use super::range::{Range, left_of, modes};
 use crate::program::{PATIENCE, Running, finish, until};
 
 /// Processes whose parent, or whose parent's parent, is this one, by `/proc`.
-fn descendants(of: u32) -> Vec<u32> {
+pub(super) fn descendants(of: u32) -> Vec<u32> {
     let mut all: Vec<(u32, u32)> = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
@@ -29,7 +29,7 @@ fn descendants(of: u32) -> Vec<u32> {
     found.split_off(1)
 }
 
-fn alive(pid: u32) -> bool {
+pub(super) fn alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
 }

@@ -9,3 +9,4 @@ mod missing;
 mod network;
 mod range;
 mod visible;
+mod warm;
