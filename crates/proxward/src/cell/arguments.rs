@@ -203,6 +203,9 @@ pub(crate) struct Run {
     /// Ports of the restricted addresses that may be reached all the same
     #[arg(long, value_name = "P,Q", value_delimiter = ',')]
     pub(crate) allowed_outgoing_ports: Vec<u16>,
+    /// Ends the launcher when this layer stands, to see what is left behind
+    #[arg(long, value_name = "LAYER", hide = true, value_parser = layer)]
+    pub(crate) stop_after: Option<Layer>,
     /// Program and arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
@@ -222,4 +225,9 @@ fn profile(text: &str) -> Result<Profile, String> {
     let found = Profile::ALL.into_iter().find(|profile| profile.name() == text);
     let names = Profile::ALL.map(Profile::name).join(", ");
     found.ok_or_else(|| format!("expected one of {names}"))
+}
+
+fn layer(text: &str) -> Result<Layer, String> {
+    let found = Layer::ALL.iter().copied().find(|layer| layer.name() == text);
+    found.ok_or_else(|| "expected a layer; 'proxward cell doctor' lists them".to_owned())
 }

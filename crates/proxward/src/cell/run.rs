@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Stop> {
         listeners: cell::handed_in_listeners().map_err(not_built)?,
         on_denial: audit.is_some().then_some(&record as &OnDenial<'_>),
         stop: None,
-        stop_after: None,
+        stop_after: arguments.stop_after,
     };
     if let Some(warm) = socket(arguments.socket.as_deref()).and_then(|at| cell::ask(&at, &request))
     {
