@@ -43,6 +43,6 @@ pub use policy::{
 };
 pub use pool::{PoolOptions, SlotState, Wanted, Warm, ask, become_slot, follow, serve, slots};
 pub use supervise::{
-    BuildError, Denial, End, Mode, OnDenial, Outcome, Request, become_supervisor,
-    handed_in_listeners, run, stop_signals,
+    BuildError, Denial, End, Mode, Observation, OnDenial, Outcome, Request, become_supervisor,
+    handed_in_listeners, observe, run, stop_signals,
 };

@@ -57,6 +57,8 @@ pub(crate) const IDLE: Duration = Duration::from_millis(100);
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// Most addresses a name of a policy stands for.
 pub(crate) const ADDRESSES_OF_NAME: usize = 32;
+/// Most things of a kind that are written down of a run that is observed.
+pub(crate) const OBSERVED: usize = 4096;
 /// How long a server of slots may take to answer a caller; then the caller builds its own cell.
 pub(crate) const POOL_ANSWER: Duration = Duration::from_millis(500);
 /// How long a caller may take to say what it wants, and how often slots are looked at.

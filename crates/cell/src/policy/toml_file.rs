@@ -54,6 +54,22 @@ impl Policy {
         cells.iter().map(one).collect()
     }
 
+    /// Writes what differs from the profile it names, and nothing else.
+    #[must_use]
+    pub fn to_short_toml(&self) -> String {
+        let Ok(mut own) = toml::Table::try_from(self) else { return String::new() };
+        let base = self.profile.table().unwrap_or_default();
+        own.retain(|key, value| key == "profile" || base.get(key) != Some(value));
+        for (key, value) in &mut own {
+            if let (Some(value), Some(base)) =
+                (value.as_table_mut(), base.get(key).and_then(toml::Value::as_table))
+            {
+                value.retain(|key, value| base.get(key) != Some(value));
+            }
+        }
+        toml::to_string(&own).unwrap_or_default()
+    }
+
     /// Writes a policy out in full, so that it can be read, compared and kept.
     #[must_use]
     pub fn to_toml(&self) -> String {
@@ -109,7 +125,9 @@ mod tests {
         let text = "connect = ['api.example.org:443', '10.0.0.0/8:53/udp']\npublish = [8080]\n\
             [limits]\ntimeout = '90s'\nmemory = '64M'\n[env]\nA = 'b'\n";
         let policy = Policy::from_toml(text).unwrap();
-        assert_eq!(Policy::from_toml(&policy.to_toml()), Ok(policy));
+        assert_eq!(Policy::from_toml(&policy.to_toml()).as_ref(), Ok(&policy));
+        assert_eq!(Policy::from_toml(&policy.to_short_toml()).as_ref(), Ok(&policy));
+        assert!(!policy.to_short_toml().contains("pids"));
     }
 
     #[test]

@@ -178,6 +178,7 @@ fn read(number: &str) -> Result<Prepared, BuildError> {
         source: (written.policy, written.names),
         stop: Some(stop_signals().planned(Layer::Launcher, what)?),
         park: written.park.map(take).transpose()?,
+        observer: None,
         watch_memory: written.watch_memory,
         watch_cpu: written.watch_cpu,
     })

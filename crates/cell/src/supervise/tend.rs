@@ -15,7 +15,7 @@ use super::denial::Denials;
 use super::output::{Rate, Stream};
 use super::prepare::Prepared;
 use super::process::Process;
-use super::{BuildError, End, Outcome};
+use super::{BuildError, End, Outcome, resolver};
 use crate::blueprint::{ASK_KILL, ASK_TERMINATE, Report};
 use crate::channel;
 use crate::launch;
@@ -82,6 +82,7 @@ pub(super) fn tend(
     };
     let idle = (launch == Launch::Copy).then(Program::of_this_process);
     let armed = AtomicBool::new(!prepared.blueprint.filter.audit);
+    let over = AtomicBool::new(false);
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let result = std::thread::scope(|scope| {
         let now = Instant::now();
@@ -90,6 +91,7 @@ pub(super) fn tend(
             prepared: &prepared,
             denials,
             armed: &armed,
+            over: &over,
             control: &ends.control,
             input: Some(ends.input),
             streams: [Stream::new(output, stdout.as_fd()), Stream::new(error, stderr.as_fd())],
@@ -100,7 +102,9 @@ pub(super) fn tend(
             handover,
             state: State { began: now, ..State::default() },
         };
-        cell.tend(scope, stdin.as_fd())
+        let outcome = cell.tend(scope, stdin.as_fd());
+        over.store(true, Ordering::Release);
+        outcome
     });
     drop(ends.control);
     let _ = waitpid(Some(child), WaitOptions::empty());
@@ -173,6 +177,8 @@ struct Cell<'a> {
     prepared: &'a Prepared,
     denials: &'a Denials<'a>,
     armed: &'a AtomicBool,
+    /// Set when threads should end that nothing else tells.
+    over: &'a AtomicBool,
     control: &'a OwnedFd,
     input: Option<OwnedFd>,
     streams: [Stream<'a>; 2],
@@ -355,6 +361,13 @@ impl<'a> Cell<'a> {
             Report::Process => {
                 self.process = descriptors.pop().and_then(Process::new);
                 self.state.began = Instant::now();
+            }
+            Report::Resolver => {
+                let observer = self.prepared.observer.as_deref();
+                if let Some((socket, observer)) = descriptors.pop().zip(observer) {
+                    let over = self.over;
+                    scope.spawn(move || resolver::serve(&socket, observer, over));
+                }
             }
             Report::Listener => {
                 let command = self.process.as_ref().and_then(Process::pidfd);

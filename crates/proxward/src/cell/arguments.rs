@@ -185,6 +185,10 @@ pub(crate) struct Run {
     /// File for denials, one JSON object a line; `-` is stderr. Refused calls cost more with it
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
+    /// Writes the policy that would have sufficed. For this one run the command may connect
+    /// anywhere and read what its user may; only for programs that you trust so far
+    #[arg(long, value_name = "FILE")]
+    pub(crate) observe: Option<PathBuf>,
     /// The socket of `cell serve`, whose slots are used when one fits
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,

@@ -1,5 +1,8 @@
 //! `proxward cell run`.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use cell::{BuildError, OnDenial, Policy, Request, Restriction};
@@ -8,7 +11,7 @@ use telemetry::Clock;
 use super::arguments::{Mode, Run};
 use super::audit_file::AuditFile;
 use super::serve::socket;
-use crate::exit::Stop;
+use crate::exit::{Stop, file_fault};
 use crate::output::note;
 use crate::place::read_text;
 
@@ -39,6 +42,9 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Stop> {
         stop: None,
         stop_after: arguments.stop_after,
     };
+    if let Some(file) = &arguments.observe {
+        return observe(file, request);
+    }
     if let Some(warm) = socket(arguments.socket.as_deref()).and_then(|at| cell::ask(&at, &request))
     {
         return follow(warm, &request);
@@ -50,6 +56,32 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Stop> {
     let stop = Some(cell::stop_signals().map_err(Stop::usage)?);
     let outcome = cell::run(Request { stop, ..request }).map_err(not_built)?;
     for line in outcome.notes() {
+        note(&format!("proxward: cell: {line}"));
+    }
+    match outcome.code() {
+        0 => Ok(()),
+        code => Err(Stop::status(code)),
+    }
+}
+
+/// One run that is watched; then the policy, for its owner alone.
+fn observe(file: &Path, request: Request<'_>) -> Result<(), Stop> {
+    note(
+        "proxward: cell: WARNING: observing: for this run the command may connect anywhere and read \
+         what its user may",
+    );
+    // Opened now: afterwards this may be another user.
+    let mut options = OpenOptions::new();
+    let into = options.write(true).create(true).truncate(true).mode(0o600).open(file);
+    let mut into = into.map_err(|error| file_fault(file, &error))?;
+    let stop = Some(cell::stop_signals().map_err(Stop::usage)?);
+    let command = request.command.join(" ");
+    let (outcome, seen) = cell::observe(Request { stop, ..request }).map_err(not_built)?;
+    let mut text = format!("# What this was seen to need: {}\n", command.replace('\n', " "));
+    seen.notes.iter().for_each(|line| text.push_str(&format!("# {line}\n")));
+    text.push_str(&seen.policy.to_short_toml());
+    into.write_all(text.as_bytes()).map_err(|error| file_fault(file, &error))?;
+    for line in outcome.notes().iter().chain(&seen.notes) {
         note(&format!("proxward: cell: {line}"));
     }
     match outcome.code() {
