@@ -14,6 +14,7 @@
 //! One thread per core, each with its own runtime, connections and way upstream: no request
 //! crosses threads and no task outlives the connection it belongs to.
 
+mod addresses;
 mod admission;
 mod body;
 mod caller;
@@ -22,6 +23,7 @@ mod connection;
 mod console;
 pub mod control;
 mod credential;
+mod defaults;
 mod destination;
 mod edge;
 mod forwarded;
@@ -36,6 +38,7 @@ mod idle;
 mod index;
 pub mod limits;
 mod link;
+mod live;
 mod login;
 mod metrics;
 mod origin;
@@ -60,7 +63,9 @@ mod upstream;
 mod watch;
 mod worker;
 
-pub use config::{AccessLogTo, Config, ConfigError, LimitSettings, Settings};
+pub use addresses::{AddressPolicy, AddressRules};
+pub use config::{AccessLogTo, Config, ConfigError, ConfigWarning, LimitSettings, Settings};
+pub use defaults::{DefaultNote, DefaultValue, FromDefaults};
 pub use destination::{Destination, DestinationError};
 pub use limits::Limits;
 pub use login::{LoginRules, LoginSettings};

@@ -12,7 +12,7 @@ use telemetry::access::AccessLog;
 use telemetry::audit::AuditError;
 use telemetry::metrics::{MetricError, Registry};
 use thiserror::Error;
-use tls::{Acceptor, Alpn, CertificateError};
+use tls::CertificateError;
 use tokio::runtime;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
@@ -22,9 +22,9 @@ use crate::config::Config;
 use crate::console::Consoles;
 use crate::control::{self, Control};
 use crate::limits::LISTEN_BACKLOG;
+use crate::live::{Current, Live};
 use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
-use crate::origin::Origins;
 use crate::permissions::Permissions;
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
 use crate::watch::Watch;
@@ -157,7 +157,7 @@ pub fn start(
         return Err(StartError::NoListener);
     }
     let addresses = listeners.local_addrs().map_err(StartError::Worker)?;
-    let alpn = if config.http2 { Alpn::Http2AndHttp1 } else { Alpn::Http1 };
+    let live = Live::new(&config)?;
     let total = u32::try_from(config.limits.connections).unwrap_or(u32::MAX);
     let each = u32::try_from(config.limits.connections_per_address).unwrap_or(u32::MAX);
     let silent = u32::try_from(config.limits.silent_per_address).unwrap_or(u32::MAX);
@@ -165,15 +165,11 @@ pub fn start(
     let (logins, sessions) = open_state(&config, &clock, &metrics)?;
     let shared = Arc::new(Shared {
         consoles: Consoles::new(config.sessions.pass_unknown_console_tickets),
-        origins: Origins::new(config.sessions.origins),
         permissions: Permissions::default(),
         clock,
         metrics,
-        acceptor: Acceptor::new(&config.identity, alpn)?,
         admission: Admission::new(each, silent, total),
-        proxies: config.proxy_protocol_from,
-        trusted: config.trusted_proxies,
-        limits: config.limits,
+        live: Current::new(live),
         logins,
         sessions,
     });

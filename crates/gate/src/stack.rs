@@ -66,7 +66,9 @@ pub(crate) async fn serve(
 ) -> Response<AnswerBody> {
     let shared = &peer.worker.shared;
     // Each request of a proxy's connection may be of another client.
-    let client = forwarded::client(peer.client, &parts.headers, &shared.trusted);
+    let live = peer.worker.live();
+    let proxies = (&live.trusted, &live.real_ip_header);
+    let client = forwarded::client(peer.client, &parts.headers, proxies);
     let request = Some((parts.version, &parts.method));
     let mut record = Box::new(Record::begin(&peer.worker, client, request));
     let mut answer = match pass(peer, client.ip(), &mut record, &parts, body).await {
@@ -123,8 +125,12 @@ async fn pass(
     let route = Route::of(&path);
     let websocket = edge::wants_websocket(parts);
 
-    // 3. Address. Whoever is banned gets no further; a login is answered like a wrong password
-    //    (see `login`).
+    // 3. Address. Whom the lists do not admit gets no further, and neither who is banned; a
+    //    login is then answered like a wrong password (see `login`).
+    let live = peer.worker.live();
+    if live.addresses.as_ref().is_some_and(|rules| !rules.admits(client)) {
+        return Err(Refusal::Address);
+    }
     let auth = route.auth(&parts.method);
     if auth.is_none() && shared.logins.banned(client) {
         shared.logins.wait_banned().await;
@@ -139,7 +145,7 @@ async fn pass(
     let asked = Asked { peer, client, parts, route, caller, now };
 
     // 5. Site. Before anything is changed or opened for a page of somebody else.
-    shared.origins.check(parts, websocket)?;
+    live.origins.check(parts, websocket)?;
 
     // 6. Session. In force, and shown together with its CSRF token where something changes.
     alive(&asked, record).await?;
@@ -157,7 +163,7 @@ async fn pass(
     // 7. Headers. Rebuilt from a list before any of them is believed, so that no later step
     //    can trust what a client forged; the credential is the one that was judged.
     let mut lines = caller.lines(&headers, &parts.method);
-    lines.readable = asked.is_read_here();
+    lines.readable = asked.is_read_here() || !live.compressed;
     let headers = hygiene::upstream_headers(parts, &target, websocket, &lines)?;
     let outbound = Outbound { parts, target: &target, headers };
 
@@ -310,7 +316,7 @@ async fn whole(peer: &Peer, body: &mut dyn Source) -> Result<Bytes, Refusal> {
             }
         }
     };
-    let read = timeout(peer.worker.shared.limits.body, read).await;
+    let read = timeout(peer.worker.live().limits.body, read).await;
     let read = read.unwrap_or(Err(Refusal::BodyTimeout))?;
     peer.permit.heard();
     Ok(read)

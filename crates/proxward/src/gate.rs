@@ -54,11 +54,12 @@ fn document(arguments: &Gate) -> Result<Document, Stop> {
         ("gate.cert", "--cert", &arguments.cert),
         ("gate.key", "--key", &arguments.key),
         ("gate.state", "--state", &arguments.state),
+        ("gate.pveproxy_defaults", "--pveproxy-defaults", &arguments.pveproxy_defaults),
     ];
     let layers = single
         .into_iter()
         .fold(layers, |layers, (key, flag, value)| layers.flag(key, flag, value.iter().cloned()));
-    layers.load().map_err(Stop::usage)
+    config::load(layers)
 }
 
 /// Why the gate did not start, with the exit code of its cause.

@@ -1,5 +1,6 @@
 //! The section `[gate]`: as it is written, and as it is meant.
 
+mod addresses;
 mod limits;
 
 use std::io;
@@ -7,6 +8,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use http::HeaderName;
 use netpolicy::AddressSet;
 use secrets::private_file::Readers;
 use serde::Deserialize;
@@ -15,6 +17,7 @@ use thiserror::Error;
 use tls::{Identity, Trust};
 
 pub use self::limits::LimitSettings;
+use crate::addresses::{AddressPolicy, AddressRules};
 use crate::destination::Destination;
 use crate::limits::{Limits, WORKERS};
 use crate::login::{LoginRules, LoginSettings};
@@ -48,6 +51,19 @@ pub struct Settings {
     pub proxy_protocol_from: Option<String>,
     /// Addresses of proxies whose X-Forwarded-For is believed: networks, ranges, commas between.
     pub trusted_proxies: Option<String>,
+    /// The header that is believed of them instead: each proxy appends the address it was
+    /// connected from, or writes that alone. Default: `X-Forwarded-For`.
+    pub real_ip_header: Option<String>,
+    /// Addresses that may use the gate: networks, ranges, `all`, commas between.
+    pub allow_from: Option<String>,
+    /// Addresses that may not.
+    pub deny_from: Option<String>,
+    /// What becomes of addresses in both lists or in none: `allow` or `deny`. Default: `allow`.
+    pub policy: Option<AddressPolicy>,
+    /// A copy of `/etc/default/pveproxy` whose settings fill what is not set here.
+    pub pveproxy_defaults: Option<PathBuf>,
+    /// Whether clients may have compressed answers. Default: yes.
+    pub compressed_answers: Option<bool>,
     /// Whether HTTP/2 is offered. Default: yes.
     pub http2: Option<bool>,
     /// Where a line for each request goes: `stderr`, `off`, or a file. Default: `stderr`.
@@ -80,6 +96,12 @@ pub struct Config {
     pub proxy_protocol_from: AddressSet,
     /// Whose X-Forwarded-For is believed; nobody's by default.
     pub trusted_proxies: AddressSet,
+    /// The header that is believed of them.
+    pub real_ip_header: HeaderName,
+    /// Which addresses may use the gate; all by default.
+    pub addresses: AddressRules,
+    /// Whether clients may have compressed answers; yes by default.
+    pub compressed_answers: bool,
     /// Whether HTTP/2 is offered.
     pub http2: bool,
     /// Where a line for each request goes.
@@ -94,6 +116,8 @@ pub struct Config {
     pub state: Option<PathBuf>,
     /// What failed logins cost.
     pub login: LoginRules,
+    /// What is in force and may not be what was meant.
+    pub warnings: Vec<ConfigWarning>,
 }
 
 /// Where the access log goes; see [`telemetry::access`] for its lines.
@@ -137,6 +161,26 @@ impl ConfigError {
     }
 }
 
+/// A value that is taken, with something the operator should know about it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{key}: {what}")]
+pub struct ConfigWarning {
+    key: String,
+    what: String,
+}
+
+impl ConfigWarning {
+    /// The full key, `gate.listen`: for the place it was set at.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub(crate) fn new(key: &str, what: &(impl ToString + ?Sized)) -> Self {
+        Self { key: format!("gate.{key}"), what: what.to_string() }
+    }
+}
+
 impl Config {
     /// A gate on `listen` in front of `destination` with every default: HTTP/2 offered, one
     /// worker for each core, no PROXY protocol. No access log.
@@ -149,6 +193,9 @@ impl Config {
             identity,
             proxy_protocol_from: AddressSet::default(),
             trusted_proxies: AddressSet::default(),
+            real_ip_header: addresses::x_forwarded_for(),
+            addresses: AddressRules::default(),
+            compressed_answers: true,
             http2: true,
             access_log: AccessLogTo::Off,
             workers: cores(),
@@ -156,6 +203,7 @@ impl Config {
             limits: Limits::default(),
             state: None,
             login: LoginRules::default(),
+            warnings: Vec::new(),
         }
     }
 }
@@ -181,14 +229,8 @@ impl Settings {
         let mut config = Config::new(listen, destination, self.identity()?);
         let daemon = self.daemon.as_deref().map(Destination::daemon).transpose();
         config.daemon = daemon.map_err(|error| ConfigError::new("daemon", &error))?;
-        if let Some(text) = &self.proxy_protocol_from {
-            config.proxy_protocol_from = AddressSet::strict(text)
-                .map_err(|error| ConfigError::new("proxy_protocol_from", &error))?;
-        }
-        if let Some(text) = &self.trusted_proxies {
-            config.trusted_proxies = AddressSet::strict(text)
-                .map_err(|error| ConfigError::new("trusted_proxies", &error))?;
-        }
+        self.addresses(&mut config)?;
+        config.compressed_answers = self.compressed_answers.unwrap_or(config.compressed_answers);
         config.http2 = self.http2.unwrap_or(config.http2);
         config.access_log = match self.access_log.as_deref() {
             None | Some("stderr") => AccessLogTo::Stderr,
