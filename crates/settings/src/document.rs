@@ -1,5 +1,6 @@
 //! The merged configuration.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::de::{DeserializeOwned, Error as _};
@@ -81,6 +82,21 @@ impl Document {
         Ok(free)
     }
 
+    /// The keys whose values are others than in `former`, or are set in one of both only, sorted.
+    /// Where they are set does not count.
+    #[must_use]
+    pub fn changed(&self, former: &Self) -> Vec<String> {
+        let (mut here, mut there) = (BTreeMap::new(), BTreeMap::new());
+        leaves(&self.root, &mut Vec::new(), &mut here);
+        leaves(&former.root, &mut Vec::new(), &mut there);
+        let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+        let differs = |key: &&&String| match (here.get(**key), there.get(**key)) {
+            (Some(one), Some(other)) => !one.says(other),
+            _ => true,
+        };
+        keys.iter().filter(differs).map(|key| (*key).clone()).collect()
+    }
+
     /// A text of the configuration that has to be known before its section is read; `None` when it
     /// is not set or no text.
     #[must_use]
@@ -111,6 +127,20 @@ impl Document {
         let mut entries = Vec::new();
         collect(&self.root, &mut Vec::new(), &mut entries);
         entries.into_iter()
+    }
+}
+
+/// Every value that is no table, by its key.
+fn leaves<'t>(table: &'t Table, path: &mut Vec<String>, into: &mut BTreeMap<String, &'t Value>) {
+    for (key, node) in table {
+        path.push(key.clone());
+        match &node.value {
+            Value::Table(inner) => leaves(inner, path, into),
+            value => {
+                into.insert(join_key(path), value);
+            }
+        }
+        path.pop();
     }
 }
 

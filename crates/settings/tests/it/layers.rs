@@ -155,3 +155,19 @@ fn a_file_of_another_format_fills_what_is_not_set() {
     assert_eq!(document.text("gate.listen"), None);
     assert_eq!(document.text("gate.listen.more"), None);
 }
+
+#[test]
+fn what_has_changed_whatever_its_place() {
+    let load = |text: &str, environment: &[(&str, &str)]| {
+        let variables = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        let layers = settings::Layers::new(&["gate"]).text("a.toml", text);
+        layers.environment(variables, &[]).load().unwrap()
+    };
+    let former = load("[gate]\na = 1\nb = ['x', 'y']\nc = {d = 'z'}\ne = 2\n", &[]);
+    let next = load(
+        "# moved\n[gate]\nb = ['x', 'w']\nc = {d = 'z', f = true}\n",
+        &[("PROXWARD_GATE_A", "1")],
+    );
+    assert_eq!(next.changed(&former), ["gate.b", "gate.c.f", "gate.e"]);
+    assert!(former.changed(&former).is_empty());
+}
