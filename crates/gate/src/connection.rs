@@ -62,7 +62,7 @@ async fn admitted(worker: &Rc<Worker>, mut tcp: TcpStream, from: SocketAddr) -> 
     let permit = Rc::new(permit);
     let served = async {
         // Boxed: the room of a handshake is given back before requests begin.
-        let open = Box::pin(timeout_at(deadline, open(worker, early, tcp)));
+        let open = Box::pin(timeout_at(deadline, open(worker, early, tcp, client)));
         let stream = open.await.unwrap_or(Err(Closed::Timeout))?;
         requests(worker, stream, client, &permit).await;
         Ok(())
@@ -137,7 +137,12 @@ async fn place(
 }
 
 /// The handshake.
-async fn open(worker: &Worker, early: BytesMut, tcp: TcpStream) -> Result<Client, Closed> {
+async fn open(
+    worker: &Worker,
+    early: BytesMut,
+    tcp: TcpStream,
+    client: SocketAddr,
+) -> Result<Client, Closed> {
     let shared = &worker.shared;
     let first = match early.first() {
         Some(byte) => *byte,
@@ -149,7 +154,7 @@ async fn open(worker: &Worker, early: BytesMut, tcp: TcpStream) -> Result<Client
         linger(&mut stream).await;
         return Err(Closed::Plain);
     }
-    Ok(worker.live().acceptor.accept(stream).await?)
+    Ok(worker.live().acceptor(client.ip()).accept(stream).await?)
 }
 
 /// Reads the PROXY header; what came after it is returned too.
@@ -202,7 +207,9 @@ async fn requests(
         return;
     }
     let (worker, permit) = (Rc::clone(worker), Rc::clone(permit));
-    let peer = Rc::new(Peer { worker, client, permit, tunnel: RefCell::new(None) });
+    let certificate = stream.peer_subject().map(Rc::from);
+    let tunnel_to = RefCell::new(None);
+    let peer = Rc::new(Peer { worker, client, certificate, permit, tunnel: tunnel_to });
     if stream.negotiated_h2() {
         let client = Prefixed::new(Bytes::copy_from_slice(&first), stream);
         Box::pin(http2::serve(&peer, client, drain)).await;

@@ -69,16 +69,16 @@ const ROWS: [(&str, Means); SETTINGS.len()] = [
     ("DENY_FROM", Means::Addresses("gate.deny_from")),
     ("POLICY", Means::Word("gate.policy", &["allow", "deny"])),
     ("LISTEN_IP", Means::Listen("gate.listen")),
-    ("CIPHERS", Means::Nothing("not taken: suites can not be chosen yet; all offered are AEAD")),
-    ("CIPHERSUITES", Means::Nothing("not taken: suites can not be chosen yet")),
+    ("CIPHERS", Means::Text("gate.tls.ciphers")),
+    ("CIPHERSUITES", Means::Text("gate.tls.ciphersuites")),
     (
         "DHPARAMS",
         Means::Nothing("has no meaning here: keys are agreed on elliptic curves and ML-KEM alone"),
     ),
-    ("HONOR_CIPHER_ORDER", Means::Nothing("not taken: all suites offered are as good")),
+    ("HONOR_CIPHER_ORDER", Means::Flag("gate.tls.server_order", [Some("true"), Some("false")])),
     ("COMPRESSION", Means::Flag("gate.compressed_answers", [None, Some("false")])),
-    ("DISABLE_TLS_1_2", Means::Nothing("not taken: versions can not be chosen yet")),
-    ("DISABLE_TLS_1_3", Means::Nothing("not taken: versions can not be chosen yet")),
+    ("DISABLE_TLS_1_2", Means::Flag("gate.tls.min", [Some("1.3"), None])),
+    ("DISABLE_TLS_1_3", Means::Flag("gate.tls.max", [Some("1.2"), None])),
     ("TLS_KEY_FILE", Means::Text("gate.key")),
     ("MAX_WORKERS", Means::Count("gate.workers", 127)),
     ("PROXY_REAL_IP_HEADER", Means::Proxies),
@@ -225,13 +225,19 @@ mod tests {
     #[test]
     fn settings_become_keys() {
         let text = "ALLOW_FROM=\"10/8, 192.168.0.1-192.168.0.9\"\nDENY_FROM=all\nPOLICY=deny\n\
-            LISTEN_IP=2001:db8::1\nCOMPRESSION=0\nTLS_KEY_FILE=/secrets/key\nMAX_WORKERS=5\n";
+            LISTEN_IP=2001:db8::1\nCOMPRESSION=0\nTLS_KEY_FILE=/secrets/key\nMAX_WORKERS=5\n\
+            CIPHERS=HIGH\nCIPHERSUITES=TLS_AES_128_GCM_SHA256\nDISABLE_TLS_1_2=1\nDISABLE_TLS_1_3=0\n\
+            HONOR_CIPHER_ORDER=0\n";
         let expected = [
             ("gate.allow_from", "10.0.0.0/8,192.168.0.1-192.168.0.9", 1),
             ("gate.deny_from", "all", 2),
             ("gate.policy", "deny", 3),
             ("gate.listen", "[2001:db8::1]:8006", 4),
+            ("gate.tls.ciphers", "HIGH", 8),
+            ("gate.tls.ciphersuites", "TLS_AES_128_GCM_SHA256", 9),
+            ("gate.tls.server_order", "false", 12),
             ("gate.compressed_answers", "false", 5),
+            ("gate.tls.min", "1.3", 10),
             ("gate.key", "/secrets/key", 6),
             ("gate.workers", "5", 7),
         ];

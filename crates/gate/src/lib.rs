@@ -18,6 +18,7 @@ mod addresses;
 mod admission;
 mod body;
 mod caller;
+mod certificates;
 mod config;
 mod connection;
 mod console;
@@ -43,6 +44,7 @@ mod login;
 mod metrics;
 mod origin;
 mod own;
+mod pages;
 mod permissions;
 mod plain;
 mod prefixed;
@@ -51,6 +53,7 @@ mod reason;
 mod record;
 mod refusal;
 mod relay;
+mod reload;
 mod rewrite;
 mod route;
 mod running;
@@ -64,10 +67,16 @@ mod watch;
 mod worker;
 
 pub use addresses::{AddressPolicy, AddressRules};
-pub use config::{AccessLogTo, Config, ConfigError, ConfigWarning, LimitSettings, Settings};
+pub use certificates::{ClientFiles, TlsFiles, TlsFilesError, TlsLoaded};
+pub use config::{
+    AccessLogTo, CertificateFrom, ClientAuthMode, Config, ConfigError, ConfigWarning,
+    LimitSettings, Settings, TlsSettings, TlsVersion,
+};
 pub use defaults::{DefaultNote, DefaultValue, FromDefaults};
 pub use destination::{Destination, DestinationError};
 pub use limits::Limits;
 pub use login::{LoginRules, LoginSettings};
+pub use pages::ContentPolicy;
+pub use reload::{InForce, RELOAD, ReloadError, Reloaded, in_force, reload_table};
 pub use running::{Listeners, Running, StartError, Stopped, start};
 pub use session::{ConsolePolicy, KeyError, Policy, SessionConfig, SessionSettings};

@@ -25,6 +25,7 @@ pub(crate) struct Record {
     path: String,
     status: u16,
     bytes: u64,
+    certificate: Option<Rc<str>>,
     rule: Option<&'static str>,
     cause: Option<String>,
 }
@@ -44,6 +45,7 @@ impl Record {
             path: String::new(),
             status: 0,
             bytes: 0,
+            certificate: None,
             rule: None,
             cause: None,
         }
@@ -56,6 +58,11 @@ impl Record {
 
     pub(crate) fn set_path(&mut self, path: &str) {
         path.clone_into(&mut self.path);
+    }
+
+    /// The certificate that the connection's client has shown.
+    pub(crate) fn set_certificate(&mut self, subject: Option<&Rc<str>>) {
+        self.certificate = subject.map(Rc::clone);
     }
 
     /// The answer's status.
@@ -102,6 +109,7 @@ impl Drop for Record {
             status: self.status,
             bytes: self.bytes,
             took: shared.clock.monotonic().saturating_sub(self.begun),
+            certificate: self.certificate.as_deref(),
             rule: self.rule,
             cause: self.cause.as_deref(),
         });

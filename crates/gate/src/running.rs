@@ -1,5 +1,6 @@
 //! Starting and stopping.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -42,13 +43,13 @@ const SESSION_KEY: &str = "session.key";
 pub struct Listeners(Vec<TcpListener>);
 
 /// A gate at work. Dropping it tells the workers to stop but does not wait for them.
-#[derive(Debug)]
 pub struct Running {
     addresses: Vec<SocketAddr>,
     drain: watch::Sender<bool>,
     workers: Vec<JoinHandle<usize>>,
     access_log: Option<AccessLog>,
     control: Option<Control>,
+    pub(crate) shared: Arc<Shared>,
     _watch: Watch,
 }
 
@@ -177,7 +178,9 @@ pub fn start(
     for listener in &listeners.0 {
         listener.set_nonblocking(true).map_err(StartError::Worker)?;
     }
-    let watched = Watch::start(config.sessions.version_file, &shared);
+    shared.metrics.certificate(config.identity.validity());
+    let every = config.certificates_every;
+    let watched = Watch::start(config.sessions.version_file, every, &shared);
     let watched = watched.map_err(StartError::Worker)?;
     let (drain, drained) = watch::channel(false);
     let control = config.state.map(|directory| {
@@ -197,7 +200,13 @@ pub fn start(
     }
     // The workers have their copies; this one would keep the ports after they stopped.
     drop(listeners);
-    Ok(Running { addresses, drain, workers, access_log, control, _watch: watched })
+    Ok(Running { addresses, drain, workers, access_log, control, shared, _watch: watched })
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
 }
 
 impl Running {

@@ -43,6 +43,8 @@ pub(crate) struct Peer {
     pub(crate) worker: Rc<Worker>,
     /// The client's own address, from the PROXY header where there is one.
     pub(crate) client: SocketAddr,
+    /// The subject of the certificate it has shown, where one is asked for.
+    pub(crate) certificate: Option<Rc<str>>,
     /// Its place among all connections.
     pub(crate) permit: Rc<Permit>,
     /// Where a 101 leaves the stream to upstream, for the connection to relay.
@@ -71,6 +73,7 @@ pub(crate) async fn serve(
     let client = forwarded::client(peer.client, &parts.headers, proxies);
     let request = Some((parts.version, &parts.method));
     let mut record = Box::new(Record::begin(&peer.worker, client, request));
+    record.set_certificate(peer.certificate.as_ref());
     let mut answer = match pass(peer, client.ip(), &mut record, &parts, body).await {
         Ok(answer) => answer,
         Err(refusal) => {
@@ -83,6 +86,7 @@ pub(crate) async fn serve(
         }
     };
     finish(&parts, &mut answer);
+    live.pages.add(&parts, answer.headers_mut());
     if !answer.headers().contains_key(DATE)
         && let Some(date) = peer.worker.date()
     {
