@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
+use crate::addresses::AddressRules;
 use crate::admission::Permit;
 use crate::http1::{Connection, Next};
 use crate::http2;
@@ -56,13 +57,13 @@ pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, from: SocketAddr) 
 
 /// Finds a place for the connection and serves it as long as it has that.
 async fn admitted(worker: &Rc<Worker>, mut tcp: TcpStream, from: SocketAddr) -> Result<(), Closed> {
-    let deadline = Instant::now() + worker.shared.limits.handshake;
+    let deadline = Instant::now() + worker.live().limits.handshake;
     let placed = timeout_at(deadline, place(worker, &mut tcp, from)).await;
     let (client, early, permit) = placed.unwrap_or(Err(Closed::Timeout))?;
     let permit = Rc::new(permit);
     let served = async {
         // Boxed: the room of a handshake is given back before requests begin.
-        let open = Box::pin(timeout_at(deadline, open(worker, early, tcp)));
+        let open = Box::pin(timeout_at(deadline, open(worker, early, tcp, client)));
         let stream = open.await.unwrap_or(Err(Closed::Timeout))?;
         requests(worker, stream, client, &permit).await;
         Ok(())
@@ -81,6 +82,8 @@ enum Closed {
     Busy(#[from] limits::Busy),
     #[error("{0}")]
     Proxy(#[from] proxy_protocol::NoHeader),
+    #[error("the address is not admitted")]
+    Denied,
     #[error("clear text on the TLS port")]
     Plain,
     #[error("{0}")]
@@ -99,6 +102,7 @@ impl Closed {
         match self {
             Self::Busy(_) => "busy",
             Self::Proxy(_) => "no_proxy_header",
+            Self::Denied => "denied",
             Self::Plain => "clear_text",
             Self::Handshake(_) => "handshake_failed",
             Self::Silent => "silent",
@@ -110,24 +114,36 @@ impl Closed {
 
 /// The true address, and a place for it. What came after a PROXY header is returned too.
 async fn place(
-    worker: &Worker,
+    worker: &Rc<Worker>,
     tcp: &mut TcpStream,
     from: SocketAddr,
 ) -> Result<(SocketAddr, BytesMut, Permit), Closed> {
-    let shared = &worker.shared;
+    let live = worker.live();
     // A proxy stands for many clients: their own addresses are counted, not its.
-    let (client, early) = if shared.proxies.contains(from.ip()) {
+    let (client, early) = if live.proxies.contains(from.ip()) {
         proxied(tcp, from).await?
     } else {
         (from, BytesMut::new())
     };
     let client = SocketAddr::new(canonical(client.ip()), client.port());
-    let permit = shared.admission.admit(client.ip(), shared.trusted.contains(client.ip()))?;
+    // Its requests are of other addresses, which are judged one by one.
+    let trusted = live.trusted.contains(client.ip());
+    let denied = |rules: &AddressRules| !trusted && !rules.admits(client.ip());
+    if live.addresses.as_ref().is_some_and(denied) {
+        Record::begin(worker, client, None).refused(&Refusal::Address);
+        return Err(Closed::Denied);
+    }
+    let permit = worker.shared.admission.admit(client.ip(), trusted)?;
     Ok((client, early, permit))
 }
 
 /// The handshake.
-async fn open(worker: &Worker, early: BytesMut, tcp: TcpStream) -> Result<Client, Closed> {
+async fn open(
+    worker: &Worker,
+    early: BytesMut,
+    tcp: TcpStream,
+    client: SocketAddr,
+) -> Result<Client, Closed> {
     let shared = &worker.shared;
     let first = match early.first() {
         Some(byte) => *byte,
@@ -139,7 +155,7 @@ async fn open(worker: &Worker, early: BytesMut, tcp: TcpStream) -> Result<Client
         linger(&mut stream).await;
         return Err(Closed::Plain);
     }
-    Ok(shared.acceptor.accept(stream).await?)
+    Ok(worker.live().acceptor(client.ip()).accept(stream).await?)
 }
 
 /// Reads the PROXY header; what came after it is returned too.
@@ -176,11 +192,12 @@ async fn requests(
     client: SocketAddr,
     permit: &Rc<Permit>,
 ) {
-    let shared = &worker.shared;
     // State is built when there is something to read: most attackers only connect.
     let mut first = [0];
     let mut drain = worker.drain.clone();
-    let idle = timeout(shared.limits.idle, stream.read(&mut first));
+    let live = worker.live();
+    let limits = &live.limits;
+    let idle = timeout(limits.idle, stream.read(&mut first));
     let read = tokio::select! {
         biased;
         read = idle => matches!(read, Ok(Ok(1))),
@@ -191,13 +208,15 @@ async fn requests(
         return;
     }
     let (worker, permit) = (Rc::clone(worker), Rc::clone(permit));
-    let peer = Rc::new(Peer { worker, client, permit, tunnel: RefCell::new(None) });
+    let certificate = stream.peer_subject().map(Rc::from);
+    let tunnel_to = RefCell::new(None);
+    let peer = Rc::new(Peer { worker, client, certificate, permit, tunnel: tunnel_to });
     if stream.negotiated_h2() {
         let client = Prefixed::new(Bytes::copy_from_slice(&first), stream);
         Box::pin(http2::serve(&peer, client, drain)).await;
         return;
     }
-    let mut connection = Connection::new(stream, &first, &shared.limits);
+    let mut connection = Connection::new(stream, &first, limits);
     let refusal = http1(&peer, &mut connection, drain).await;
     let (mut stream, rest) = connection.into_parts();
     if let Some(upstream) = peer.tunnel.take() {
@@ -296,7 +315,7 @@ async fn tunnel(peer: &Peer, client: Prefixed<Client>, upstream: Tunnel) {
     let shared = &peer.worker.shared;
     let begun = shared.clock.monotonic();
     let mut traffic = Traffic::default();
-    let limit = shared.limits.tunnel_idle;
+    let limit = peer.worker.live().limits.tunnel_idle;
     let ended = relay(client, Prefixed::new(early, socket), limit, &mut traffic).await;
     let took = shared.clock.monotonic().saturating_sub(begun);
     info!(

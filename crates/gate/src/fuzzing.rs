@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use crate::credential::{Credential, Headers};
 use crate::edge;
@@ -26,9 +26,10 @@ pub fn proxy_header(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>,
 /// X-Forwarded-For; None where it is no header.
 pub fn forwarded(line: &[u8]) -> Option<SocketAddr> {
     let mut headers = HeaderMap::new();
-    headers.append("x-forwarded-for", HeaderValue::from_bytes(line).ok()?);
+    let name = HeaderName::from_static("x-forwarded-for");
+    headers.append(&name, HeaderValue::from_bytes(line).ok()?);
     let trusted = "10.0.0.0/8".parse().ok()?;
-    Some(forwarded::client(([10, 0, 0, 1], 5000).into(), &headers, &trusted))
+    Some(forwarded::client(([10, 0, 0, 1], 5000).into(), &headers, (&trusted, &name)))
 }
 
 /// An account as it stands in log lines and in the line for fail2ban.

@@ -14,14 +14,17 @@
 //! One thread per core, each with its own runtime, connections and way upstream: no request
 //! crosses threads and no task outlives the connection it belongs to.
 
+mod addresses;
 mod admission;
 mod body;
 mod caller;
+mod certificates;
 mod config;
 mod connection;
 mod console;
 pub mod control;
 mod credential;
+mod defaults;
 mod destination;
 mod edge;
 mod forwarded;
@@ -36,10 +39,12 @@ mod idle;
 mod index;
 pub mod limits;
 mod link;
+mod live;
 mod login;
 mod metrics;
 mod origin;
 mod own;
+mod pages;
 mod permissions;
 mod plain;
 mod prefixed;
@@ -48,6 +53,7 @@ mod reason;
 mod record;
 mod refusal;
 mod relay;
+mod reload;
 mod rewrite;
 mod route;
 mod running;
@@ -61,9 +67,17 @@ mod upstream;
 mod watch;
 mod worker;
 
-pub use config::{AccessLogTo, Config, ConfigError, LimitSettings, Settings};
+pub use addresses::{AddressPolicy, AddressRules};
+pub use certificates::{ClientFiles, TlsFiles, TlsFilesError, TlsLoaded};
+pub use config::{
+    AccessLogTo, CertificateFrom, ClientAuthMode, Config, ConfigError, ConfigWarning,
+    LimitSettings, Settings, TlsSettings, TlsVersion,
+};
+pub use defaults::{DefaultNote, DefaultValue, FromDefaults};
 pub use destination::{Destination, DestinationError};
 pub use limits::Limits;
 pub use login::{LoginRules, LoginSettings};
+pub use pages::ContentPolicy;
+pub use reload::{InForce, RELOAD, ReloadError, Reloaded, in_force, reload_table};
 pub use running::{Listeners, Running, StartError, Stopped, start};
 pub use session::{ConsolePolicy, KeyError, Policy, SessionConfig, SessionSettings};

@@ -160,6 +160,15 @@ pub const CONTROL_CONNECTIONS: usize = 16;
 /// How long an order may take, both ways.
 pub const CONTROL_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often the files of certificates are read.
+pub const CERTIFICATES_EVERY: Duration = Duration::from_secs(5);
+
+/// How long before its end a certificate is warned of, once a day.
+pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// Bytes of revocation lists: what `tls` takes.
+pub const REVOCATION_FILE: usize = tls::REVOCATION_MAX;
+
 /// Worker threads at most.
 pub const WORKERS: usize = 256;
 

@@ -1,6 +1,7 @@
 //! What the gate counts.
 
 use telemetry::metrics::{Counter, Family, Gauge, MetricError, Registry};
+use tls::Validity;
 
 /// The gate's families in the process's registry; clones count into the same.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub(crate) struct Metrics {
     open: Gauge,
     upstream: Family<Counter, 1>,
     logins: Family<Counter, 2>,
+    certificate: Gauge,
+    certificates: Family<Counter, 1>,
 }
 
 impl Metrics {
@@ -24,6 +27,11 @@ impl Metrics {
             ["class"],
         )?;
         let bytes = registry.counter("gate_answer_bytes", "Body bytes sent to clients", [])?;
+        let certificate = registry.gauge(
+            "gate_certificate_expiry_seconds",
+            "When the certificate shown expires, in seconds since 1970",
+            [],
+        )?;
         let open = registry.gauge("gate_open_connections", "Client connections open", [])?;
         Ok(Self {
             classes: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(|class| requests.with([class])),
@@ -39,6 +47,12 @@ impl Metrics {
                 ["outcome"],
             )?,
             open: open.with([]),
+            certificate: certificate.with([]),
+            certificates: registry.counter(
+                "gate_certificates",
+                "Changes of the certificate files, by what became of them",
+                ["outcome"],
+            )?,
             upstream: registry.counter(
                 "gate_upstream",
                 "Connections made to Proxmox VE and requests repeated; failures are refusals",
@@ -67,6 +81,17 @@ impl Metrics {
 
     pub(crate) fn connection(&self, outcome: &str) {
         self.connections.with([outcome]).inc();
+    }
+
+    /// The certificate that is shown.
+    pub(crate) fn certificate(&self, validity: Option<Validity>) {
+        let end = validity.map_or(0, |validity| validity.not_after);
+        self.certificate.set(i64::try_from(end).unwrap_or(i64::MAX));
+    }
+
+    /// A change of its files: `shown` or `refused`.
+    pub(crate) fn certificate_changed(&self, outcome: &str) {
+        self.certificates.with([outcome]).inc();
     }
 
     /// A connection that is open until the result is dropped, however it ends.

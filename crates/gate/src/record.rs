@@ -26,6 +26,7 @@ pub(crate) struct Record {
     path: String,
     status: u16,
     bytes: u64,
+    certificate: Option<Rc<str>>,
     rule: Option<&'static str>,
     cause: Option<String>,
 }
@@ -46,6 +47,7 @@ impl Record {
             path: String::new(),
             status: 0,
             bytes: 0,
+            certificate: None,
             rule: None,
             cause: None,
         }
@@ -58,6 +60,11 @@ impl Record {
 
     pub(crate) fn set_path(&mut self, path: &str) {
         path.clone_into(&mut self.path);
+    }
+
+    /// The certificate that the connection's client has shown.
+    pub(crate) fn set_certificate(&mut self, subject: Option<&Rc<str>>) {
+        self.certificate = subject.map(Rc::clone);
     }
 
     /// The answer's status.
@@ -111,6 +118,7 @@ impl Drop for Record {
             status: self.status,
             bytes: self.bytes,
             took,
+            certificate: self.certificate.as_deref(),
             rule: self.rule,
             cause: self.cause.as_deref(),
         });

@@ -1,5 +1,6 @@
 //! Starting and stopping.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -12,7 +13,7 @@ use telemetry::access::AccessLog;
 use telemetry::audit::AuditError;
 use telemetry::metrics::{MetricError, Registry};
 use thiserror::Error;
-use tls::{Acceptor, Alpn, CertificateError};
+use tls::CertificateError;
 use tokio::runtime;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
@@ -22,9 +23,9 @@ use crate::config::Config;
 use crate::console::Consoles;
 use crate::control::{self, Control};
 use crate::limits::LISTEN_BACKLOG;
+use crate::live::{Current, Live};
 use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
-use crate::origin::Origins;
 use crate::permissions::Permissions;
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
 use crate::watch::Watch;
@@ -42,13 +43,13 @@ const SESSION_KEY: &str = "session.key";
 pub struct Listeners(Vec<TcpListener>);
 
 /// A gate at work. Dropping it tells the workers to stop but does not wait for them.
-#[derive(Debug)]
 pub struct Running {
     addresses: Vec<SocketAddr>,
     drain: watch::Sender<bool>,
     workers: Vec<JoinHandle<usize>>,
     access_log: Option<AccessLog>,
     control: Option<Control>,
+    pub(crate) shared: Arc<Shared>,
     _watch: Watch,
 }
 
@@ -157,7 +158,7 @@ pub fn start(
         return Err(StartError::NoListener);
     }
     let addresses = listeners.local_addrs().map_err(StartError::Worker)?;
-    let alpn = if config.http2 { Alpn::Http2AndHttp1 } else { Alpn::Http1 };
+    let live = Live::new(&config)?;
     let total = u32::try_from(config.limits.connections).unwrap_or(u32::MAX);
     let each = u32::try_from(config.limits.connections_per_address).unwrap_or(u32::MAX);
     let silent = u32::try_from(config.limits.silent_per_address).unwrap_or(u32::MAX);
@@ -165,15 +166,11 @@ pub fn start(
     let (logins, sessions) = open_state(&config, &clock, &metrics)?;
     let shared = Arc::new(Shared {
         consoles: Consoles::new(config.sessions.pass_unknown_console_tickets),
-        origins: Origins::new(config.sessions.origins),
         permissions: Permissions::default(),
         clock,
         metrics,
-        acceptor: Acceptor::new(&config.identity, alpn)?,
         admission: Admission::new(each, silent, total),
-        proxies: config.proxy_protocol_from,
-        trusted: config.trusted_proxies,
-        limits: config.limits,
+        live: Current::new(live),
         logins,
         sessions,
     });
@@ -181,7 +178,9 @@ pub fn start(
     for listener in &listeners.0 {
         listener.set_nonblocking(true).map_err(StartError::Worker)?;
     }
-    let watched = Watch::start(config.sessions.version_file, &shared);
+    shared.metrics.certificate(config.identity.validity());
+    let every = config.certificates_every;
+    let watched = Watch::start(config.sessions.version_file, every, &shared);
     let watched = watched.map_err(StartError::Worker)?;
     let (drain, drained) = watch::channel(false);
     let control = config.state.map(|directory| {
@@ -201,7 +200,13 @@ pub fn start(
     }
     // The workers have their copies; this one would keep the ports after they stopped.
     drop(listeners);
-    Ok(Running { addresses, drain, workers, access_log, control, _watch: watched })
+    Ok(Running { addresses, drain, workers, access_log, control, shared, _watch: watched })
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
 }
 
 impl Running {

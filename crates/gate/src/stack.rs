@@ -43,6 +43,8 @@ pub(crate) struct Peer {
     pub(crate) worker: Rc<Worker>,
     /// The client's own address, from the PROXY header where there is one.
     pub(crate) client: SocketAddr,
+    /// The subject of the certificate it has shown, where one is asked for.
+    pub(crate) certificate: Option<Rc<str>>,
     /// Its place among all connections.
     pub(crate) permit: Rc<Permit>,
     /// Where a 101 leaves the stream to upstream, for the connection to relay.
@@ -66,9 +68,12 @@ pub(crate) async fn serve(
 ) -> Response<AnswerBody> {
     let shared = &peer.worker.shared;
     // Each request of a proxy's connection may be of another client.
-    let client = forwarded::client(peer.client, &parts.headers, &shared.trusted);
+    let live = peer.worker.live();
+    let proxies = (&live.trusted, &live.real_ip_header);
+    let client = forwarded::client(peer.client, &parts.headers, proxies);
     let request = Some((parts.version, &parts.method));
     let mut record = Box::new(Record::begin(&peer.worker, client, request));
+    record.set_certificate(peer.certificate.as_ref());
     let mut answer = match pass(peer, client.ip(), &mut record, parts, body).await {
         Ok(answer) => answer,
         Err(refusal) => {
@@ -81,6 +86,7 @@ pub(crate) async fn serve(
         }
     };
     finish(parts, &mut answer);
+    live.pages.add(parts, answer.headers_mut());
     if !answer.headers().contains_key(DATE)
         && let Some(date) = peer.worker.date(record.unix_secs())
     {
@@ -123,8 +129,12 @@ async fn pass(
     let route = Route::of(&path);
     let websocket = edge::wants_websocket(parts);
 
-    // 3. Address. Whoever is banned gets no further; a login is answered like a wrong password
-    //    (see `login`).
+    // 3. Address. Whom the lists do not admit gets no further, and neither who is banned; a
+    //    login is then answered like a wrong password (see `login`).
+    let live = peer.worker.live();
+    if live.addresses.as_ref().is_some_and(|rules| !rules.admits(client)) {
+        return Err(Refusal::Address);
+    }
     let auth = route.auth(&parts.method);
     if auth.is_none() && shared.logins.banned(client) {
         Box::pin(shared.logins.wait_banned()).await;
@@ -139,7 +149,7 @@ async fn pass(
     let asked = Asked { peer, client, parts, route, caller, now };
 
     // 5. Site. Before anything is changed or opened for a page of somebody else.
-    shared.origins.check(parts, websocket)?;
+    live.origins.check(parts, websocket)?;
 
     // 6. Session. In force, and shown together with its CSRF token where something changes.
     alive(&asked, record).await?;
@@ -157,7 +167,7 @@ async fn pass(
     // 7. Headers. Rebuilt from a list before any of them is believed, so that no later step
     //    can trust what a client forged; the credential is the one that was judged.
     let mut lines = caller.lines(&headers, &parts.method);
-    lines.readable = asked.is_read_here();
+    lines.readable = asked.is_read_here() || !live.compressed;
     if auth.is_some() {
         lines = lines.of_login(peer.worker.daemon.as_ref().map(|_| client));
     }
@@ -315,7 +325,7 @@ async fn whole(peer: &Peer, body: &mut dyn Source) -> Result<Bytes, Refusal> {
             }
         }
     };
-    let read = timeout(peer.worker.shared.limits.body, read).await;
+    let read = timeout(peer.worker.live().limits.body, read).await;
     let read = read.unwrap_or(Err(Refusal::BodyTimeout))?;
     peer.permit.heard();
     Ok(read)

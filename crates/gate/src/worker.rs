@@ -9,10 +9,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::HeaderValue;
-use netpolicy::AddressSet;
 use telemetry::access::Lines;
 use telemetry::{Clock, HttpDate};
-use tls::Acceptor;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -23,10 +21,10 @@ use crate::admission::Admission;
 use crate::connection;
 use crate::console::Consoles;
 use crate::destination::Destination;
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_BESIDE, Limits};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_BESIDE};
+use crate::live::{Copy, Current, Lease};
 use crate::login::Logins;
 use crate::metrics::Metrics;
-use crate::origin::Origins;
 use crate::permissions::Permissions;
 use crate::session::Sessions;
 use crate::upstream::Upstream;
@@ -38,18 +36,12 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
-    pub(crate) limits: Limits,
-    /// From these a PROXY header is required, from all others it is not read.
-    pub(crate) proxies: AddressSet,
-    /// Their X-Forwarded-For is believed.
-    pub(crate) trusted: AddressSet,
-    pub(crate) acceptor: Acceptor,
+    /// What a reload replaces; a worker asks [`Worker::live`].
+    pub(crate) live: Current,
     pub(crate) admission: Admission,
     pub(crate) sessions: Sessions,
     pub(crate) consoles: Consoles,
     pub(crate) permissions: Permissions,
-    /// From which pages browsers may change something.
-    pub(crate) origins: Origins,
     pub(crate) logins: Logins,
 }
 
@@ -63,6 +55,7 @@ pub(crate) struct Worker {
     pub(crate) access: Option<RefCell<Lines>>,
     /// Turns true when the gate stops.
     pub(crate) drain: watch::Receiver<bool>,
+    live: Copy,
     /// The second for which the date was written last, and that.
     date: RefCell<Option<(u64, HeaderValue)>>,
 }
@@ -74,10 +67,11 @@ impl Worker {
         drain: watch::Receiver<bool>,
         access: Option<Lines>,
     ) -> Self {
-        let to =
-            |destination| Upstream::new(destination, shared.limits.clone(), shared.metrics.clone());
+        let limits = &shared.live.newest().limits;
+        let to = |destination| Upstream::new(destination, limits.clone(), shared.metrics.clone());
         let (upstream, daemon) = (to(destination), daemon.map(to));
         Self {
+            live: shared.live.copy(),
             shared,
             upstream,
             daemon,
@@ -85,6 +79,11 @@ impl Worker {
             drain,
             date: RefCell::default(),
         }
+    }
+
+    /// What is in force now. Held by a request, it stays as it is to its end.
+    pub(crate) fn live(&self) -> Lease {
+        self.live.of(&self.shared.live)
     }
 
     /// The date for answers that have none; `now` in seconds since 1970.
@@ -109,7 +108,7 @@ impl Worker {
         // Closed before the wait: whoever connects now reaches the next process.
         drop(listeners);
         let all = async { while connections.join_next().await.is_some() {} };
-        if timeout(worker.shared.limits.drain, all).await.is_ok() {
+        if timeout(worker.live().limits.drain, all).await.is_ok() {
             return 0;
         }
         let cut = connections.len();
@@ -122,7 +121,7 @@ impl Worker {
         let mut drained = std::pin::pin!(drain.wait_for(|drain| *drain));
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
         let mut first = 0;
-        let most = self.shared.limits.connections.saturating_add(CONNECTIONS_BESIDE);
+        let most = self.live().limits.connections.saturating_add(CONNECTIONS_BESIDE);
         loop {
             tokio::select! {
                 biased;

@@ -186,6 +186,9 @@ pub(crate) struct Gate {
     /// Directory for bans, audit log and control socket; without one nothing outlasts the process
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<String>,
+    /// Settings of pveproxy, a copy of /etc/default/pveproxy; they fill what is not set otherwise
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pveproxy_defaults: Option<String>,
     /// Configuration instead of /etc/proxward/proxward.toml
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -9,10 +9,11 @@ use crate::cli::{Gate, GateOrder};
 use crate::exit::{Exit, Stop};
 use crate::mock::bind_exit;
 use crate::output::note;
-use crate::signals::Signals;
+use crate::signals::{Signals, Wish};
 use crate::{audit, config};
 
 pub(crate) mod bans;
+mod reload;
 
 /// An order to a gate that runs, or a gate.
 pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {
@@ -22,19 +23,23 @@ pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {
     }
 }
 
-/// Starts the gate and ends it on a signal, after its connections have drained.
+/// Starts the gate, reads its configuration anew on SIGHUP, and ends it on another signal, after
+/// its connections have drained.
 fn serve(arguments: &Gate) -> Result<(), Stop> {
-    let signals = Signals::install()?;
+    let mut signals = Signals::install()?;
     let clock = Clock::system();
     audit::start_log(&arguments.log, &clock)?;
-    let document = document(arguments)?;
+    let mut document = document(arguments)?;
     let config = config::gate(&document)?;
     let listeners = Listeners::bind(&config.listen).map_err(start_fault)?;
     let running = start(config, listeners, clock, &Registry::new()).map_err(start_fault)?;
     for address in running.local_addrs() {
         note(&format!("gate: ready on https://{address}"));
     }
-    signals.wait();
+    // The place for systemd's RELOADING=1 and READY=1 is around this call.
+    while signals.next() == Wish::Reload {
+        note(&reload::reload(&running, arguments, &mut document));
+    }
     let stopped = running.shutdown();
     match stopped.failed {
         0 => Ok(()),
@@ -54,11 +59,12 @@ fn document(arguments: &Gate) -> Result<Document, Stop> {
         ("gate.cert", "--cert", &arguments.cert),
         ("gate.key", "--key", &arguments.key),
         ("gate.state", "--state", &arguments.state),
+        ("gate.pveproxy_defaults", "--pveproxy-defaults", &arguments.pveproxy_defaults),
     ];
     let layers = single
         .into_iter()
         .fold(layers, |layers, (key, flag, value)| layers.flag(key, flag, value.iter().cloned()));
-    layers.load().map_err(Stop::usage)
+    config::load(layers)
 }
 
 /// Why the gate did not start, with the exit code of its cause.

@@ -3,7 +3,7 @@ use std::time::Duration;
 use tls::Authority;
 
 /// A section that is right, with its files.
-fn good(directory: &tempfile::TempDir) -> Settings {
+pub(super) fn good(directory: &tempfile::TempDir) -> Settings {
     let (cert, key) = (directory.path().join("c.pem"), directory.path().join("k.pem"));
     let authority = Authority::generate("test", Duration::from_secs(1_795_000_000)).unwrap();
     let identity = authority.issue(&["pve1"], Duration::from_secs(1_795_000_000)).unwrap();

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use limits::Concurrency;
@@ -36,7 +36,7 @@ pub(crate) struct Logins {
     waiting_most: u32,
     /// Neither locked nor banned.
     exempt: AddressSet,
-    proxies: [AddressSet; 2],
+    proxies: RwLock<[AddressSet; 2]>,
     state: Arc<Writer>,
     journal: Arc<Journal>,
     metrics: Metrics,
@@ -102,12 +102,17 @@ impl Logins {
             waiting: AtomicU32::new(0),
             waiting_most: rules.waiting,
             exempt: rules.never_ban.clone(),
-            proxies,
+            proxies: RwLock::new(proxies),
             state,
             journal,
             metrics: metrics.clone(),
             bans_made: AtomicU64::new(0),
         }
+    }
+
+    /// Those who stand for many clients from now on.
+    pub(crate) fn set_proxies(&self, proxies: [AddressSet; 2]) {
+        *self.proxies.write().unwrap_or_else(PoisonError::into_inner) = proxies;
     }
 
     /// Whether this client is shut out. For every request: no allocation, and no lock as long
@@ -317,7 +322,12 @@ impl Logins {
     fn is_exempt(&self, client: IpAddr) -> bool {
         class(client) == AddressClass::Loopback
             || self.exempt.contains(client)
-            || self.proxies.iter().any(|proxies| proxies.contains(client))
+            || self.proxies().iter().any(|proxies| proxies.contains(client))
+    }
+
+    fn proxies(&self) -> RwLockReadGuard<'_, [AddressSet; 2]> {
+        // It guards a plain assignment: a poisoned one holds a whole value.
+        self.proxies.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {

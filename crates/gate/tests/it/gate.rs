@@ -67,6 +67,15 @@ impl Gate {
         panic!("no {line} in {}", self.registry.encode());
     }
 
+    pub(crate) fn reload(&self, config: &Config) -> Result<gate::Reloaded, gate::ReloadError> {
+        self.running.as_ref().unwrap().reload(config)
+    }
+
+    /// All metrics, as a scraper would see them.
+    pub(crate) fn metrics(&self) -> String {
+        self.registry.encode()
+    }
+
     pub(crate) fn stop(&self) {
         self.running.as_ref().unwrap().stop();
     }

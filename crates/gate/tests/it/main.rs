@@ -9,12 +9,15 @@
     reason = "a test fails by panicking"
 )]
 
+mod addresses;
 mod answers;
+mod certificates;
 mod client;
 mod consoles;
 mod control;
 mod forwarded;
 mod gate;
+mod handshake;
 mod http2;
 mod lifecycle;
 mod log;
@@ -22,9 +25,11 @@ mod logins;
 mod permissions;
 mod pve;
 mod refusals;
+mod reload;
 mod requests;
 mod sessions;
 mod silence;
 mod sources;
+mod tls_policy;
 mod tunnel;
 mod upstream_tls;

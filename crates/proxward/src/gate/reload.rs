@@ -1,0 +1,72 @@
+//! A new configuration for a gate that runs.
+
+use ::gate::{InForce, Running, in_force};
+use settings::Document;
+
+use crate::cli::Gate;
+use crate::config;
+use crate::exit::Stop;
+
+/// Reads everything anew and puts into force what can be, or keeps the former whole. Returns what
+/// to tell the operator.
+pub(crate) fn reload(running: &Running, arguments: &Gate, former: &mut Document) -> String {
+    match attempt(running, arguments) {
+        Ok(document) => {
+            let told = told(&document, &document.changed(former));
+            *former = document;
+            told
+        }
+        Err(stop) => {
+            let why = stop.to_string();
+            let why = secrets::mask::text(&why);
+            format!("gate: not reloaded, the former configuration stays in force: {why}")
+        }
+    }
+}
+
+fn attempt(running: &Running, arguments: &Gate) -> Result<Document, Stop> {
+    let document = super::document(arguments)?;
+    let checked = config::gate(&document)?;
+    running.reload(&checked).map_err(Stop::usage)?;
+    Ok(document)
+}
+
+/// What is in force now, and what waits, each with its place.
+fn told(document: &Document, changed: &[String]) -> String {
+    let of = |when: InForce| -> Vec<String> {
+        let keys = changed.iter().filter(|key| in_force(key) == Some(when));
+        keys.map(|key| format!("{key} ({})", document.origin(key))).collect()
+    };
+    let (now, later) = (of(InForce::AtOnce), of(InForce::AfterRestart));
+    let mut text = match now.is_empty() {
+        true => "gate: reloaded".to_owned(),
+        false => format!("gate: reloaded; in force now: {}", now.join(", ")),
+    };
+    if !later.is_empty() {
+        text.push_str(&format!("; needs a restart: {}", later.join(", ")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use settings::Layers;
+
+    fn document(text: &str) -> Document {
+        Layers::new(&["gate"]).text("gate.toml", text).load().unwrap()
+    }
+
+    #[test]
+    fn each_change_is_told_with_its_place() {
+        let former = document("[gate]\nlisten = ['127.0.0.1:1']\nworkers = 2\npolicy = 'allow'\n");
+        let next =
+            document("[gate]\nlisten = ['127.0.0.1:1']\nworkers = 3\n\n[gate.tls]\nmin = '1.3'\n");
+        assert_eq!(
+            told(&next, &next.changed(&former)),
+            "gate: reloaded; in force now: gate.policy (default), gate.tls.min (gate.toml:6); \
+             needs a restart: gate.workers (gate.toml:3)"
+        );
+        assert_eq!(told(&next, &next.changed(&next)), "gate: reloaded");
+    }
+}
