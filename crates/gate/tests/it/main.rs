@@ -25,6 +25,8 @@ mod refusals;
 mod requests;
 mod sessions;
 mod silence;
+mod smuggling;
+mod smuggling_http2;
 mod sources;
 mod tunnel;
 mod upstream_tls;
