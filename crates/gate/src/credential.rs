@@ -125,7 +125,6 @@ impl<'h> Headers<'h> {
             csrf: csrf
                 .and_then(|csrf| HeaderValue::from_str(csrf).ok())
                 .map_or(Csrf::None, Csrf::Is),
-            readable: false,
         }
     }
 
@@ -149,7 +148,7 @@ impl<'h> Headers<'h> {
     }
 
     fn lines(&self, cookie: Option<HeaderValue>, authorization: Option<HeaderValue>) -> Lines {
-        Lines { cookie, authorization, csrf: Csrf::OfTheClient, readable: false }
+        Lines { cookie, authorization, csrf: Csrf::OfTheClient }
     }
 
     /// The client's own line where it is nothing but the credential, which is how tools write
@@ -193,8 +192,6 @@ pub(crate) struct Lines {
     pub(crate) cookie: Option<HeaderValue>,
     pub(crate) authorization: Option<HeaderValue>,
     pub(crate) csrf: Csrf,
-    /// The answer will be read here, so it must not come compressed.
-    pub(crate) readable: bool,
 }
 
 /// The CSRF token for upstream.

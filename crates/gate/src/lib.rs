@@ -17,6 +17,7 @@
 mod admission;
 mod body;
 mod caller;
+mod compression;
 mod config;
 mod connection;
 mod console;
@@ -60,7 +61,7 @@ mod upstream;
 mod watch;
 mod worker;
 
-pub use config::{AccessLogTo, Config, ConfigError, LimitSettings, Settings};
+pub use config::{AccessLogTo, Config, ConfigError, LimitSettings, Settings, Traffic};
 pub use destination::{Destination, DestinationError};
 pub use limits::Limits;
 pub use login::{LoginRules, LoginSettings};

@@ -159,6 +159,41 @@ pub const CONTROL_CONNECTIONS: usize = 16;
 /// How long an order may take, both ways.
 pub const CONTROL_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Bytes from which on an answer is compressed: below, a packet is a packet. As pveproxy.
+pub const COMPRESS_FROM: u64 = 1024;
+
+/// Bytes up to which an answer is compressed before its head is written: clients get a length, as
+/// from pveproxy, and an answer that breaks off becomes an error that says so.
+pub const COMPRESS_WHOLE: u64 = 512 * 1024;
+
+/// Codings that are read of an Accept-Encoding; browsers name four.
+pub const ACCEPTED_CODINGS: usize = 16;
+
+/// Bytes of a compressed body that wait to be more before they are written.
+pub const COMPRESSED_PIECE: usize = 16 * 1024;
+
+/// Answers a worker compresses at once; more go out plain. Each holds up to 1 MB while its client
+/// takes it.
+pub const COMPRESSIONS: usize = 32;
+
+/// Compressors of a kind that a worker keeps for the next answer.
+pub const COMPRESSORS_KEPT: usize = 2;
+
+/// How long a file of the interface is believed not to have changed.
+pub const ASSETS_FOR: Duration = Duration::from_secs(2);
+
+/// Bytes of all files of the interface that are kept compressed; stock PVE's have some 3 MB.
+pub const ASSETS_BYTES: usize = 8 * 1024 * 1024;
+
+/// Bytes of one of them, compressed.
+pub const ASSET_BYTES: usize = 2 * 1024 * 1024;
+
+/// Files kept, whatever their size.
+pub const ASSETS_KEPT: usize = 512;
+
+/// Bytes of the path of a file that is kept.
+pub const ASSET_PATH: usize = 256;
+
 /// Worker threads at most.
 pub const WORKERS: usize = 256;
 

@@ -13,6 +13,8 @@ pub(crate) struct Metrics {
     open: Gauge,
     upstream: Family<Counter, 1>,
     logins: Family<Counter, 2>,
+    caches: Family<Counter, 2>,
+    limits: Family<Counter, 1>,
 }
 
 impl Metrics {
@@ -49,6 +51,16 @@ impl Metrics {
                 "Logins by channel: success, failure, lock, ban; locked, banned, busy are refused",
                 ["channel", "outcome"],
             )?,
+            caches: registry.counter(
+                "gate_cache",
+                "Answers that were kept, by what became of a look for one",
+                ["cache", "event"],
+            )?,
+            limits: registry.counter(
+                "gate_limits",
+                "Times that something was refused or dropped for a named limit",
+                ["limit"],
+            )?,
         })
     }
 
@@ -77,6 +89,16 @@ impl Metrics {
 
     pub(crate) fn upstream(&self, event: &str) {
         self.upstream.with([event]).inc();
+    }
+
+    /// Of `assets` or `answers`: what became of a look.
+    pub(crate) fn cache(&self, cache: &str, event: &str) {
+        self.caches.with([cache, event]).inc();
+    }
+
+    /// A limit was hit.
+    pub(crate) fn limit(&self, limit: &str) {
+        self.limits.with([limit]).inc();
     }
 
     pub(crate) fn login(&self, channel: &str, outcome: &str) {

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::admission::Admission;
+use crate::compression::Assets;
 use crate::config::Config;
 use crate::console::Consoles;
 use crate::control::{self, Control};
@@ -163,6 +164,7 @@ pub fn start(
     let silent = u32::try_from(config.limits.silent_per_address).unwrap_or(u32::MAX);
     let metrics = Metrics::register(registry)?;
     let (logins, sessions) = open_state(&config, &clock, &metrics)?;
+    let assets = config.traffic.compression.then(|| Assets::new(metrics.clone()));
     let shared = Arc::new(Shared {
         consoles: Consoles::new(config.sessions.pass_unknown_console_tickets),
         origins: Origins::new(config.sessions.origins),
@@ -176,6 +178,7 @@ pub fn start(
         limits: config.limits,
         logins,
         sessions,
+        assets,
     });
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
     for listener in &listeners.0 {

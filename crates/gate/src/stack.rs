@@ -6,6 +6,7 @@
 //! its TLS handshake made and its head checked byte by byte (see `connection`, `http1`).
 
 mod answer;
+mod file;
 mod login;
 
 use std::cell::RefCell;
@@ -21,6 +22,7 @@ use telemetry::CorrelationId;
 use tokio::time::timeout;
 
 use self::answer::{answered, finish, own, switching};
+use self::file::File;
 use self::login::login;
 use crate::admission::Permit;
 use crate::body::{AnswerBody, Source};
@@ -156,8 +158,7 @@ async fn pass(
 
     // 7. Headers. Rebuilt from a list before any of them is believed, so that no later step
     //    can trust what a client forged; the credential is the one that was judged.
-    let mut lines = caller.lines(&headers, &parts.method);
-    lines.readable = asked.is_read_here();
+    let lines = caller.lines(&headers, &parts.method);
     let headers = hygiene::upstream_headers(parts, &target, websocket, &lines)?;
     let outbound = Outbound { parts, target: &target, headers };
 
@@ -170,14 +171,14 @@ async fn pass(
         let bytes = whole(peer, body).await?;
         return login(&asked, record, auth, outbound, &bytes).await;
     }
-    forward(&asked, record, &outbound, rule, body).await
+    forward(&asked, record, outbound, rule, body).await
 }
 
 /// The rest of the way, for everything but a login.
 async fn forward(
     asked: &Asked<'_>,
     record: &mut Record,
-    outbound: &Outbound<'_>,
+    mut outbound: Outbound<'_>,
     rule: BodyRule,
     body: &mut dyn Source,
 ) -> Result<Response<AnswerBody>, Refusal> {
@@ -192,11 +193,17 @@ async fn forward(
         shared.consoles.take(ticket.as_deref(), caller.id(), client, now)?;
     }
 
-    // 10. Upstream.
-    let inbound = ask(peer, outbound, rule, body, websocket).await?;
+    // 10. File. One of the interface that was compressed before is the same for everybody.
+    let file = match File::look(asked, &mut outbound) {
+        File::Here(answer) => return Ok(*answer),
+        file => file,
+    };
+
+    // 11. Upstream.
+    let inbound = ask(peer, &outbound, rule, body, websocket).await?;
     let inbound = inbound.map_err(|error| refused(record, &error))?;
 
-    // 11. Answer. The tunnel is handed over whole; everything else is stripped of what is
+    // 12. Answer. The tunnel is handed over whole; everything else is stripped of what is
     //     between upstream and us, and its reason phrase carried on.
     match inbound {
         Inbound::Tunnel(head, socket, early) => {
@@ -204,7 +211,10 @@ async fn forward(
             *peer.tunnel.borrow_mut() = Some(Tunnel { socket, early, id });
             Ok(switching(&head))
         }
-        Inbound::Answer(answer) => answered(asked, record, answer).await,
+        Inbound::Answer(answer) => match file.confirmed(asked, &answer) {
+            Some(file) => Ok(file),
+            None => answered(asked, record, answer, file.keep()).await,
+        },
     }
 }
 
@@ -212,12 +222,6 @@ impl Asked<'_> {
     /// Whether the answer is a page with the session's CSRF token in it.
     fn is_page(&self) -> bool {
         matches!(self.caller, Caller::Session { .. }) && self.route.is_index()
-    }
-
-    /// Whether the answer will be read, so that it must not come compressed.
-    fn is_read_here(&self) -> bool {
-        let method = &self.parts.method;
-        self.is_page() || self.route.hands_out_console(method) || self.route.auth(method).is_some()
     }
 
     /// Counts a credential that was refused, and waits as a wrong password does.

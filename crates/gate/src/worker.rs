@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::admission::Admission;
+use crate::compression::{Assets, Compressors};
 use crate::connection;
 use crate::console::Consoles;
 use crate::destination::Destination;
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     /// From which pages browsers may change something.
     pub(crate) origins: Origins,
     pub(crate) logins: Logins,
+    /// Files of the interface, compressed; none when nothing is compressed.
+    pub(crate) assets: Option<Assets>,
 }
 
 /// What the connections of one worker share.
@@ -59,6 +62,8 @@ pub(crate) struct Worker {
     pub(crate) upstream: Upstream,
     /// pvedaemon, for the calls that log somebody in.
     pub(crate) daemon: Option<Upstream>,
+    /// None when nothing is compressed.
+    pub(crate) compressors: Option<Rc<Compressors>>,
     /// Where the lines of requests go, if anywhere.
     pub(crate) access: Option<RefCell<Lines>>,
     /// Turns true when the gate stops.
@@ -77,10 +82,12 @@ impl Worker {
         let to =
             |destination| Upstream::new(destination, shared.limits.clone(), shared.metrics.clone());
         let (upstream, daemon) = (to(destination), daemon.map(to));
+        let compressors = shared.assets.is_some().then(Rc::default);
         Self {
             shared,
             upstream,
             daemon,
+            compressors,
             access: access.map(RefCell::new),
             drain,
             date: RefCell::default(),

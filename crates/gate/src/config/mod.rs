@@ -1,6 +1,7 @@
 //! The section `[gate]`: as it is written, and as it is meant.
 
 mod limits;
+mod traffic;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,6 +16,7 @@ use thiserror::Error;
 use tls::{Identity, Trust};
 
 pub use self::limits::LimitSettings;
+pub use self::traffic::Traffic;
 use crate::destination::Destination;
 use crate::limits::{Limits, WORKERS};
 use crate::login::{LoginRules, LoginSettings};
@@ -62,6 +64,8 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// What failed logins cost.
     pub login: LoginSettings,
+    /// Whether answers are compressed. Default: yes.
+    pub compression: Option<bool>,
 }
 
 /// What the gate is to do: every value checked, every file read.
@@ -94,6 +98,8 @@ pub struct Config {
     pub state: Option<PathBuf>,
     /// What failed logins cost.
     pub login: LoginRules,
+    /// What is done with answers and with what is counted.
+    pub traffic: Traffic,
 }
 
 /// Where the access log goes; see [`telemetry::access`] for its lines.
@@ -156,6 +162,7 @@ impl Config {
             limits: Limits::default(),
             state: None,
             login: LoginRules::default(),
+            traffic: Traffic::default(),
         }
     }
 }
@@ -215,6 +222,7 @@ impl Settings {
         self.limits.apply(&mut config.limits)?;
         config.state = self.state_directory()?;
         config.login = self.login.check()?;
+        config.traffic = self.traffic()?;
         Ok(config)
     }
 

@@ -11,6 +11,7 @@
 
 mod answers;
 mod client;
+mod compression;
 mod consoles;
 mod control;
 mod forwarded;
