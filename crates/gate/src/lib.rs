@@ -25,6 +25,7 @@ pub mod control;
 mod credential;
 mod destination;
 mod edge;
+mod endpoint;
 mod forwarded;
 mod frames;
 #[cfg(fuzzing)]
@@ -39,6 +40,7 @@ pub mod limits;
 mod link;
 mod login;
 mod metrics;
+mod observe;
 mod origin;
 mod own;
 mod permissions;
@@ -65,5 +67,6 @@ pub use config::{AccessLogTo, Config, ConfigError, LimitSettings, Settings, Traf
 pub use destination::{Destination, DestinationError};
 pub use limits::Limits;
 pub use login::{LoginRules, LoginSettings};
+pub use observe::{MetricsAddress, MetricsAddressError};
 pub use running::{Listeners, Running, StartError, Stopped, start};
 pub use session::{ConsolePolicy, KeyError, Policy, SessionConfig, SessionSettings};

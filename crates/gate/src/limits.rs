@@ -194,6 +194,12 @@ pub const ASSETS_KEPT: usize = 512;
 /// Bytes of the path of a file that is kept.
 pub const ASSET_PATH: usize = 256;
 
+/// Readers of metrics at once; others wait.
+pub const METRICS_CONNECTIONS: usize = 8;
+
+/// How long a reader of metrics may take, both ways.
+pub const METRICS_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Worker threads at most.
 pub const WORKERS: usize = 256;
 

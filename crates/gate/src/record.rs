@@ -9,6 +9,7 @@ use http::{Method, Version};
 use telemetry::CorrelationId;
 use telemetry::access::Access;
 
+use crate::endpoint::Endpoint;
 use crate::refusal::Refusal;
 use crate::worker::Worker;
 
@@ -23,6 +24,7 @@ pub(crate) struct Record {
     /// None when the head could not be read.
     request: Option<(Version, Method)>,
     path: String,
+    endpoint: Endpoint,
     status: u16,
     bytes: u64,
     rule: Option<&'static str>,
@@ -35,6 +37,7 @@ impl Record {
         client: SocketAddr,
         request: Option<(Version, &Method)>,
     ) -> Self {
+        worker.shared.metrics.begin();
         Self {
             begun: worker.shared.clock.monotonic(),
             worker: Rc::clone(worker),
@@ -42,6 +45,7 @@ impl Record {
             client,
             request: request.map(|(version, method)| (version, method.clone())),
             path: String::new(),
+            endpoint: Endpoint::Unknown,
             status: 0,
             bytes: 0,
             rule: None,
@@ -56,6 +60,11 @@ impl Record {
 
     pub(crate) fn set_path(&mut self, path: &str) {
         path.clone_into(&mut self.path);
+    }
+
+    /// What it asks for, to be counted under.
+    pub(crate) fn set_endpoint(&mut self, endpoint: Endpoint) {
+        self.endpoint = endpoint;
     }
 
     /// The answer's status.
@@ -89,7 +98,8 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let shared = &self.worker.shared;
-        shared.metrics.request(self.status, self.bytes);
+        let took = shared.clock.monotonic().saturating_sub(self.begun);
+        shared.metrics.request(self.endpoint, self.status, self.bytes, took);
         let Some(lines) = &self.worker.access else { return };
         lines.borrow_mut().add(&Access {
             unix: shared.clock.unix(),
@@ -101,7 +111,7 @@ impl Drop for Record {
             path: &self.path,
             status: self.status,
             bytes: self.bytes,
-            took: shared.clock.monotonic().saturating_sub(self.begun),
+            took,
             rule: self.rule,
             cause: self.cause.as_deref(),
         });

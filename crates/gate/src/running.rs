@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use netpolicy::canonical;
 use state::{Memory, Redb, Store, StoreError, Table, Writer};
 use telemetry::Clock;
 use telemetry::access::AccessLog;
@@ -25,6 +26,7 @@ use crate::control::{self, Control};
 use crate::limits::LISTEN_BACKLOG;
 use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
+use crate::observe::{self, MetricsAddress, Observer};
 use crate::origin::Origins;
 use crate::permissions::Permissions;
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
@@ -50,6 +52,7 @@ pub struct Running {
     workers: Vec<JoinHandle<usize>>,
     access_log: Option<AccessLog>,
     control: Option<Control>,
+    observer: Option<Observer>,
     _watch: Watch,
 }
 
@@ -81,7 +84,15 @@ pub enum StartError {
     Certificate(#[from] CertificateError),
     /// A second gate on the same registry.
     #[error(transparent)]
-    Metrics(#[from] MetricError),
+    Registry(#[from] MetricError),
+    /// The socket for metrics.
+    #[error("gate.metrics_listen: {at}: {source}")]
+    Metrics {
+        /// Where.
+        at: MetricsAddress,
+        /// Why.
+        source: io::Error,
+    },
     /// The access log can not be written.
     #[error("gate.access_log: {0}; name a file in a directory that the gate may write")]
     AccessLog(#[source] io::Error),
@@ -179,6 +190,7 @@ pub fn start(
         logins,
         sessions,
         assets,
+        listening: addresses.iter().map(|address| canonical(address.ip())).collect(),
     });
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
     for listener in &listeners.0 {
@@ -193,6 +205,11 @@ pub fn start(
         served.map_err(|source| StartError::Control { path, source })
     });
     let control = control.transpose()?;
+    let observer = config.traffic.metrics_listen.as_ref().map(|at| {
+        let served = observe::serve(at, Arc::clone(&shared), registry.clone(), drained.clone());
+        served.map_err(|source| StartError::Metrics { at: at.clone(), source })
+    });
+    let observer = observer.transpose()?;
     let mut workers = Vec::with_capacity(config.workers.get());
     for number in 0..config.workers.get() {
         let shared = Arc::clone(&shared);
@@ -204,7 +221,7 @@ pub fn start(
     }
     // The workers have their copies; this one would keep the ports after they stopped.
     drop(listeners);
-    Ok(Running { addresses, drain, workers, access_log, control, _watch: watched })
+    Ok(Running { addresses, drain, workers, access_log, control, observer, _watch: watched })
 }
 
 impl Running {
@@ -212,6 +229,12 @@ impl Running {
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where metrics are read, with the port taken; None when nothing was configured.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<&MetricsAddress> {
+        self.observer.as_ref().map(|observer| &observer.at)
     }
 
     /// Tells the workers to accept no more and to end what is idle. Returns at once.
@@ -237,6 +260,9 @@ impl Running {
         }
         if let Some(mut control) = self.control {
             control.join();
+        }
+        if let Some(mut observer) = self.observer {
+            observer.join();
         }
         if let Some(log) = self.access_log {
             log.close();

@@ -30,6 +30,7 @@ use crate::caller::Caller;
 use crate::console;
 use crate::credential::Headers;
 use crate::edge::{self, BodyRule};
+use crate::endpoint::Endpoint;
 use crate::forwarded;
 use crate::hygiene;
 use crate::limits::BODY_BYTES;
@@ -123,6 +124,7 @@ async fn pass(
     let path = edge::decode_path(target.path())?;
     record.set_path(&path);
     let route = Route::of(&path);
+    record.set_endpoint(Endpoint::of(&parts.method, &path, &route));
     let websocket = edge::wants_websocket(parts);
 
     // 3. Address. Whoever is banned gets no further; a login is answered like a wrong password

@@ -72,7 +72,8 @@ impl UpstreamError {
 
 impl Upstream {
     pub(crate) fn new(destination: Destination, limits: Limits, metrics: Metrics) -> Self {
-        Self { destination, limits, metrics, idle: Rc::default() }
+        let idle = Rc::new(RefCell::new(Idle::new(metrics.clone())));
+        Self { destination, limits, metrics, idle }
     }
 
     /// An ordinary call. On a kept connection that turns out to be closed it is repeated once

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     /// From which pages browsers may change something.
     pub(crate) origins: Origins,
     pub(crate) logins: Logins,
+    /// The addresses on which the gate listens: whoever asks from one of them is on this machine.
+    pub(crate) listening: Vec<IpAddr>,
     /// Files of the interface, compressed; none when nothing is compressed.
     pub(crate) assets: Option<Assets>,
 }

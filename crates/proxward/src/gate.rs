@@ -34,6 +34,9 @@ fn serve(arguments: &Gate) -> Result<(), Stop> {
     for address in running.local_addrs() {
         note(&format!("gate: ready on https://{address}"));
     }
+    if let Some(at) = running.metrics_address() {
+        note(&format!("gate: metrics on {at}"));
+    }
     signals.wait();
     let stopped = running.shutdown();
     match stopped.failed {

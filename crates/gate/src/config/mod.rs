@@ -66,6 +66,8 @@ pub struct Settings {
     pub login: LoginSettings,
     /// Whether answers are compressed. Default: yes.
     pub compression: Option<bool>,
+    /// `127.0.0.1:9108` or the path of a unix socket: where metrics are read. Default: nowhere.
+    pub metrics_listen: Option<String>,
 }
 
 /// What the gate is to do: every value checked, every file read.

@@ -20,6 +20,7 @@ mod http2;
 mod lifecycle;
 mod log;
 mod logins;
+mod observe;
 mod permissions;
 mod pve;
 mod refusals;
