@@ -16,6 +16,7 @@
 
 mod admission;
 mod body;
+mod breaker;
 mod caller;
 mod compression;
 mod config;
@@ -63,7 +64,9 @@ mod upstream;
 mod watch;
 mod worker;
 
-pub use config::{AccessLogTo, Config, ConfigError, LimitSettings, Settings, Traffic};
+pub use config::{
+    AccessLogTo, Config, ConfigError, FallbackSettings, LimitSettings, Settings, Traffic,
+};
 pub use destination::{Destination, DestinationError};
 pub use limits::Limits;
 pub use login::{LoginRules, LoginSettings};

@@ -200,6 +200,22 @@ pub const METRICS_CONNECTIONS: usize = 8;
 /// How long a reader of metrics may take, both ways.
 pub const METRICS_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Destinations at most: the first, and those that stand in for it.
+pub const UPSTREAMS: usize = 8;
+
+/// Failures in a row after which a destination is left alone, where there is another.
+pub const BREAK_AFTER: u32 = 3;
+
+/// For how long, the first time; each failed try doubles it.
+pub const BREAK_FIRST: Duration = Duration::from_secs(1);
+
+/// For how long at most.
+pub const BREAK_LONGEST: Duration = Duration::from_secs(30);
+
+/// How long one try of a destination that was left alone keeps others from trying: a connection
+/// that nobody answers takes five.
+pub const BREAK_PROBE: Duration = Duration::from_secs(6);
+
 /// Worker threads at most.
 pub const WORKERS: usize = 256;
 

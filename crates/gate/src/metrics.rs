@@ -64,6 +64,7 @@ struct Families {
     open: Gauge,
     upstream: Family<Counter, 1>,
     idle: Gauge,
+    up: Family<Gauge, 1>,
     logins: Family<Counter, 2>,
     caches: Family<Counter, 2>,
     limits: Family<Counter, 1>,
@@ -139,6 +140,11 @@ impl Metrics {
                 ["event"],
             )?,
             idle: idle.with([]),
+            up: registry.gauge(
+                "gate_upstream_up",
+                "Whether a destination is used, or left alone for its failures",
+                ["upstream"],
+            )?,
             logins: registry.counter(
                 "gate_logins",
                 "Logins by channel: success, failure, lock, ban; locked, banned, busy are refused",
@@ -196,6 +202,11 @@ impl Metrics {
 
     pub(crate) fn upstream(&self, event: &str) {
         self.0.upstream.with([event]).inc();
+    }
+
+    /// Whether a destination is used.
+    pub(crate) fn up(&self, upstream: &str) -> Gauge {
+        self.0.up.with([upstream])
     }
 
     /// Connections to Proxmox VE that wait for a request.

@@ -19,10 +19,12 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::admission::Admission;
+use crate::breaker::Breaker;
 use crate::compression::Assets;
 use crate::config::Config;
 use crate::console::Consoles;
 use crate::control::{self, Control};
+use crate::destination::Destination;
 use crate::limits::LISTEN_BACKLOG;
 use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
@@ -30,6 +32,7 @@ use crate::observe::{self, MetricsAddress, Observer};
 use crate::origin::Origins;
 use crate::permissions::Permissions;
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
+use crate::upstream::Goal;
 use crate::watch::Watch;
 use crate::worker::{Shared, Worker};
 
@@ -176,6 +179,15 @@ pub fn start(
     let metrics = Metrics::register(registry)?;
     let (logins, sessions) = open_state(&config, &clock, &metrics)?;
     let assets = config.traffic.compression.then(|| Assets::new(metrics.clone()));
+    let goal = |destination: &Destination| {
+        let (name, destination) = (destination.to_string(), destination.clone());
+        let breaker = Arc::new(Breaker::new(name.clone(), metrics.up(&name)));
+        Goal { destination, breaker }
+    };
+    let daemon = config.daemon.as_ref().map(goal);
+    let goals: Vec<_> =
+        [&config.destination].into_iter().chain(&config.traffic.fallback).map(goal).collect();
+    let breakers = goals.iter().map(|goal| Arc::clone(&goal.breaker)).collect();
     let shared = Arc::new(Shared {
         consoles: Consoles::new(config.sessions.pass_unknown_console_tickets),
         origins: Origins::new(config.sessions.origins),
@@ -190,6 +202,7 @@ pub fn start(
         logins,
         sessions,
         assets,
+        breakers,
         listening: addresses.iter().map(|address| canonical(address.ip())).collect(),
     });
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
@@ -213,7 +226,7 @@ pub fn start(
     let mut workers = Vec::with_capacity(config.workers.get());
     for number in 0..config.workers.get() {
         let shared = Arc::clone(&shared);
-        let ways = (config.destination.clone(), config.daemon.clone());
+        let ways = (goals.clone(), daemon.clone());
         let drained = drained.clone();
         let lines = access_log.as_ref().map(AccessLog::lines);
         let worker = move || Worker::new(shared, ways, drained, lines);

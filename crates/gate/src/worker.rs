@@ -20,17 +20,17 @@ use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::admission::Admission;
+use crate::breaker::Breaker;
 use crate::compression::{Assets, Compressors};
 use crate::connection;
 use crate::console::Consoles;
-use crate::destination::Destination;
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_BESIDE, Limits};
 use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::origin::Origins;
 use crate::permissions::Permissions;
 use crate::session::Sessions;
-use crate::upstream::Upstream;
+use crate::upstream::{Goal, Upstream};
 
 /// How often idle upstream connections are looked at, and access lines handed over.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) logins: Logins,
     /// The addresses on which the gate listens: whoever asks from one of them is on this machine.
     pub(crate) listening: Vec<IpAddr>,
+    /// Whether each destination is worth a try.
+    pub(crate) breakers: Vec<Arc<Breaker>>,
     /// Files of the interface, compressed; none when nothing is compressed.
     pub(crate) assets: Option<Assets>,
 }
@@ -77,13 +79,15 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        (destination, daemon): (Destination, Option<Destination>),
+        (goals, daemon): (Vec<Goal>, Option<Goal>),
         drain: watch::Receiver<bool>,
         access: Option<Lines>,
     ) -> Self {
-        let to =
-            |destination| Upstream::new(destination, shared.limits.clone(), shared.metrics.clone());
-        let (upstream, daemon) = (to(destination), daemon.map(to));
+        let to = |goals| {
+            let (limits, metrics) = (shared.limits.clone(), shared.metrics.clone());
+            Upstream::new(goals, limits, metrics, shared.clock.clone())
+        };
+        let (upstream, daemon) = (to(goals), daemon.map(|daemon| to(vec![daemon])));
         let compressors = shared.assets.is_some().then(Rc::default);
         Self {
             shared,

@@ -16,7 +16,7 @@ use thiserror::Error;
 use tls::{Identity, Trust};
 
 pub use self::limits::LimitSettings;
-pub use self::traffic::Traffic;
+pub use self::traffic::{FallbackSettings, Traffic};
 use crate::destination::Destination;
 use crate::limits::{Limits, WORKERS};
 use crate::login::{LoginRules, LoginSettings};
@@ -64,6 +64,8 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// What failed logins cost.
     pub login: LoginSettings,
+    /// Where else Proxmox VE is, each with its own certificate. Default: nowhere.
+    pub upstream_fallback: Vec<FallbackSettings>,
     /// Whether answers are compressed. Default: yes.
     pub compression: Option<bool>,
     /// `127.0.0.1:9108` or the path of a unix socket: where metrics are read. Default: nowhere.
@@ -224,7 +226,7 @@ impl Settings {
         self.limits.apply(&mut config.limits)?;
         config.state = self.state_directory()?;
         config.login = self.login.check()?;
-        config.traffic = self.traffic()?;
+        config.traffic = self.traffic(trust.as_ref())?;
         Ok(config)
     }
 

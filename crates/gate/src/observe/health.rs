@@ -16,21 +16,25 @@ const FORWARDING: [HeaderName; 3] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Health {
     draining: bool,
+    /// A destination is in use.
+    upstream: bool,
 }
 
 impl Health {
-    pub(crate) fn of(_shared: &Shared, draining: bool) -> Self {
-        Self { draining }
+    pub(crate) fn of(shared: &Shared, draining: bool) -> Self {
+        let upstream = shared.breakers.iter().any(|breaker| breaker.is_closed());
+        Self { draining, upstream }
     }
 
     /// Whether requests should be sent here.
     pub(crate) fn is_ready(self) -> bool {
-        !self.draining
+        self.upstream && !self.draining
     }
 
-    /// `{"draining":…,"live":true,"ready":…}`
+    /// `{"draining":…,"live":true,"ready":…,"upstream":…}`
     pub(crate) fn json(self) -> Value {
-        json!({ "live": true, "ready": self.is_ready(), "draining": self.draining })
+        let Self { draining, upstream } = self;
+        json!({ "live": true, "ready": self.is_ready(), "draining": draining, "upstream": upstream })
     }
 }
 

@@ -14,6 +14,7 @@ mod client;
 mod compression;
 mod consoles;
 mod control;
+mod failover;
 mod forwarded;
 mod gate;
 mod http2;
