@@ -1,6 +1,6 @@
 //! The bodies that go through: the client's towards Proxmox VE, and the answer's back.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use crate::compression::{Encoder, Keeping, Shrunk};
 use crate::link::LinkBody;
 use crate::record::Record;
 
@@ -55,6 +56,7 @@ pub(crate) struct AnswerBody {
 enum Kind {
     Full(Option<Bytes>),
     Upstream(Box<LinkBody>),
+    Shrunk(Box<Shrunk>),
 }
 
 impl AnswerBody {
@@ -64,6 +66,15 @@ impl AnswerBody {
 
     pub(crate) fn upstream(body: LinkBody) -> Self {
         Self { kind: Kind::Upstream(Box::new(body)), record: None }
+    }
+
+    /// The same body, compressed as it passes. One of the gate's own stays as it is.
+    pub(crate) fn shrunk(self, encoder: Encoder, keeping: Option<Keeping>) -> Self {
+        let kind = match self.kind {
+            Kind::Upstream(body) => Kind::Shrunk(Box::new(Shrunk::new(*body, encoder, keeping))),
+            kind @ (Kind::Full(_) | Kind::Shrunk(_)) => kind,
+        };
+        Self { kind, ..self }
     }
 
     /// The record to write when this body has gone.
@@ -78,6 +89,7 @@ impl AnswerBody {
         let data = match &mut self.kind {
             Kind::Full(bytes) => Poll::Ready(bytes.take().map(Ok)),
             Kind::Upstream(body) => body.poll_data(cx),
+            Kind::Shrunk(body) => body.poll_data(cx),
         };
         if let (Poll::Ready(Some(data)), Some(record)) = (&data, &mut self.record) {
             match data {
@@ -88,11 +100,24 @@ impl AnswerBody {
         data
     }
 
+    /// Everything, of a body whose length is known to be small.
+    pub(crate) async fn whole(&mut self) -> io::Result<Bytes> {
+        let mut whole = Vec::new();
+        while let Some(data) = poll_fn(|cx| self.poll_data(cx)).await.transpose()? {
+            if whole.is_empty() && self.length() == Some(0) {
+                return Ok(data);
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(Bytes::from(whole))
+    }
+
     /// Bytes to come, if that is known.
     pub(crate) fn length(&self) -> Option<u64> {
         match &self.kind {
             Kind::Full(bytes) => Some(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Kind::Upstream(body) => body.length(),
+            Kind::Shrunk(body) => body.length(),
         }
     }
 }

@@ -195,8 +195,6 @@ pub(crate) struct Lines {
     pub(crate) cookie: Option<HeaderValue>,
     pub(crate) authorization: Option<HeaderValue>,
     pub(crate) csrf: Csrf,
-    /// The answer will be read here, so it must not come compressed.
-    pub(crate) readable: bool,
     /// The body is a form that the gate has written anew.
     pub(crate) form: bool,
     /// The client's address, for pvedaemon.
@@ -209,7 +207,7 @@ impl Lines {
     /// CSRF token of one.
     pub(crate) fn of_login(self, daemon: Option<IpAddr>) -> Self {
         let lines = if daemon.is_some() { Self::default() } else { self };
-        Self { form: true, readable: true, client: daemon, ..lines }
+        Self { form: true, client: daemon, ..lines }
     }
 }
 

@@ -2,10 +2,10 @@
 //! table lists; towards the client everything but the second, plus the third.
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST,
-    IF_MODIFIED_SINCE, PROXY_AUTHENTICATE, REFERRER_POLICY, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, STRICT_TRANSPORT_SECURITY, TE, TRAILER, UPGRADE,
-    USER_AGENT, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, IF_MODIFIED_SINCE,
+    PROXY_AUTHENTICATE, REFERRER_POLICY, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, STRICT_TRANSPORT_SECURITY, TE, TRAILER, UPGRADE, USER_AGENT,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -21,8 +21,9 @@ type Row = (HeaderName, &'static str, &'static str);
 /// Why each request header is passed on, with its name as PVE's own clients write it. What is not
 /// here never reaches Proxmox VE: above all PVEDisableProxy, PVEClientIP, pvestreamfile, Forwarded
 /// and X-Forwarded-*, which it or a daemon behind it would believe. Content-Length is written from
-/// the body itself.
-static REQUEST: [Row; 10] = [
+/// the body itself. Accept-Encoding is missing: upstream answers plain, and `compression` makes it
+/// smaller.
+static REQUEST: [Row; 9] = [
     (HOST, "Host", "WebAuthn derives its origin from it; unchanged, port included"),
     (COOKIE, "Cookie", "the one ticket that was judged, language and theme of the web interface"),
     (AUTHORIZATION, "Authorization", "the one API token or ticket that was judged"),
@@ -33,7 +34,6 @@ static REQUEST: [Row; 10] = [
     ),
     (CONTENT_TYPE, "Content-Type", "form, JSON or multipart"),
     (ACCEPT, "Accept", "asked for by clients, harmless"),
-    (ACCEPT_ENCODING, "Accept-Encoding", "pveproxy compresses"),
     (ACCEPT_LANGUAGE, "Accept-Language", "the language of the login page"),
     (USER_AGENT, "User-Agent", "pveproxy tells mobile browsers apart"),
     (IF_MODIFIED_SINCE, "If-Modified-Since", "static files answer 304"),
@@ -115,6 +115,17 @@ impl HeadLines {
         self.count += 1;
     }
 
+    /// Adds a line in the place of those of its name.
+    pub(crate) fn set(&mut self, name: &str, value: &[u8]) {
+        let own =
+            |line: &&[u8]| line.starts_with(name.as_bytes()) && line.get(name.len()) == Some(&b':');
+        let kept: Vec<_> =
+            self.bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| !own(line)).collect();
+        let kept = Self { count: kept.len(), bytes: kept.concat() };
+        *self = kept;
+        self.add(name, value);
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -171,7 +182,6 @@ fn pass(parts: &Parts, table: &[Row], lines: &Lines, out: &mut HeadLines) {
         let Some((_, name, _)) = table.iter().find(|(row, ..)| row == header) else { continue };
         let written = match *header {
             HOST | COOKIE | AUTHORIZATION => true,
-            ACCEPT_ENCODING => lines.readable,
             CONTENT_TYPE => lines.form,
             _ => *header == CSRF_HEADER && !matches!(lines.csrf, Csrf::OfTheClient),
         };
@@ -206,7 +216,9 @@ fn host(parts: &Parts) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{REQUEST, RESPONSE_WITHHELD, SECURITY, WEBSOCKET, add_security, upstream_lines};
+    use super::{
+        HeadLines, REQUEST, RESPONSE_WITHHELD, SECURITY, WEBSOCKET, add_security, upstream_lines,
+    };
     use crate::credential::{Csrf, Lines};
     use crate::http1::parse_response;
     use crate::refusal::Refusal;
@@ -253,7 +265,6 @@ mod tests {
             cookie: Some(HeaderValue::from_static("d")),
             authorization: None,
             csrf: Csrf::Is(HeaderValue::from_static("e")),
-            readable: true,
             ..Lines::default()
         };
         let headers = written(&parts, false, &lines).unwrap();
@@ -295,6 +306,7 @@ mod tests {
             "transfer-encoding",
             "proxy-authorization",
             "range",
+            "accept-encoding",
             "sec-websocket-extensions",
         ];
         for name in forged {
@@ -315,6 +327,17 @@ mod tests {
         assert_eq!(headers["connection"], "Upgrade");
         assert_eq!(headers["sec-websocket-key"], "k");
         assert!(!headers.contains_key("sec-websocket-extensions"));
+    }
+
+    #[test]
+    fn a_line_takes_the_place_of_those_of_its_name() {
+        let mut lines = HeadLines::new();
+        for (name, value) in [("If-Modified-Since", "a"), ("Host", "h"), ("If-Modified", "b")] {
+            lines.add(name, value.as_bytes());
+        }
+        lines.set("If-Modified-Since", b"c");
+        assert_eq!(lines.as_bytes(), b"Host: h\r\nIf-Modified: b\r\nIf-Modified-Since: c\r\n");
+        assert_eq!(lines.count, 3);
     }
 
     #[test]

@@ -17,8 +17,10 @@
 mod addresses;
 mod admission;
 mod body;
+mod breaker;
 mod caller;
 mod certificates;
+mod compression;
 mod config;
 mod connection;
 mod console;
@@ -27,6 +29,7 @@ mod credential;
 mod defaults;
 mod destination;
 mod edge;
+mod endpoint;
 mod forwarded;
 mod frames;
 #[cfg(fuzzing)]
@@ -42,6 +45,7 @@ mod link;
 mod live;
 mod login;
 mod metrics;
+mod observe;
 mod origin;
 mod own;
 mod pages;
@@ -71,12 +75,13 @@ pub use addresses::{AddressPolicy, AddressRules};
 pub use certificates::{ClientFiles, TlsFiles, TlsFilesError, TlsLoaded};
 pub use config::{
     AccessLogTo, CertificateFrom, ClientAuthMode, Config, ConfigError, ConfigWarning,
-    LimitSettings, Settings, TlsSettings, TlsVersion,
+    FallbackSettings, LimitSettings, Settings, TlsSettings, TlsVersion, Traffic,
 };
 pub use defaults::{DefaultNote, DefaultValue, FromDefaults};
 pub use destination::{Destination, DestinationError};
 pub use limits::Limits;
 pub use login::{LoginRules, LoginSettings};
+pub use observe::{MetricsAddress, MetricsAddressError};
 pub use pages::ContentPolicy;
 pub use reload::{InForce, RELOAD, ReloadError, Reloaded, in_force, reload_table};
 pub use running::{Listeners, Running, StartError, Stopped, start};

@@ -168,6 +168,62 @@ pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
 
 /// Bytes of revocation lists: what `tls` takes.
 pub const REVOCATION_FILE: usize = tls::REVOCATION_MAX;
+/// Bytes from which on an answer is compressed: below, a packet is a packet. As pveproxy.
+pub const COMPRESS_FROM: u64 = 1024;
+
+/// Bytes up to which an answer is compressed before its head is written: clients get a length, as
+/// from pveproxy, and an answer that breaks off becomes an error that says so.
+pub const COMPRESS_WHOLE: u64 = 512 * 1024;
+
+/// Codings that are read of an Accept-Encoding; browsers name four.
+pub const ACCEPTED_CODINGS: usize = 16;
+
+/// Bytes of a compressed body that wait to be more before they are written.
+pub const COMPRESSED_PIECE: usize = 16 * 1024;
+
+/// Answers a worker compresses at once; more go out plain. Each holds up to 1 MB while its client
+/// takes it.
+pub const COMPRESSIONS: usize = 32;
+
+/// Compressors of a kind that a worker keeps for the next answer.
+pub const COMPRESSORS_KEPT: usize = 2;
+
+/// How long a file of the interface is believed not to have changed.
+pub const ASSETS_FOR: Duration = Duration::from_secs(2);
+
+/// Bytes of all files of the interface that are kept compressed; stock PVE's have some 3 MB.
+pub const ASSETS_BYTES: usize = 8 * 1024 * 1024;
+
+/// Bytes of one of them, compressed.
+pub const ASSET_BYTES: usize = 2 * 1024 * 1024;
+
+/// Files kept, whatever their size.
+pub const ASSETS_KEPT: usize = 512;
+
+/// Bytes of the path of a file that is kept.
+pub const ASSET_PATH: usize = 256;
+
+/// Readers of metrics at once; others wait.
+pub const METRICS_CONNECTIONS: usize = 8;
+
+/// How long a reader of metrics may take, both ways.
+pub const METRICS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Destinations at most: the first, and those that stand in for it.
+pub const UPSTREAMS: usize = 8;
+
+/// Failures in a row after which a destination is left alone, where there is another.
+pub const BREAK_AFTER: u32 = 3;
+
+/// For how long, the first time; each failed try doubles it.
+pub const BREAK_FIRST: Duration = Duration::from_secs(1);
+
+/// For how long at most.
+pub const BREAK_LONGEST: Duration = Duration::from_secs(30);
+
+/// How long one try of a destination that was left alone keeps others from trying: a connection
+/// that nobody answers takes five.
+pub const BREAK_PROBE: Duration = Duration::from_secs(6);
 
 /// Worker threads at most.
 pub const WORKERS: usize = 256;

@@ -44,8 +44,6 @@ pub(crate) struct Live {
     /// From which pages browsers may change something.
     pub(crate) origins: Origins,
     pub(crate) pages: PageHeaders,
-    /// Whether clients may have compressed answers.
-    pub(crate) compressed: bool,
     pub(crate) limits: Limits,
 }
 
@@ -91,7 +89,6 @@ impl Live {
             real_ip_header: config.real_ip_header.clone(),
             origins: Origins::new(config.sessions.origins.clone()),
             pages: PageHeaders::new(&config.content_policy, config.hsts_seconds),
-            compressed: config.compressed_answers,
             limits: config.limits.clone(),
         })
     }

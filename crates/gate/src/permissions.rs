@@ -98,6 +98,8 @@ impl Permissions {
             }
             if kept.answers.len() < PERMISSIONS_KEPT {
                 kept.answers.insert(key, Answer { caller: id, held, until });
+            } else {
+                peer.worker.shared.metrics.limit("permissions");
             }
         }
         Ok(held)

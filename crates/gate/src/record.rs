@@ -9,6 +9,7 @@ use http::{Method, Version};
 use telemetry::CorrelationId;
 use telemetry::access::Access;
 
+use crate::endpoint::Endpoint;
 use crate::refusal::Refusal;
 use crate::worker::Worker;
 
@@ -24,6 +25,7 @@ pub(crate) struct Record {
     /// None when the head could not be read.
     request: Option<(Version, Method)>,
     path: String,
+    endpoint: Endpoint,
     status: u16,
     bytes: u64,
     certificate: Option<Rc<str>>,
@@ -37,6 +39,7 @@ impl Record {
         client: SocketAddr,
         request: Option<(Version, &Method)>,
     ) -> Self {
+        worker.shared.metrics.begin();
         Self {
             begun: worker.shared.clock.monotonic(),
             unix: worker.shared.clock.unix(),
@@ -45,6 +48,7 @@ impl Record {
             client,
             request: request.map(|(version, method)| (version, method.clone())),
             path: String::new(),
+            endpoint: Endpoint::Unknown,
             status: 0,
             bytes: 0,
             certificate: None,
@@ -65,6 +69,11 @@ impl Record {
     /// The certificate that the connection's client has shown.
     pub(crate) fn set_certificate(&mut self, subject: Option<&Rc<str>>) {
         self.certificate = subject.map(Rc::clone);
+    }
+
+    /// What it asks for, to be counted under.
+    pub(crate) fn set_endpoint(&mut self, endpoint: Endpoint) {
+        self.endpoint = endpoint;
     }
 
     /// The answer's status.
@@ -104,9 +113,9 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let shared = &self.worker.shared;
-        shared.metrics.request(self.status, self.bytes);
-        let Some(lines) = &self.worker.access else { return };
         let took = shared.clock.monotonic().saturating_sub(self.begun);
+        shared.metrics.request(self.endpoint, self.status, self.bytes, took);
+        let Some(lines) = &self.worker.access else { return };
         lines.borrow_mut().add(&Access {
             unix: self.unix + took,
             id: &self.id,

@@ -55,11 +55,7 @@ pub const RELOAD: &[(InForce, &str, &[&str])] = &[
             "tls.client_exempt",
         ],
     ),
-    (
-        AtOnce,
-        "answers and pages",
-        &["csp", "hsts_seconds", "compressed_answers", "sessions.origins"],
-    ),
+    (AtOnce, "answers and pages", &["csp", "hsts_seconds", "sessions.origins"]),
     (
         AtOnce,
         "times that are read for each use",
@@ -74,7 +70,11 @@ pub const RELOAD: &[(InForce, &str, &[&str])] = &[
             "limits.drain_seconds",
         ],
     ),
-    (AfterRestart, "bound and started once", &["listen", "workers", "state", "access_log"]),
+    (
+        AfterRestart,
+        "bound and started once",
+        &["listen", "workers", "state", "access_log", "metrics_listen", "compression"],
+    ),
     (
         AfterRestart,
         "connections to Proxmox VE are kept by it",
@@ -82,6 +82,7 @@ pub const RELOAD: &[(InForce, &str, &[&str])] = &[
             "upstream",
             "upstream_fingerprint",
             "upstream_ca",
+            "upstream_fallback",
             "daemon",
             "limits.upstream_connect_seconds",
             "limits.upstream_response_seconds",

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use netpolicy::canonical;
 use state::{Memory, Redb, Store, StoreError, Table, Writer};
 use telemetry::Clock;
 use telemetry::access::AccessLog;
@@ -19,15 +20,20 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::admission::Admission;
+use crate::breaker::Breaker;
+use crate::compression::Assets;
 use crate::config::Config;
 use crate::console::Consoles;
 use crate::control::{self, Control};
+use crate::destination::Destination;
 use crate::limits::LISTEN_BACKLOG;
 use crate::live::{Current, Live};
 use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
+use crate::observe::{self, MetricsAddress, Observer};
 use crate::permissions::Permissions;
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
+use crate::upstream::Goal;
 use crate::watch::Watch;
 use crate::worker::{Shared, Worker};
 
@@ -50,6 +56,7 @@ pub struct Running {
     access_log: Option<AccessLog>,
     control: Option<Control>,
     pub(crate) shared: Arc<Shared>,
+    observer: Option<Observer>,
     _watch: Watch,
 }
 
@@ -81,7 +88,15 @@ pub enum StartError {
     Certificate(#[from] CertificateError),
     /// A second gate on the same registry.
     #[error(transparent)]
-    Metrics(#[from] MetricError),
+    Registry(#[from] MetricError),
+    /// The socket for metrics.
+    #[error("gate.metrics_listen: {at}: {source}")]
+    Metrics {
+        /// Where.
+        at: MetricsAddress,
+        /// Why.
+        source: io::Error,
+    },
     /// The access log can not be written.
     #[error("gate.access_log: {0}; name a file in a directory that the gate may write")]
     AccessLog(#[source] io::Error),
@@ -164,6 +179,16 @@ pub fn start(
     let silent = u32::try_from(config.limits.silent_per_address).unwrap_or(u32::MAX);
     let metrics = Metrics::register(registry)?;
     let (logins, sessions) = open_state(&config, &clock, &metrics)?;
+    let assets = config.traffic.compression.then(|| Assets::new(metrics.clone()));
+    let goal = |destination: &Destination| {
+        let (name, destination) = (destination.to_string(), destination.clone());
+        let breaker = Arc::new(Breaker::new(name.clone(), metrics.up(&name)));
+        Goal { destination, breaker }
+    };
+    let daemon = config.daemon.as_ref().map(goal);
+    let goals: Vec<_> =
+        [&config.destination].into_iter().chain(&config.traffic.fallback).map(goal).collect();
+    let breakers = goals.iter().map(|goal| Arc::clone(&goal.breaker)).collect();
     let shared = Arc::new(Shared {
         consoles: Consoles::new(config.sessions.pass_unknown_console_tickets),
         permissions: Permissions::default(),
@@ -173,6 +198,9 @@ pub fn start(
         live: Current::new(live),
         logins,
         sessions,
+        assets,
+        breakers,
+        listening: addresses.iter().map(|address| canonical(address.ip())).collect(),
     });
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
     for listener in &listeners.0 {
@@ -189,10 +217,15 @@ pub fn start(
         served.map_err(|source| StartError::Control { path, source })
     });
     let control = control.transpose()?;
+    let observer = config.traffic.metrics_listen.as_ref().map(|at| {
+        let served = observe::serve(at, Arc::clone(&shared), registry.clone(), drained.clone());
+        served.map_err(|source| StartError::Metrics { at: at.clone(), source })
+    });
+    let observer = observer.transpose()?;
     let mut workers = Vec::with_capacity(config.workers.get());
     for number in 0..config.workers.get() {
         let shared = Arc::clone(&shared);
-        let ways = (config.destination.clone(), config.daemon.clone());
+        let ways = (goals.clone(), daemon.clone());
         let drained = drained.clone();
         let lines = access_log.as_ref().map(AccessLog::lines);
         let worker = move || Worker::new(shared, ways, drained, lines);
@@ -200,7 +233,17 @@ pub fn start(
     }
     // The workers have their copies; this one would keep the ports after they stopped.
     drop(listeners);
-    Ok(Running { addresses, drain, workers, access_log, control, shared, _watch: watched })
+    let running = Running {
+        addresses,
+        drain,
+        workers,
+        access_log,
+        control,
+        observer,
+        shared,
+        _watch: watched,
+    };
+    Ok(running)
 }
 
 impl fmt::Debug for Running {
@@ -214,6 +257,12 @@ impl Running {
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where metrics are read, with the port taken; None when nothing was configured.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<&MetricsAddress> {
+        self.observer.as_ref().map(|observer| &observer.at)
     }
 
     /// Tells the workers to accept no more and to end what is idle. Returns at once.
@@ -239,6 +288,9 @@ impl Running {
         }
         if let Some(mut control) = self.control {
             control.join();
+        }
+        if let Some(mut observer) = self.observer {
+            observer.join();
         }
         if let Some(log) = self.access_log {
             log.close();

@@ -6,6 +6,7 @@
 //! its TLS handshake made and its head checked byte by byte (see `connection`, `http1`).
 
 mod answer;
+mod file;
 mod login;
 
 use std::cell::RefCell;
@@ -21,6 +22,7 @@ use telemetry::CorrelationId;
 use tokio::time::timeout;
 
 use self::answer::{answered, finish, own, switching};
+use self::file::File;
 use self::login::login;
 use crate::admission::Permit;
 use crate::body::{AnswerBody, Source};
@@ -28,6 +30,7 @@ use crate::caller::Caller;
 use crate::console;
 use crate::credential::Headers;
 use crate::edge::{self, BodyRule};
+use crate::endpoint::Endpoint;
 use crate::forwarded;
 use crate::hygiene;
 use crate::limits::BODY_BYTES;
@@ -127,6 +130,7 @@ async fn pass(
     let path = edge::decode_path(target.path())?;
     record.set_path(&path);
     let route = Route::of(&path);
+    record.set_endpoint(Endpoint::of(&parts.method, &path, &route));
     let websocket = edge::wants_websocket(parts);
 
     // 3. Address. Whom the lists do not admit gets no further, and neither who is banned; a
@@ -167,7 +171,6 @@ async fn pass(
     // 7. Headers. Rebuilt from a list before any of them is believed, so that no later step
     //    can trust what a client forged; the credential is the one that was judged.
     let mut lines = caller.lines(&headers, &parts.method);
-    lines.readable = asked.is_read_here() || !live.compressed;
     if auth.is_some() {
         lines = lines.of_login(peer.worker.daemon.as_ref().map(|_| client));
     }
@@ -184,14 +187,14 @@ async fn pass(
         // Boxed, as all that is rare: an ordinary request should not hold the room for it.
         return Box::pin(login(&asked, record, auth, outbound, &bytes)).await;
     }
-    forward(&asked, record, &outbound, rule, body).await
+    forward(&asked, record, outbound, rule, body).await
 }
 
 /// The rest of the way, for everything but a login.
 async fn forward(
     asked: &Asked<'_>,
     record: &mut Record,
-    outbound: &Outbound<'_>,
+    mut outbound: Outbound<'_>,
     rule: BodyRule,
     body: &mut dyn Source,
 ) -> Result<Response<AnswerBody>, Refusal> {
@@ -206,11 +209,17 @@ async fn forward(
         shared.consoles.take(ticket.as_deref(), caller.id(), client, now)?;
     }
 
-    // 10. Upstream.
-    let inbound = ask(peer, outbound, rule, body, websocket).await?;
+    // 10. File. One of the interface that was compressed before is the same for everybody.
+    let file = match File::look(asked, &mut outbound) {
+        File::Here(answer) => return Ok(*answer),
+        file => file,
+    };
+
+    // 11. Upstream.
+    let inbound = ask(peer, &outbound, rule, body, websocket).await?;
     let inbound = inbound.map_err(|error| refused(record, &error))?;
 
-    // 11. Answer. The tunnel is handed over whole; everything else is stripped of what is
+    // 12. Answer. The tunnel is handed over whole; everything else is stripped of what is
     //     between upstream and us, and its reason phrase carried on.
     match inbound {
         Inbound::Tunnel(head, socket, early) => {
@@ -218,7 +227,10 @@ async fn forward(
             *peer.tunnel.borrow_mut() = Some(Tunnel { socket, early, id });
             Ok(switching(&head))
         }
-        Inbound::Answer(answer) => answered(asked, record, answer).await,
+        Inbound::Answer(answer) => match file.confirmed(asked, &answer) {
+            Some(file) => Ok(file),
+            None => answered(asked, record, answer, file.keep()).await,
+        },
     }
 }
 
@@ -226,12 +238,6 @@ impl Asked<'_> {
     /// Whether the answer is a page with the session's CSRF token in it.
     fn is_page(&self) -> bool {
         matches!(self.caller, Caller::Session { .. }) && self.route.is_index()
-    }
-
-    /// Whether the answer will be read, so that it must not come compressed.
-    fn is_read_here(&self) -> bool {
-        let method = &self.parts.method;
-        self.is_page() || self.route.hands_out_console(method) || self.route.auth(method).is_some()
     }
 
     /// Counts a credential that was refused, and waits as a wrong password does.

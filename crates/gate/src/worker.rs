@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -18,16 +18,17 @@ use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::admission::Admission;
+use crate::breaker::Breaker;
+use crate::compression::{Assets, Compressors};
 use crate::connection;
 use crate::console::Consoles;
-use crate::destination::Destination;
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_BESIDE};
 use crate::live::{Copy, Current, Lease};
 use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::permissions::Permissions;
 use crate::session::Sessions;
-use crate::upstream::Upstream;
+use crate::upstream::{Goal, Upstream};
 
 /// How often idle upstream connections are looked at, and access lines handed over.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -43,6 +44,12 @@ pub(crate) struct Shared {
     pub(crate) consoles: Consoles,
     pub(crate) permissions: Permissions,
     pub(crate) logins: Logins,
+    /// The addresses on which the gate listens: whoever asks from one of them is on this machine.
+    pub(crate) listening: Vec<IpAddr>,
+    /// Whether each destination is worth a try.
+    pub(crate) breakers: Vec<Arc<Breaker>>,
+    /// Files of the interface, compressed; none when nothing is compressed.
+    pub(crate) assets: Option<Assets>,
 }
 
 /// What the connections of one worker share.
@@ -51,6 +58,8 @@ pub(crate) struct Worker {
     pub(crate) upstream: Upstream,
     /// pvedaemon, for the calls that log somebody in.
     pub(crate) daemon: Option<Upstream>,
+    /// None when nothing is compressed.
+    pub(crate) compressors: Option<Rc<Compressors>>,
     /// Where the lines of requests go, if anywhere.
     pub(crate) access: Option<RefCell<Lines>>,
     /// Turns true when the gate stops.
@@ -63,18 +72,23 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        (destination, daemon): (Destination, Option<Destination>),
+        (goals, daemon): (Vec<Goal>, Option<Goal>),
         drain: watch::Receiver<bool>,
         access: Option<Lines>,
     ) -> Self {
         let limits = &shared.live.newest().limits;
-        let to = |destination| Upstream::new(destination, limits.clone(), shared.metrics.clone());
-        let (upstream, daemon) = (to(destination), daemon.map(to));
+        let to = |goals| {
+            let (limits, metrics) = (limits.clone(), shared.metrics.clone());
+            Upstream::new(goals, limits, metrics, shared.clock.clone())
+        };
+        let (upstream, daemon) = (to(goals), daemon.map(|daemon| to(vec![daemon])));
+        let compressors = shared.assets.is_some().then(Rc::default);
         Self {
             live: shared.live.copy(),
             shared,
             upstream,
             daemon,
+            compressors,
             access: access.map(RefCell::new),
             drain,
             date: RefCell::default(),

@@ -36,6 +36,9 @@ fn serve(arguments: &Gate) -> Result<(), Stop> {
     for address in running.local_addrs() {
         note(&format!("gate: ready on https://{address}"));
     }
+    if let Some(at) = running.metrics_address() {
+        note(&format!("gate: metrics on {at}"));
+    }
     // The place for systemd's RELOADING=1 and READY=1 is around this call.
     while signals.next() == Wish::Reload {
         note(&reload::reload(&running, arguments, &mut document));

@@ -19,5 +19,6 @@ mod newcomer;
 mod processes;
 mod program;
 mod python;
+mod robust;
 mod sessions;
 mod stock_clients;

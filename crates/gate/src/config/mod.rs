@@ -3,6 +3,7 @@
 mod addresses;
 mod limits;
 mod tls;
+mod traffic;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use thiserror::Error;
 
 pub use self::limits::LimitSettings;
 pub use self::tls::{CertificateFrom, ClientAuthMode, TlsSettings, TlsVersion};
+pub use self::traffic::{FallbackSettings, Traffic};
 use crate::addresses::{AddressPolicy, AddressRules};
 use crate::certificates::TlsFiles;
 use crate::destination::Destination;
@@ -82,8 +84,6 @@ pub struct Settings {
     pub policy: Option<AddressPolicy>,
     /// A copy of `/etc/default/pveproxy` whose settings fill what is not set here.
     pub pveproxy_defaults: Option<PathBuf>,
-    /// Whether clients may have compressed answers. Default: yes.
-    pub compressed_answers: Option<bool>,
     /// Whether HTTP/2 is offered. Default: yes.
     pub http2: Option<bool>,
     /// Where a line for each request goes: `stderr`, `off`, or a file. Default: `stderr`.
@@ -98,6 +98,12 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// What failed logins cost.
     pub login: LoginSettings,
+    /// Where else Proxmox VE is, each with its own certificate. Default: nowhere.
+    pub upstream_fallback: Vec<FallbackSettings>,
+    /// Whether answers are compressed. Default: yes.
+    pub compression: Option<bool>,
+    /// `127.0.0.1:9108` or the path of a unix socket: where metrics are read. Default: nowhere.
+    pub metrics_listen: Option<String>,
 }
 
 /// What the gate is to do: every value checked, every file read.
@@ -137,8 +143,6 @@ pub struct Config {
     pub real_ip_header: HeaderName,
     /// Which addresses may use the gate; all by default.
     pub addresses: AddressRules,
-    /// Whether clients may have compressed answers; yes by default.
-    pub compressed_answers: bool,
     /// Whether HTTP/2 is offered.
     pub http2: bool,
     /// Where a line for each request goes.
@@ -155,6 +159,8 @@ pub struct Config {
     pub login: LoginRules,
     /// What is in force and may not be what was meant.
     pub warnings: Vec<ConfigWarning>,
+    /// What is done with answers and with what is counted.
+    pub traffic: Traffic,
 }
 
 /// Where the access log goes; see [`telemetry::access`] for its lines.
@@ -240,7 +246,6 @@ impl Config {
             trusted_proxies: AddressSet::default(),
             real_ip_header: addresses::x_forwarded_for(),
             addresses: AddressRules::default(),
-            compressed_answers: true,
             http2: true,
             access_log: AccessLogTo::Off,
             workers: cores(),
@@ -249,6 +254,7 @@ impl Config {
             state: None,
             login: LoginRules::default(),
             warnings: Vec::new(),
+            traffic: Traffic::default(),
         }
     }
 }
@@ -280,7 +286,6 @@ impl Settings {
         config.daemon = daemon.map_err(|error| ConfigError::new("daemon", &error))?;
         self.addresses(&mut config)?;
         self.pages(&mut config)?;
-        config.compressed_answers = self.compressed_answers.unwrap_or(config.compressed_answers);
         config.http2 = self.http2.unwrap_or(config.http2);
         config.access_log = match self.access_log.as_deref() {
             None | Some("stderr") => AccessLogTo::Stderr,
@@ -307,6 +312,7 @@ impl Settings {
         self.limits.apply(&mut config.limits)?;
         config.state = self.state_directory()?;
         config.login = self.login.check()?;
+        config.traffic = self.traffic(trust.as_ref())?;
         Ok(config)
     }
 

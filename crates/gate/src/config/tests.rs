@@ -1,4 +1,4 @@
-use super::{LimitSettings, Settings};
+use super::{FallbackSettings, LimitSettings, Settings};
 use std::time::Duration;
 use tls::Authority;
 
@@ -79,6 +79,20 @@ fn every_fault_names_its_key_and_a_remedy() {
             Settings { trusted_proxies: Some("proxy1".into()), ..good(&directory) },
         ),
         ("gate.state", Settings { state: Some("redis://10.0.0.1".into()), ..good(&directory) }),
+        (
+            "gate.metrics_listen",
+            Settings { metrics_listen: Some("0.0.0.0:9108".into()), ..good(&directory) },
+        ),
+        (
+            "gate.upstream_fallback",
+            Settings {
+                upstream_fallback: vec![FallbackSettings {
+                    url: "https://192.0.2.2:8006".into(),
+                    fingerprint: None,
+                }],
+                ..good(&directory)
+            },
+        ),
         ("gate.workers", Settings { workers: Some(0), ..good(&directory) }),
         (
             "gate.limits.connections",

@@ -194,6 +194,11 @@ impl Sessions {
         listed
     }
 
+    /// Sessions in memory, those not yet noticed to have ended among them.
+    pub(crate) fn count(&self) -> usize {
+        self.table().iter().count()
+    }
+
     /// Ends the sessions selected, durably, and returns how many.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use super::{Asked, refused};
 use crate::body::AnswerBody;
 use crate::caller::Caller;
+use crate::compression::{Keep, shrink};
 use crate::hygiene;
 use crate::link::LinkBody;
 use crate::login::session_cookie;
@@ -23,6 +24,7 @@ pub(super) async fn answered(
     asked: &Asked<'_>,
     record: &mut Record,
     answer: Response<LinkBody>,
+    keep: Option<Keep>,
 ) -> Result<Response<AnswerBody>, Refusal> {
     let Asked { peer, client, parts, route, caller, .. } = *asked;
     let denied = is_denied(&answer, &route, &parts.method);
@@ -35,7 +37,14 @@ pub(super) async fn answered(
             let read = Box::pin(rewrite::console(peer, (caller, client), format, answer)).await;
             read.map(|read| readout(parts.version, read))
         }
-        _ => adapt(parts.version, answer).await,
+        _ => match (adapt(parts.version, answer).await, &peer.worker.compressors) {
+            (Ok(answer), Some(compressors)) => {
+                let tools = (compressors, &peer.worker.shared.metrics);
+                let shrunk = shrink((parts, &route), tools, keep, answer).await;
+                shrunk.map_err(|error| UpstreamError::Broken(error.to_string()))
+            }
+            (answer, _) => answer,
+        },
     };
     let mut answer = answer.map_err(|error| refused(record, &error))?;
     if denied {

@@ -76,6 +76,11 @@ impl Gate {
         self.registry.encode()
     }
 
+    /// Where its metrics are read.
+    pub(crate) fn metrics_address(&self) -> Option<gate::MetricsAddress> {
+        self.running.as_ref().unwrap().metrics_address().cloned()
+    }
+
     pub(crate) fn stop(&self) {
         self.running.as_ref().unwrap().stop();
     }
