@@ -42,6 +42,7 @@ mod origin;
 mod own;
 mod permissions;
 mod plain;
+mod policy;
 mod prefixed;
 mod proxy_protocol;
 mod reason;
@@ -64,5 +65,9 @@ pub use config::{AccessLogTo, Config, ConfigError, LimitSettings, Settings};
 pub use destination::{Destination, DestinationError};
 pub use limits::Limits;
 pub use login::{LoginRules, LoginSettings};
+pub use policy::{
+    PolicyEffect, PolicyQuestion, PolicyRules, PolicySettings, PolicyVerdict, RuleSettings,
+    SchemaMode, UnknownAccounts,
+};
 pub use running::{Listeners, Running, StartError, Stopped, start};
 pub use session::{ConsolePolicy, KeyError, Policy, SessionConfig, SessionSettings};

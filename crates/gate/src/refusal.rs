@@ -53,6 +53,12 @@ pub(crate) enum Refusal {
     Parameters,
     ConsoleTicket,
     NoSuchPath,
+    /// By this part of the policy.
+    Policy(String),
+    /// The same to somebody who is not known: it says nothing.
+    PolicyUnsaid,
+    PolicyParameters,
+    PathTooDeep,
     NotStored,
     Unauthorized,
     UpstreamUnreachable,
@@ -160,6 +166,9 @@ impl Refusal {
                 let text = format!("Unexpected content for method '{method}'");
                 ("unexpected-content", 501, Shape::Text, text)
             }
+            Self::Policy(by) => {
+                ("policy", 403, Shape::Json, format!("Forbidden by the policy of this gate: {by}"))
+            }
             _ => return self.fixed_row(),
         };
         Row { rule, status, shape, text: text.into() }
@@ -202,6 +211,9 @@ impl Refusal {
             Self::ContentType => ("content-type", 506, Text, "a login of this Content-Type is not implemented"),
             Self::Parameters => ("login-parameters", 400, Json, "the parameters of the login can not be read"),
             Self::NoSuchPath => ("no-such-path", 404, Json, "no such path"),
+            Self::PolicyUnsaid => ("policy", 401, Bare, "Authentication failed!"),
+            Self::PolicyParameters => ("policy-parameters", 400, Json, "the parameters can not be read, and a rule of this gate looks at them"),
+            Self::PathTooDeep => ("path-too-deep", 501, Json, "no call has so deep a path"),
             Self::NotStored => ("not-stored", 503, Json, "the session has ended, but that could not be stored"),
             // a banned address; to the letter what a ticket that is not valid gets
             Self::Unauthorized => ("banned", 401, Bare, "Authentication failed!"),
@@ -210,7 +222,8 @@ impl Refusal {
             Self::UpstreamUnreachable => ("upstream-unreachable", 502, Json, "no connection to Proxmox VE"),
             Self::UpstreamBroken => ("upstream-broken", 502, Json, "the answer of Proxmox VE broke off"),
             Self::UpstreamTimeout => ("upstream-timeout", 504, Json, "Proxmox VE did not answer in time"),
-            Self::Version(_) | Self::Encoding(_) | Self::Method(_) | Self::UnexpectedContent(_) =>
+            Self::Version(_) | Self::Encoding(_) | Self::Method(_) | Self::UnexpectedContent(_)
+            | Self::Policy(_) =>
                 ("refused", 400, Json, "bad request"),
         };
         Row { rule, status, shape, text: text.into() }

@@ -26,6 +26,7 @@ use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
 use crate::origin::Origins;
 use crate::permissions::Permissions;
+use crate::policy::{Policy, UnknownAccounts};
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
 use crate::watch::Watch;
 use crate::worker::{Shared, Worker};
@@ -93,6 +94,9 @@ pub enum StartError {
     /// The audit log in the state directory.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The policy asks for groups or roles that can not be read.
+    #[error(transparent)]
+    Policy(#[from] UnknownAccounts),
     /// The control socket.
     #[error("{}: {source}; is the path of the state directory too long for a socket?", path.display())]
     Control {
@@ -176,6 +180,7 @@ pub fn start(
         limits: config.limits,
         logins,
         sessions,
+        policy: Policy::new(config.policy)?,
     });
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
     for listener in &listeners.0 {

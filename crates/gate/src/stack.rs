@@ -7,6 +7,7 @@
 
 mod answer;
 mod login;
+mod policy;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -31,6 +32,7 @@ use crate::edge::{self, BodyRule};
 use crate::forwarded;
 use crate::hygiene;
 use crate::limits::BODY_BYTES;
+use crate::login::describe;
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::route::Route;
@@ -145,6 +147,13 @@ async fn pass(
     alive(&asked, record).await?;
     asked.refuse_locked(record).await?;
     caller.check_csrf(parts, &route, &path, now)?;
+
+    // 7. Policy. What the administrator forbids, before anything is passed on or answered here.
+    //    Where a rule looks at parameters, the body is read first.
+    let judged = policy::judge(&asked, record, &target, body).await?;
+    let (written, mut ready, described) = judged.sent(&target)?;
+    let target = written.as_ref().unwrap_or(&target);
+    let body = if ready.0.is_some() { &mut ready } else { body };
     if let Route::Own(own) = route {
         peer.permit.heard();
         let answer = crate::own::answer(peer, parts, own, caller).await;
@@ -154,14 +163,17 @@ async fn pass(
         return answer;
     }
 
-    // 7. Headers. Rebuilt from a list before any of them is believed, so that no later step
+    // 8. Headers. Rebuilt from a list before any of them is believed, so that no later step
     //    can trust what a client forged; the credential is the one that was judged.
     let mut lines = caller.lines(&headers, &parts.method);
     lines.readable = asked.is_read_here();
-    let headers = hygiene::upstream_headers(parts, &target, websocket, &lines)?;
-    let outbound = Outbound { parts, target: &target, headers };
+    let mut headers = hygiene::upstream_headers(parts, target, websocket, &lines)?;
+    if described {
+        describe(&mut headers);
+    }
+    let outbound = Outbound { parts, target, headers };
 
-    // 8. Body. Bounded before it is read, read before an upstream connection is taken: a slow
+    // 9. Body. Bounded before it is read, read before an upstream connection is taken: a slow
     //    client holds only its own. From its first whole request on, a connection makes room
     //    for no other.
     let length = parts.headers.get(CONTENT_LENGTH).map(declared_length).transpose()?;
@@ -185,18 +197,18 @@ async fn forward(
     let shared = &peer.worker.shared;
     let websocket = edge::wants_websocket(parts);
 
-    // 9. Console. Its ticket is good once, for whom it was handed to.
+    // 10. Console. Its ticket is good once, for whom it was handed to.
     if websocket {
         let ticket = console::ticket(outbound.target);
         let now = shared.clock.monotonic();
         shared.consoles.take(ticket.as_deref(), caller.id(), client, now)?;
     }
 
-    // 10. Upstream.
+    // 11. Upstream.
     let inbound = ask(peer, outbound, rule, body, websocket).await?;
     let inbound = inbound.map_err(|error| refused(record, &error))?;
 
-    // 11. Answer. The tunnel is handed over whole; everything else is stripped of what is
+    // 12. Answer. The tunnel is handed over whole; everything else is stripped of what is
     //     between upstream and us, and its reason phrase carried on.
     match inbound {
         Inbound::Tunnel(head, socket, early) => {
@@ -214,10 +226,15 @@ impl Asked<'_> {
         matches!(self.caller, Caller::Session { .. }) && self.route.is_index()
     }
 
+    /// Whether this is an attempt to log in.
+    fn is_login(&self) -> bool {
+        self.route.auth(&self.parts.method).is_some()
+    }
+
     /// Whether the answer will be read, so that it must not come compressed.
     fn is_read_here(&self) -> bool {
         let method = &self.parts.method;
-        self.is_page() || self.route.hands_out_console(method) || self.route.auth(method).is_some()
+        self.is_page() || self.route.hands_out_console(method) || self.is_login()
     }
 
     /// Counts a credential that was refused, and waits as a wrong password does.

@@ -52,6 +52,7 @@ impl Watch {
                     last = now;
                     let Some(shared) = shared.upgrade() else { return };
                     shared.permissions.clear();
+                    shared.policy.reread();
                 }
             }
         })?;

@@ -28,6 +28,7 @@ use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::origin::Origins;
 use crate::permissions::Permissions;
+use crate::policy::{InForce, Policy};
 use crate::session::Sessions;
 use crate::upstream::Upstream;
 
@@ -51,7 +52,11 @@ pub(crate) struct Shared {
     /// From which pages browsers may change something.
     pub(crate) origins: Origins,
     pub(crate) logins: Logins,
+    pub(crate) policy: Policy,
 }
+
+/// A worker's copy of the policy and which one it is.
+type Copied = (u64, Option<Rc<InForce>>);
 
 /// What the connections of one worker share.
 pub(crate) struct Worker {
@@ -65,6 +70,7 @@ pub(crate) struct Worker {
     pub(crate) drain: watch::Receiver<bool>,
     /// The second for which the date was written last, and that.
     date: RefCell<Option<(u64, HeaderValue)>>,
+    policy: RefCell<Copied>,
 }
 
 impl Worker {
@@ -84,7 +90,22 @@ impl Worker {
             access: access.map(RefCell::new),
             drain,
             date: RefCell::default(),
+            policy: RefCell::default(),
         }
+    }
+
+    /// The policy in force; None where it restricts nothing.
+    pub(crate) fn policy(&self) -> Option<Rc<InForce>> {
+        let generation = self.shared.policy.generation();
+        let mut copy = self.policy.borrow_mut();
+        if copy.0 != generation {
+            let current = self.shared.policy.current();
+            *copy = (
+                generation,
+                (!current.rules.is_empty()).then(|| Rc::new(InForce::clone(&current))),
+            );
+        }
+        copy.1.clone()
     }
 
     /// The date for answers that have none.

@@ -197,6 +197,8 @@ pub(crate) struct Gate {
 pub(crate) enum GateOrder {
     /// Addresses banned and accounts locked for failed logins
     Bans(Bans),
+    /// Which rule of the policy decides about a call, without making it
+    Explain(crate::gate::explain::Explain),
 }
 
 #[derive(Debug, Args)]

@@ -13,11 +13,13 @@ use crate::signals::Signals;
 use crate::{audit, config};
 
 pub(crate) mod bans;
+pub(crate) mod explain;
 
 /// An order to a gate that runs, or a gate.
 pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {
     match &arguments.order {
         Some(GateOrder::Bans(arguments)) => bans::run(arguments),
+        Some(GateOrder::Explain(arguments)) => explain::run(arguments),
         None => serve(arguments),
     }
 }

@@ -18,6 +18,7 @@ pub use self::limits::LimitSettings;
 use crate::destination::Destination;
 use crate::limits::{Limits, WORKERS};
 use crate::login::{LoginRules, LoginSettings};
+use crate::policy::{PolicyRules, PolicySettings};
 use crate::session::{SessionConfig, SessionSettings};
 
 /// Bytes of `upstream_ca` at most.
@@ -62,6 +63,8 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// What failed logins cost.
     pub login: LoginSettings,
+    /// What is forbidden although Proxmox VE would allow it.
+    pub policy: PolicySettings,
 }
 
 /// What the gate is to do: every value checked, every file read.
@@ -94,6 +97,8 @@ pub struct Config {
     pub state: Option<PathBuf>,
     /// What failed logins cost.
     pub login: LoginRules,
+    /// What is forbidden although Proxmox VE would allow it; nothing by default.
+    pub policy: PolicyRules,
 }
 
 /// Where the access log goes; see [`telemetry::access`] for its lines.
@@ -156,6 +161,7 @@ impl Config {
             limits: Limits::default(),
             state: None,
             login: LoginRules::default(),
+            policy: PolicyRules::default(),
         }
     }
 }
@@ -215,6 +221,10 @@ impl Settings {
         self.limits.apply(&mut config.limits)?;
         config.state = self.state_directory()?;
         config.login = self.login.check()?;
+        config.policy = self
+            .policy
+            .check()
+            .map_err(|(key, what)| ConfigError::new(&format!("policy.{key}"), &what))?;
         Ok(config)
     }
 

@@ -16,7 +16,7 @@ use telemetry::HttpDate;
 
 use super::attempt::{Attempt, Channel};
 use super::envelope::{Envelope, Verdict, escape};
-use super::params::{Kind, Params};
+use super::params::{Kind, Params, Shape};
 use crate::caller::Caller;
 use crate::credential::{SESSION_COOKIE, TICKET};
 use crate::hygiene;
@@ -26,7 +26,7 @@ use crate::refusal::Refusal;
 use crate::rewrite::Read;
 use crate::route::{AuthCall, Format};
 use crate::session::{
-    Login, Policy, Session, Sessions, Shape, Value, Vault, dummy, is_ticket, opaque, shape,
+    self, Login, Policy, Session, Sessions, Value, Vault, dummy, is_ticket, opaque, shape,
     ticket_label,
 };
 use crate::stack::Peer;
@@ -90,7 +90,8 @@ impl Exchange {
             return Err(Refusal::LoginFormat);
         }
         let kind = Kind::of(parts).ok_or(Refusal::ContentType)?;
-        let params = Params::read(kind, body, query).map_err(|_| Refusal::Parameters)?;
+        let params =
+            Params::read((kind, Shape::LOGIN), body, query).map_err(|_| Refusal::Parameters)?;
         Ok(Self { call, format, params, browser: from_browser(&parts.headers), renewed: None })
     }
 
@@ -172,7 +173,7 @@ impl Exchange {
         // and a ticket has no business in what is said about that.
         let renewal = ["tfa-challenge", "otp"].iter().all(|name| !self.params.has(name));
         let found = match shape(password) {
-            Shape::Foreign => {
+            session::Shape::Foreign => {
                 let refused = sessions.config().foreign_tickets == Policy::Refuse;
                 return if refused && is_ticket(password) {
                     Err(Refusal::ForeignTicket)
@@ -180,19 +181,19 @@ impl Exchange {
                     Ok(())
                 };
             }
-            Shape::Dummy => match caller {
+            session::Shape::Dummy => match caller {
                 Caller::Session { session, value } if session.browser => {
                     Some((Arc::clone(session), value.clone()))
                 }
                 _ => None,
             },
-            Shape::Opaque { label, value } if !self.browser => {
+            session::Shape::Opaque { label, value } if !self.browser => {
                 let session = sessions.find(&value, now);
                 let session =
                     session.filter(|session| !session.browser && session.label.as_bytes() == label);
                 session.map(|session| (session, value))
             }
-            Shape::Opaque { .. } => None,
+            session::Shape::Opaque { .. } => None,
         };
         match found.filter(|_| renewal) {
             Some((session, value)) => {

@@ -20,6 +20,7 @@ mod lifecycle;
 mod log;
 mod logins;
 mod permissions;
+mod policy;
 mod pve;
 mod refusals;
 mod requests;
