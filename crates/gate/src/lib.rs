@@ -66,8 +66,8 @@ pub use destination::{Destination, DestinationError};
 pub use limits::Limits;
 pub use login::{LoginRules, LoginSettings};
 pub use policy::{
-    PolicyEffect, PolicyQuestion, PolicyRules, PolicySettings, PolicyVerdict, RuleSettings,
-    SchemaMode, UnknownAccounts,
+    PolicyEffect, PolicyError, PolicyQuestion, PolicyRules, PolicySettings, PolicyVerdict,
+    Proposed, RuleSettings, SchemaMode,
 };
 pub use running::{Listeners, Running, StartError, Stopped, start};
 pub use session::{ConsolePolicy, KeyError, Policy, SessionConfig, SessionSettings};

@@ -174,6 +174,9 @@ pub const POLICY_LIST: usize = 64;
 /// Characters of a rule's name.
 pub const POLICY_NAME: usize = 64;
 
+/// Longest time for which a shown code is good: a day.
+pub const STEP_UP_MINUTES: u64 = 24 * 60;
+
 /// Bytes of the policy as it is stored until it is confirmed.
 pub const POLICY_BYTES: usize = 60 * 1024;
 

@@ -1,5 +1,6 @@
 //! Starting and stopping.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
 use crate::origin::Origins;
 use crate::permissions::Permissions;
-use crate::policy::{Policy, UnknownAccounts};
+use crate::policy::{Policy, PolicyError, PolicyRules, Proposed};
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
 use crate::watch::Watch;
 use crate::worker::{Shared, Worker};
@@ -43,14 +44,20 @@ const SESSION_KEY: &str = "session.key";
 pub struct Listeners(Vec<TcpListener>);
 
 /// A gate at work. Dropping it tells the workers to stop but does not wait for them.
-#[derive(Debug)]
 pub struct Running {
+    shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
     drain: watch::Sender<bool>,
     workers: Vec<JoinHandle<usize>>,
     access_log: Option<AccessLog>,
     control: Option<Control>,
     _watch: Watch,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
 }
 
 /// How the stop went.
@@ -94,9 +101,9 @@ pub enum StartError {
     /// The audit log in the state directory.
     #[error(transparent)]
     Audit(#[from] AuditError),
-    /// The policy asks for groups or roles that can not be read.
+    /// The policy asks for groups or roles that can not be read, or can not be stored.
     #[error(transparent)]
-    Policy(#[from] UnknownAccounts),
+    Policy(#[from] PolicyError),
     /// The control socket.
     #[error("{}: {source}; is the path of the state directory too long for a socket?", path.display())]
     Control {
@@ -166,7 +173,7 @@ pub fn start(
     let each = u32::try_from(config.limits.connections_per_address).unwrap_or(u32::MAX);
     let silent = u32::try_from(config.limits.silent_per_address).unwrap_or(u32::MAX);
     let metrics = Metrics::register(registry)?;
-    let (logins, sessions) = open_state(&config, &clock, &metrics)?;
+    let (logins, sessions, policy) = open_state(&config, &clock, &metrics)?;
     let shared = Arc::new(Shared {
         consoles: Consoles::new(config.sessions.pass_unknown_console_tickets),
         origins: Origins::new(config.sessions.origins),
@@ -180,7 +187,7 @@ pub fn start(
         limits: config.limits,
         logins,
         sessions,
-        policy: Policy::new(config.policy)?,
+        policy,
     });
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
     for listener in &listeners.0 {
@@ -206,7 +213,7 @@ pub fn start(
     }
     // The workers have their copies; this one would keep the ports after they stopped.
     drop(listeners);
-    Ok(Running { addresses, drain, workers, access_log, control, _watch: watched })
+    Ok(Running { shared, addresses, drain, workers, access_log, control, _watch: watched })
 }
 
 impl Running {
@@ -214,6 +221,15 @@ impl Running {
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Puts another policy in force, on trial: unless it is confirmed within a minute, the one
+    /// before comes back. None where it is the one in force. Blocks until that is written down.
+    ///
+    /// # Errors
+    /// [`PolicyError`]; the policy in force stays.
+    pub fn propose_policy(&self, rules: PolicyRules) -> Result<Option<Proposed>, PolicyError> {
+        self.shared.policy.propose(rules, self.shared.clock.monotonic())
     }
 
     /// Tells the workers to accept no more and to end what is idle. Returns at once.
@@ -252,12 +268,13 @@ fn open_state(
     config: &Config,
     clock: &Clock,
     metrics: &Metrics,
-) -> Result<(Logins, Sessions), StartError> {
+) -> Result<(Logins, Sessions, Policy), StartError> {
     let mut store: Box<dyn Store> = match &config.state {
         Some(directory) => Box::new(Redb::open(directory)?),
         None => Box::new(Memory::new()),
     };
     let (bans, stored) = (store.load(Table::Bans)?, store.load(Table::Sessions)?);
+    let confirmed = store.load(Table::Pending)?;
     let sealer = match (&config.sessions.key, &config.state) {
         (_, None) => None,
         (Some(path), _) => Some(Sealer::load(path, false)?),
@@ -265,12 +282,15 @@ fn open_state(
     };
     let writer = Arc::new(Writer::start(store).map_err(StartError::Worker)?);
     let keeper = sealer.map(|sealer| Keeper { writer: Arc::clone(&writer), sealer });
+    // Without a directory nothing is remembered: every start begins with what is configured.
+    let keep = config.state.as_ref().map(|_| Arc::clone(&writer));
+    let policy = Policy::begin(config.policy.clone(), &confirmed, keep, clock.monotonic())?;
     let sessions = Sessions::new(config.sessions.clone(), keeper, stored, clock.unix_secs());
     let audit = config.state.as_ref().map(|directory| directory.join(AUDIT));
     let journal = Arc::new(Journal::start(audit.as_deref(), &config.login, clock)?);
     let proxies = [config.proxy_protocol_from.clone(), config.trusted_proxies.clone()];
     let logins = Logins::new(&config.login, proxies, &bans, (clock, metrics), (writer, journal));
-    Ok((logins, sessions))
+    Ok((logins, sessions, policy))
 }
 
 /// Everything that can fail is done here, before the thread starts. The worker itself is made

@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, DATE};
@@ -45,6 +46,8 @@ pub(crate) struct Peer {
     pub(crate) worker: Rc<Worker>,
     /// The client's own address, from the PROXY header where there is one.
     pub(crate) client: SocketAddr,
+    /// When its connection was accepted, on the monotonic clock.
+    pub(crate) accepted: Duration,
     /// Its place among all connections.
     pub(crate) permit: Rc<Permit>,
     /// Where a 101 leaves the stream to upstream, for the connection to relay.
@@ -94,14 +97,14 @@ pub(crate) async fn serve(
 }
 
 /// A request of which is known who asks for what.
-struct Asked<'r> {
-    peer: &'r Peer,
-    client: IpAddr,
-    parts: &'r Parts,
+pub(crate) struct Asked<'r> {
+    pub(crate) peer: &'r Peer,
+    pub(crate) client: IpAddr,
+    pub(crate) parts: &'r Parts,
     route: Route<'r>,
-    caller: &'r Caller<'r>,
+    pub(crate) caller: &'r Caller<'r>,
     /// In seconds since 1970.
-    now: u64,
+    pub(crate) now: u64,
 }
 
 async fn pass(
@@ -156,7 +159,7 @@ async fn pass(
     let body = if ready.0.is_some() { &mut ready } else { body };
     if let Route::Own(own) = route {
         peer.permit.heard();
-        let answer = crate::own::answer(peer, parts, own, caller).await;
+        let answer = crate::own::answer(&asked, record, own, body).await;
         if matches!(answer, Err(Refusal::NotLoggedIn)) {
             asked.count_refused(record).await;
         }
@@ -308,7 +311,7 @@ fn declared_length(value: &HeaderValue) -> Result<u64, Refusal> {
 }
 
 /// Reads an ordinary body, at most [`BODY_BYTES`] within the limit on time.
-async fn whole(peer: &Peer, body: &mut dyn Source) -> Result<Bytes, Refusal> {
+pub(crate) async fn whole(peer: &Peer, body: &mut dyn Source) -> Result<Bytes, Refusal> {
     if body.left() == Some(0) {
         peer.permit.heard();
         return Ok(Bytes::new());

@@ -48,9 +48,11 @@ impl Watch {
             while !end.load(Ordering::Relaxed) {
                 thread::park_timeout(EVERY);
                 let now = read(&path);
+                let Some(shared) = shared.upgrade() else { return };
+                // For its line in the log: a request would see to it, too.
+                shared.policy.generation(shared.clock.monotonic());
                 if now != last {
                     last = now;
-                    let Some(shared) = shared.upgrade() else { return };
                     shared.permissions.clear();
                     shared.policy.reread();
                 }

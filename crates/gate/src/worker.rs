@@ -94,9 +94,9 @@ impl Worker {
         }
     }
 
-    /// The policy in force; None where it restricts nothing.
-    pub(crate) fn policy(&self) -> Option<Rc<InForce>> {
-        let generation = self.shared.policy.generation();
+    /// The policy in force at this time of the monotonic clock; None where it restricts nothing.
+    pub(crate) fn policy(&self, now: Duration) -> Option<Rc<InForce>> {
+        let generation = self.shared.policy.generation(now);
         let mut copy = self.policy.borrow_mut();
         if copy.0 != generation {
             let current = self.shared.policy.current();

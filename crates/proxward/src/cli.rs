@@ -199,6 +199,8 @@ pub(crate) enum GateOrder {
     Bans(Bans),
     /// Which rule of the policy decides about a call, without making it
     Explain(crate::gate::explain::Explain),
+    /// Keeps a change of the policy that is on trial
+    Confirm(crate::gate::confirm::Confirm),
 }
 
 #[derive(Debug, Args)]

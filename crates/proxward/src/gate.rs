@@ -13,6 +13,7 @@ use crate::signals::Signals;
 use crate::{audit, config};
 
 pub(crate) mod bans;
+pub(crate) mod confirm;
 pub(crate) mod explain;
 
 /// An order to a gate that runs, or a gate.
@@ -20,6 +21,7 @@ pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {
     match &arguments.order {
         Some(GateOrder::Bans(arguments)) => bans::run(arguments),
         Some(GateOrder::Explain(arguments)) => explain::run(arguments),
+        Some(GateOrder::Confirm(arguments)) => confirm::run(arguments),
         None => serve(arguments),
     }
 }

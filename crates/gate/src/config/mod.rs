@@ -221,6 +221,11 @@ impl Settings {
         self.limits.apply(&mut config.limits)?;
         config.state = self.state_directory()?;
         config.login = self.login.check()?;
+        if !config.sessions.enabled && !self.policy.tfa.is_empty() {
+            let what =
+                "only sessions know whether a login passed a second factor; set sessions.enabled";
+            return Err(ConfigError::new("policy.tfa", what));
+        }
         config.policy = self
             .policy
             .check()

@@ -288,6 +288,14 @@ impl Exchange {
         })
     }
 
+    /// Whether this answers a challenge of Proxmox VE: then its success is that of a second
+    /// factor. What Perl takes for no challenge at all does not count.
+    fn is_second_step(&self) -> bool {
+        let challenge = self.params.one("tfa-challenge");
+        self.call == AuthCall::Ticket
+            && challenge.is_some_and(|ticket| ticket.starts_with(b"PVE:!tfa!"))
+    }
+
     /// Renews the session that asked for it, or opens one.
     fn vaulted(
         &self,
@@ -311,7 +319,8 @@ impl Exchange {
             }
             None => {
                 let browser = self.browser;
-                let login = Login { user: user.clone(), label, browser, client, vault };
+                let (user, second_factor) = (user.clone(), self.is_second_step());
+                let login = Login { user, label, browser, client, second_factor, vault };
                 (shared.sessions.open(login, now).map_err(AnswerError::Random)?, browser)
             }
         };

@@ -2,17 +2,16 @@
 
 use std::cell::OnceCell;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use http::Method;
 use pve_schema::Verb;
 use serde::Serialize;
 
 use super::accounts::Accounts;
-use super::active::{InForce, UnknownAccounts};
+use super::active::{InForce, PolicyError};
 use super::pattern::Segments;
 use super::profile::Row;
-use super::rule::{Given, Question, Who};
+use super::rule::{Factors, Given, Question, Who};
 use super::rules::{By, Decision, PolicyRules};
 use crate::edge::decode_path;
 use crate::login::{Kind, Params, Shape, encode};
@@ -35,6 +34,10 @@ pub struct Asked {
     pub client: IpAddr,
     /// In seconds since 1970.
     pub now: u64,
+    /// Whether the login has passed a second factor.
+    pub second_factor: bool,
+    /// Whether a code was just shown to the gate.
+    pub stepped_up: bool,
     /// Names and values.
     pub params: Vec<(String, String)>,
 }
@@ -44,7 +47,7 @@ pub struct Asked {
 pub struct Verdict {
     /// Whether the call would be passed on. Proxmox VE judges it then.
     pub allowed: bool,
-    /// `rule`, `profile`, `execute` or `default`.
+    /// `rule`, `profile`, `execute`, `tfa`, `step_up` or `default`.
     pub by: &'static str,
     /// The rule's or the profile's name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,19 +99,25 @@ impl PolicyRules {
             now: asked.now,
             accounts: &accounts,
             params: Given::All(&params),
+            factors: Factors {
+                second: asked.second_factor,
+                stepped_up: asked.stepped_up.then_some(asked.now),
+            },
             found: OnceCell::new(),
         };
-        let (allowed, by) = match self.decide(&question, opens) {
-            Decision::Allow(by) => (true, by),
-            Decision::Deny(by) => (false, by),
-            Decision::NeedsParameters => return Err("the parameters are missing".to_owned()),
-        };
-        Ok(verdict(allowed, by, format!("{} {}", asked.method, segments.path())))
+        let call = format!("{} {}", asked.method, segments.path());
+        match self.decide(&question, opens) {
+            Decision::Allow(by) => Ok(verdict(true, by, call)),
+            Decision::Deny(by) => Ok(verdict(false, by, call)),
+            Decision::SecondFactor(name) => Ok(demand("tfa", name, call)),
+            Decision::StepUp(name) => Ok(demand("step_up", name, call)),
+            Decision::NeedsParameters => Err("the parameters are missing".to_owned()),
+        }
     }
 
     /// The file is not needed where every group is given and no rule asks for roles.
-    fn accounts_for(&self, asked: &Asked) -> Result<Accounts, UnknownAccounts> {
-        let read = InForce::new(Arc::new(self.clone())).map(|now| Accounts::clone(&now.accounts));
+    fn accounts_for(&self, asked: &Asked) -> Result<Accounts, PolicyError> {
+        let read = InForce::read(self.clone()).map(|now| Accounts::clone(&now.accounts));
         let mut accounts = match read {
             Err(_) if !asked.groups.is_empty() => Accounts::default(),
             read => read?,
@@ -129,6 +138,11 @@ fn verdict(allowed: bool, by: By<'_>, call: String) -> Verdict {
     };
     let reason = row.map(|row| row.reason);
     Verdict { allowed, by: word, name, row: row.map(Row::text), reason, call }
+}
+
+fn demand(by: &'static str, name: &str, call: String) -> Verdict {
+    let name = Some(name.to_owned());
+    Verdict { allowed: false, by, name, row: None, reason: None, call }
 }
 
 /// As a client would send them, read as a gate reads them.

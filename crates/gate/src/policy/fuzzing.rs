@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use pve_schema::Verb;
 
 use super::accounts::Accounts;
-use super::rule::{Effect, Given, Question, Who};
+use super::rule::{Effect, Factors, Given, Question, Who};
 use super::{Decision, PolicySettings, RuleSettings, Segments};
 use crate::edge::decode_path;
 use crate::login::{Kind, Params, Shape};
@@ -45,6 +45,7 @@ pub(crate) fn denied(path: &str, json: bool, body: &[u8], query: Option<&str>) -
             now: 0,
             accounts: &Accounts::default(),
             params: Given::All(params),
+            factors: Factors::default(),
             found: OnceCell::new(),
         };
         matches!(rules.decide(&question, false), Decision::Deny(_))

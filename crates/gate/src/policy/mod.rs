@@ -9,31 +9,37 @@
 //! does not. Where a rule looked at parameters, Proxmox VE gets those that were judged, written
 //! anew, and no others.
 //!
+//! With `schema`, calls and parameters that Proxmox VE's schema does not know are refused in
+//! its own words, or reported.
+//!
 //! The pages and files of the web interface are not judged: they hold nothing of the cluster.
 //! Without rules, a request costs one load of a number.
 
 mod accounts;
 mod active;
+mod demand;
 mod explain;
 mod glob;
 mod pattern;
 mod profile;
 mod rule;
 mod rules;
+mod schema;
 mod settings;
 mod times;
 mod values;
 
-pub use active::UnknownAccounts;
+pub use active::{PolicyError, Proposed};
 pub use explain::{Asked as PolicyQuestion, Verdict as PolicyVerdict};
 pub use rule::Effect as PolicyEffect;
 pub use rules::PolicyRules;
 pub use settings::{PolicySettings, RuleSettings, SchemaMode};
 
-pub(crate) use active::{InForce, Policy};
+pub(crate) use active::{InForce, NotConfirmed, Policy, Proof, Seen};
 pub(crate) use pattern::Segments;
-pub(crate) use rule::{Given, Question, Who};
+pub(crate) use rule::{Factors, Given, Question, Who};
 pub(crate) use rules::Decision;
+pub(crate) use schema::{Answer, check as check_schema};
 
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;

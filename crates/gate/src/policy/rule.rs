@@ -45,8 +45,18 @@ pub(crate) struct Question<'q> {
     pub(crate) now: u64,
     pub(crate) accounts: &'q Accounts,
     pub(crate) params: Given<'q>,
+    pub(crate) factors: Factors,
     /// Looked up at the first rule that needs it.
     pub(crate) found: OnceCell<Option<PathMatch<'static>>>,
+}
+
+/// What the caller has shown besides a password.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Factors {
+    /// The login passed a second factor.
+    pub(crate) second: bool,
+    /// When a code was shown to the gate, in seconds since 1970.
+    pub(crate) stepped_up: Option<u64>,
 }
 
 /// Parameters of query and body, as far as they are known.

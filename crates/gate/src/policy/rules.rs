@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use netpolicy::AddressSet;
-use pve_schema::Verb;
+use pve_schema::{Schema, Verb};
 
+use super::demand::{Demand, SecondFactor, StepUp};
 use super::pattern::Pattern;
 use super::profile::{PROFILES, Profile, Row};
 use super::rule::{Applies, Effect, Identity, Matcher, Question, bit};
 use super::settings::{PolicySettings, RuleSettings, SchemaMode};
 use super::times::Window;
 use super::values::Values;
-use crate::limits::{POLICY_LIST, POLICY_NAME, POLICY_RULES};
+use crate::limits::{POLICY_BYTES, POLICY_LIST, POLICY_NAME, POLICY_RULES};
 
 /// Where PVE keeps users, groups and the access list.
 const USER_CFG: &str = "/etc/pve/user.cfg";
@@ -25,6 +26,8 @@ pub struct PolicyRules {
     pub(super) settings: PolicySettings,
     rules: Vec<Rule>,
     profiles: Vec<Profile>,
+    second_factor: Vec<SecondFactor>,
+    step_up: Vec<StepUp>,
     denied_by_default: bool,
     /// About the call that runs others, unless it is allowed.
     guard: Option<Pattern>,
@@ -43,6 +46,10 @@ struct Rule {
 pub(crate) enum Decision<'r> {
     Allow(By<'r>),
     Deny(By<'r>),
+    /// The login has to pass a second factor.
+    SecondFactor(&'r str),
+    /// A code has to be shown to the gate.
+    StepUp(&'r str),
     /// Ask again when they are read.
     NeedsParameters,
 }
@@ -64,7 +71,12 @@ impl PolicySettings {
     /// # Errors
     /// The first value at fault.
     pub fn check(&self) -> Result<PolicyRules, (String, String)> {
-        let all = [("rule", &self.rule), ("profile", &self.profile)];
+        let all = [
+            ("rule", &self.rule),
+            ("profile", &self.profile),
+            ("tfa", &self.tfa),
+            ("step_up", &self.step_up),
+        ];
         for (key, list) in all {
             if list.len() > POLICY_RULES {
                 return Err((key.to_owned(), format!("more than {POLICY_RULES}; join some")));
@@ -83,14 +95,41 @@ impl PolicySettings {
         for (at, entry) in self.profile.iter().enumerate() {
             compile_profile(entry, &mut profiles).map_err(|fault| fault.under("profile", at))?;
         }
+        let mut second_factor = Vec::new();
+        for (at, entry) in self.tfa.iter().enumerate() {
+            let demand =
+                Demand::compile("tfa", at, entry).map_err(|fault| fault.under("tfa", at))?;
+            second_factor.push(SecondFactor(demand));
+        }
+        let mut step_up = Vec::new();
+        for (at, entry) in self.step_up.iter().enumerate() {
+            step_up.push(StepUp::compile(at, entry).map_err(|fault| fault.under("step_up", at))?);
+        }
+        let written = serde_json::to_vec(self).map_or(usize::MAX, |written| written.len());
+        if written > POLICY_BYTES {
+            return Err((
+                "rule".to_owned(),
+                format!("more than {POLICY_BYTES} bytes in all; use groups"),
+            ));
+        }
         if self.release.is_some_and(|release| ![8, 9].contains(&release)) {
             return Err(("release".to_owned(), "write 8 or 9".to_owned()));
         }
         let denied_by_default = self.default == Some(Effect::Deny);
-        let in_force = denied_by_default || !rules.is_empty() || !profiles.is_empty();
+        let demands = !second_factor.is_empty() || !step_up.is_empty();
+        let in_force = denied_by_default || demands || !rules.is_empty() || !profiles.is_empty();
         let guarded = in_force && self.allow_execute != Some(true);
         let guard = guarded.then(|| Pattern::parse(EXECUTE).ok()).flatten();
-        Ok(PolicyRules { settings: self.clone(), rules, profiles, denied_by_default, guard })
+        let settings = self.clone();
+        Ok(PolicyRules {
+            settings,
+            rules,
+            profiles,
+            second_factor,
+            step_up,
+            denied_by_default,
+            guard,
+        })
     }
 }
 
@@ -100,6 +139,8 @@ impl PolicyRules {
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
             && self.profiles.is_empty()
+            && self.second_factor.is_empty()
+            && self.step_up.is_empty()
             && !self.denied_by_default
             && self.schema() == SchemaMode::Off
     }
@@ -110,14 +151,23 @@ impl PolicyRules {
         &self.settings
     }
 
+    /// What is done about what the schema does not know.
     pub(crate) fn schema(&self) -> SchemaMode {
         self.settings.schema.unwrap_or(SchemaMode::Off)
+    }
+
+    /// The schema of the release that is fronted.
+    pub(crate) fn release(&self) -> &'static Schema {
+        if self.settings.release == Some(8) { Schema::v8() } else { Schema::v9() }
     }
 
     /// The file with groups and roles, where any rule asks for them.
     pub(crate) fn user_cfg(&self) -> Option<PathBuf> {
         let profiles = self.profiles.iter().map(|profile| &profile.scope);
-        let mut matchers = self.rules.iter().map(|rule| &rule.matcher).chain(profiles);
+        let second = self.second_factor.iter().map(|entry| &entry.0.matcher);
+        let step_up = self.step_up.iter().map(|entry| &entry.demand.matcher);
+        let rules = self.rules.iter().map(|rule| &rule.matcher);
+        let mut matchers = rules.chain(profiles).chain(second).chain(step_up);
         let path = || self.settings.user_cfg.clone().unwrap_or_else(|| USER_CFG.into());
         matchers.any(|matcher| matcher.who.needs_accounts()).then(path)
     }
@@ -136,6 +186,14 @@ impl PolicyRules {
         if guarded.is_some_and(|pattern| pattern.matches(asked.path, Effect::Deny)) {
             return Decision::Deny(By::Execute);
         }
+        match self.first(asked, opens) {
+            allowed @ Decision::Allow(_) => self.demands(asked).unwrap_or(allowed),
+            other => other,
+        }
+    }
+
+    /// The first rule that is about the call, or the default.
+    fn first(&self, asked: &Question<'_>, opens: bool) -> Decision<'_> {
         for rule in &self.rules {
             match rule.matcher.applies(asked, rule.effect) {
                 Applies::No => {}
@@ -154,6 +212,25 @@ impl PolicyRules {
             false => Decision::Allow(By::Default),
         }
     }
+
+    /// What has to be shown before an allowed call is passed on.
+    fn demands(&self, asked: &Question<'_>) -> Option<Decision<'_>> {
+        for entry in &self.second_factor {
+            match entry.demands(asked) {
+                Applies::No => {}
+                Applies::Yes => return Some(Decision::SecondFactor(&entry.0.name)),
+                Applies::NeedsParameters => return Some(Decision::NeedsParameters),
+            }
+        }
+        for entry in &self.step_up {
+            match entry.demands(asked) {
+                Applies::No => {}
+                Applies::Yes => return Some(Decision::StepUp(&entry.demand.name)),
+                Applies::NeedsParameters => return Some(Decision::NeedsParameters),
+            }
+        }
+        None
+    }
 }
 
 impl By<'_> {
@@ -169,7 +246,7 @@ impl By<'_> {
 }
 
 /// What is wrong with an entry, and at which of its keys.
-struct Fault(&'static str, String);
+pub(super) struct Fault(pub(super) &'static str, pub(super) String);
 
 impl Fault {
     fn under(self, list: &str, at: usize) -> (String, String) {
@@ -183,15 +260,8 @@ impl Rule {
     fn compile(at: usize, entry: &RuleSettings) -> Result<Self, Fault> {
         let what = || Fault("effect", "not set; write \"deny\" or \"allow\"".to_owned());
         let effect = entry.effect.ok_or_else(what)?;
-        if !entry.profiles.is_empty() {
-            let what = "not here; write an entry [[gate.policy.profile]]";
-            return Err(Fault("profiles", what.to_owned()));
-        }
-        let name = match &entry.name {
-            Some(name) => self::name(name)?,
-            None => format!("rule {}", at + 1),
-        };
-        Ok(Self { name, effect, matcher: matcher(entry)? })
+        not_here(entry)?;
+        Ok(Self { name: name(entry, "rule", at)?, effect, matcher: matcher(entry)? })
     }
 }
 
@@ -201,6 +271,9 @@ fn compile_profile(entry: &RuleSettings, into: &mut Vec<Profile>) -> Result<(), 
     }
     if entry.effect.is_some() {
         return Err(Fault("effect", "a profile only denies; leave it out".to_owned()));
+    }
+    if entry.within_minutes.is_some() {
+        return Err(Fault("within_minutes", "a profile has none; leave it out".to_owned()));
     }
     let calls = entry.path.is_some() || !entry.params.is_empty() || !entry.methods.is_empty();
     if calls {
@@ -223,18 +296,33 @@ fn known() -> String {
     format!("write some of {}", names.join(", "))
 }
 
-fn name(name: &str) -> Result<String, Fault> {
+/// Refuses keys of other lists.
+pub(super) fn not_here(entry: &RuleSettings) -> Result<(), Fault> {
+    if !entry.profiles.is_empty() {
+        let what = "not here; write an entry [[gate.policy.profile]]";
+        return Err(Fault("profiles", what.to_owned()));
+    }
+    if entry.within_minutes.is_some() {
+        let what = "not here; write an entry [[gate.policy.step_up]]";
+        return Err(Fault("within_minutes", what.to_owned()));
+    }
+    Ok(())
+}
+
+/// The name that an entry has, or its place.
+pub(super) fn name(entry: &RuleSettings, list: &str, at: usize) -> Result<String, Fault> {
+    let Some(name) = &entry.name else { return Ok(format!("{list} {}", at + 1)) };
     let known = |c: char| c.is_ascii_alphanumeric() || "._- ".contains(c);
     if name.is_empty() || name.len() > POLICY_NAME || !name.chars().all(known) {
         let what =
             format!("{name:?}; write at most {POLICY_NAME} letters, digits, . _ - and blanks");
         return Err(Fault("name", what));
     }
-    Ok(name.to_owned())
+    Ok(name.clone())
 }
 
 /// The conditions of an entry.
-fn matcher(entry: &RuleSettings) -> Result<Matcher, Fault> {
+pub(super) fn matcher(entry: &RuleSettings) -> Result<Matcher, Fault> {
     let mut methods = 0;
     for word in &entry.methods {
         let verb = Verb::from_http(word);

@@ -22,6 +22,10 @@ pub struct PolicySettings {
     pub rule: Vec<RuleSettings>,
     /// Profiles for some: `profiles` and who.
     pub profile: Vec<RuleSettings>,
+    /// Who needs a second factor although Proxmox VE asks for none.
+    pub tfa: Vec<RuleSettings>,
+    /// Which calls need a code of the second factor that was shown to the gate a short while ago.
+    pub step_up: Vec<RuleSettings>,
     /// `off`, `report` (log what the schema does not know) or `enforce` (refuse it). Default `off`.
     pub schema: Option<SchemaMode>,
     /// Release whose schema ships with the program: 9 or 8. Default 9.
@@ -56,6 +60,8 @@ pub struct RuleSettings {
     pub effect: Option<Effect>,
     /// In `profile` only.
     pub profiles: Vec<String>,
+    /// In `step_up` only: for how long a code is good. Default 10.
+    pub within_minutes: Option<u64>,
     /// `GET`, `POST`, `PUT`, `DELETE`.
     pub methods: Vec<String>,
     /// Path below the format, decoded: `/nodes/*/qemu/{vmid}/**`.

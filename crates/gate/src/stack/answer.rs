@@ -5,12 +5,13 @@ use http::header::{CONNECTION, SET_COOKIE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 
-use super::{Asked, refused};
+use super::{Asked, policy, refused};
 use crate::body::AnswerBody;
 use crate::caller::Caller;
 use crate::hygiene;
 use crate::link::LinkBody;
 use crate::login::session_cookie;
+use crate::policy::Seen;
 use crate::reason::{self, Phrase};
 use crate::record::Record;
 use crate::refusal::Refusal;
@@ -37,6 +38,11 @@ pub(super) async fn answered(
         _ => adapt(parts.version, answer).await,
     };
     let mut answer = answer.map_err(|error| refused(record, &error))?;
+    if answer.status().is_success() && !route.is_open(&parts.method) {
+        // Proxmox VE has believed the caller: rules that are on trial have let somebody through.
+        let seen = || policy::person(caller).map(|user| Seen { user, client });
+        peer.worker.shared.policy.saw(peer.accepted, seen);
+    }
     if denied {
         let shared = &peer.worker.shared;
         if let Some(id) = caller.id() {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::uri::PathAndQuery;
-use pve_schema::Verb;
+use pve_schema::{Schema, Verb};
 
 use super::{Asked, declared_length, whole};
 use crate::body::{Ready, Source};
@@ -15,10 +15,12 @@ use crate::caller::Caller;
 use crate::credential::Credential;
 use crate::edge::{self, BodyRule, unescape};
 use crate::login::{Kind, Params, Shape};
-use crate::policy::{Decision, Given, InForce, Question, Segments, Who};
+use crate::policy::{
+    Decision, Factors, Given, InForce, Question, SchemaMode, Segments, Who, check_schema,
+};
 use crate::record::Record;
 use crate::refusal::Refusal;
-use crate::route::Route;
+use crate::route::{Format, Route};
 use crate::session::ticket_label;
 
 /// What judging has read.
@@ -28,6 +30,8 @@ pub(super) struct Judged {
     pub(super) body: Option<Bytes>,
     /// The parameters that were judged, to be sent on in place of the client's own.
     pub(super) params: Option<Params>,
+    /// Whether these are all there are: those of an upload come later.
+    whole: bool,
 }
 
 impl Judged {
@@ -37,7 +41,7 @@ impl Judged {
         self,
         target: &PathAndQuery,
     ) -> Result<(Option<PathAndQuery>, Ready, bool), Refusal> {
-        let Self { body, params } = self;
+        let Self { body, params, .. } = self;
         let Some(params) = params else { return Ok((None, Ready(body), false)) };
         let mut form = params.write();
         let mut text = target.path().as_bytes().to_vec();
@@ -65,7 +69,9 @@ pub(super) async fn judge(
     target: &PathAndQuery,
     body: &mut dyn Source,
 ) -> Result<Judged, Refusal> {
-    let Some(policy) = asked.peer.worker.policy() else { return Ok(Judged::default()) };
+    let Some(policy) = asked.peer.worker.policy(record.begun()) else {
+        return Ok(Judged::default());
+    };
     let path = match asked.route {
         Route::Api(_, below) => Cow::Borrowed(below),
         Route::Own(below) => Cow::Owned(format!("/proxward/{below}")),
@@ -88,24 +94,73 @@ pub(super) async fn judge(
     let method = Verb::from_http(asked.parts.method.as_str());
     let method = method.ok_or_else(|| Refusal::Method(asked.parts.method.to_string()))?;
     let call = Call { policy: &policy, method, segments: &segments, name: name.as_ref(), open };
-    match call.decide(asked, Given::Unread) {
-        Some(decision) => {
-            pass(decision, record, name.is_some())?;
-            Ok(Judged::default())
-        }
-        None => {
-            let (mut judged, whole) = read(asked, target, body).await?;
-            let params = judged.params.as_ref().ok_or(Refusal::PolicyParameters)?;
-            let given = if whole { Given::All(params) } else { Given::Partly(params) };
-            let decision = call.decide(asked, given).ok_or(Refusal::PolicyParameters)?;
-            pass(decision, record, name.is_some())?;
-            // A login is written anew by those who read it; what is for the gate stays here.
-            if asked.is_login() || matches!(asked.route, Route::Own(_)) {
-                judged.params = None;
-            }
-            Ok(judged)
-        }
+    let decision = call.decide(asked, Given::Unread);
+    let known = name.is_some();
+    if let Some(denial) = &decision {
+        pass(denial, record, known)?;
     }
+    // A login's parameters are judged by those who read it, and nobody's call by nobody.
+    let schema = match asked.route {
+        Route::Api(format, _) if known && !asked.is_login() => call.schema(format),
+        _ => None,
+    };
+    if decision.is_some() && schema.is_none() {
+        return Ok(Judged::default());
+    }
+    let mut judged = read(asked, target, body).await?;
+    if decision.is_none() {
+        let params = judged.params.as_ref().ok_or(Refusal::PolicyParameters)?;
+        let given = if judged.whole { Given::All(params) } else { Given::Partly(params) };
+        let denial = call.decide(asked, given).ok_or(Refusal::PolicyParameters)?;
+        pass(&denial, record, known)?;
+    }
+    let enforced = match &schema {
+        Some(schema) => schema.check(&judged, record)?,
+        None => false,
+    };
+    // A login is written anew by those who read it; what is for the gate stays here; and what
+    // nothing was decided by is left as it is.
+    let elsewhere = asked.is_login() || matches!(asked.route, Route::Own(_));
+    if elsewhere || (decision.is_some() && !enforced) {
+        judged.params = None;
+    }
+    Ok(judged)
+}
+
+/// The schema as it looks at one call.
+struct Checked<'c> {
+    schema: &'static Schema,
+    format: Format,
+    enforced: bool,
+    call: (Verb, &'c Segments<'c>),
+}
+
+impl Checked<'_> {
+    /// Refuses or reports what the schema does not know. True when that is enforced.
+    fn check(&self, judged: &Judged, record: &mut Record) -> Result<bool, Refusal> {
+        let params = judged.params.as_ref();
+        let unread = params.is_none() && judged.whole;
+        if unread && self.enforced {
+            return Err(Refusal::PolicyParameters);
+        }
+        match check_schema(self.schema, self.call, params.filter(|_| judged.whole)) {
+            Ok(()) => {}
+            Err(unfit) => {
+                record.failed(&unfit.text());
+                if self.enforced {
+                    return Err(Refusal::Unfit(Box::new(unfit.answer(self.format))));
+                }
+            }
+        }
+        Ok(self.enforced)
+    }
+}
+
+/// The account of a session or a ticket. Tokens are programs: that one of them gets through
+/// says nothing of the people.
+pub(super) fn person(caller: &Caller<'_>) -> Option<String> {
+    let name = Name::of(caller).ok().flatten()?;
+    name.token.is_none().then(|| name.user.into_owned())
 }
 
 /// A call on its way through the rules.
@@ -117,10 +172,31 @@ struct Call<'c> {
     open: bool,
 }
 
-/// Denied, and by what.
-type Denial = Option<String>;
+/// Why a call is refused, if it is.
+type Denial = Option<Denied>;
 
-impl Call<'_> {
+enum Denied {
+    /// By this part of the policy.
+    By(String),
+    /// For want of a second factor, by this entry.
+    SecondFactor(String),
+    /// For want of a code, by this entry.
+    StepUp(String),
+}
+
+impl<'c> Call<'c> {
+    /// None where nobody looks at the schema.
+    fn schema(&self, format: Format) -> Option<Checked<'c>> {
+        let rules = &self.policy.rules;
+        let enforced = match rules.schema() {
+            SchemaMode::Off => return None,
+            SchemaMode::Report => false,
+            SchemaMode::Enforce => true,
+        };
+        let call = (self.method, self.segments);
+        Some(Checked { schema: rules.release(), format, enforced, call })
+    }
+
     /// None where parameters are needed.
     fn decide(&self, asked: &Asked<'_>, params: Given<'_>) -> Option<Denial> {
         let who = self.name.map(|name| Who { user: &name.user, token: name.token.as_deref() });
@@ -133,43 +209,59 @@ impl Call<'_> {
             now: asked.now,
             accounts: &self.policy.accounts,
             params,
+            factors: asked.factors(),
             found: OnceCell::new(),
         };
         match self.policy.rules.decide(&question, self.open) {
             Decision::Allow(_) => Some(None),
-            Decision::Deny(by) => Some(Some(by.text())),
+            Decision::Deny(by) => Some(Some(Denied::By(by.text()))),
+            Decision::SecondFactor(name) => Some(Some(Denied::SecondFactor(name.to_owned()))),
+            Decision::StepUp(name) => Some(Some(Denied::StepUp(name.to_owned()))),
             Decision::NeedsParameters => None,
         }
     }
 }
 
-fn pass(denial: Denial, record: &mut Record, known: bool) -> Result<(), Refusal> {
-    let Some(by) = denial else { return Ok(()) };
-    record.failed(&by);
-    Err(if known { Refusal::Policy(by) } else { Refusal::PolicyUnsaid })
+fn pass(denial: &Denial, record: &mut Record, known: bool) -> Result<(), Refusal> {
+    let Some(denied) = denial else { return Ok(()) };
+    let (cause, refusal) = match denied {
+        Denied::By(by) => (by.clone(), Refusal::Policy(by.clone())),
+        Denied::SecondFactor(name) => {
+            (format!("tfa '{name}'"), Refusal::SecondFactor(name.clone()))
+        }
+        Denied::StepUp(name) => (format!("step_up '{name}'"), Refusal::StepUp(name.clone())),
+    };
+    record.failed(&cause);
+    Err(if known { refusal } else { Refusal::PolicyUnsaid })
 }
 
-/// Reads query and body; false where the body passes through as it comes, unread.
+/// Reads query and body. Parameters that can not be read are left out: whoever needs them
+/// refuses the call.
 async fn read(
     asked: &Asked<'_>,
     target: &PathAndQuery,
     body: &mut dyn Source,
-) -> Result<(Judged, bool), Refusal> {
+) -> Result<Judged, Refusal> {
     let Asked { parts, peer, .. } = *asked;
     let length = parts.headers.get(CONTENT_LENGTH).map(declared_length).transpose()?;
     let path = edge::decode_path(target.path())?;
     let rule = edge::body_rule(&parts.method, &path, length, body.left() == Some(0))?;
     let (kind, bytes) = match rule {
-        BodyRule::Whole => {
-            let kind = Kind::of(parts).ok_or(Refusal::PolicyParameters)?;
-            (kind, Some(whole(peer, body).await?))
-        }
-        BodyRule::None | BodyRule::Stream => (Kind::Form, None),
+        BodyRule::Whole => (Kind::of(parts), Some(whole(peer, body).await?)),
+        BodyRule::None | BodyRule::Stream => (Some(Kind::Form), None),
     };
     let text = bytes.as_deref().unwrap_or_default();
-    let params = Params::read((kind, Shape::CALL), text, target.query());
-    let params = params.map_err(|_| Refusal::PolicyParameters)?;
-    Ok((Judged { body: bytes, params: Some(params) }, rule != BodyRule::Stream))
+    let params = kind.map(|kind| Params::read((kind, Shape::CALL), text, target.query()));
+    let params = params.and_then(Result::ok);
+    Ok(Judged { body: bytes, params, whole: rule != BodyRule::Stream })
+}
+
+impl Asked<'_> {
+    fn factors(&self) -> Factors {
+        let second =
+            matches!(self.caller, Caller::Session { session, .. } if session.second_factor);
+        Factors { second, stepped_up: None }
+    }
 }
 
 impl<'c> Name<'c> {

@@ -67,6 +67,10 @@ impl Gate {
         panic!("no {line} in {}", self.registry.encode());
     }
 
+    pub(crate) fn running(&self) -> &Running {
+        self.running.as_ref().unwrap()
+    }
+
     pub(crate) fn stop(&self) {
         self.running.as_ref().unwrap().stop();
     }

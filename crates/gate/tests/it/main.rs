@@ -27,5 +27,6 @@ mod requests;
 mod sessions;
 mod silence;
 mod sources;
+mod trial;
 mod tunnel;
 mod upstream_tls;

@@ -22,21 +22,24 @@ pub(crate) struct Explain {
     pub(crate) method: String,
     /// Path as a client writes it, or below /api2/json
     pub(crate) path: String,
-    /// Who asks, name@realm; without it, somebody who has not logged in
+    /// Who asks, name@realm or name@realm!token; without it, somebody who has not logged in
     #[arg(long, value_name = "USER")]
     pub(crate) user: Option<String>,
     /// A group of that user, besides those in user.cfg
     #[arg(long, value_name = "GROUP", requires = "user")]
     pub(crate) group: Vec<String>,
-    /// API token, name@realm!token
-    #[arg(long, value_name = "ID")]
-    pub(crate) token: Option<String>,
     /// The client's address
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     pub(crate) from: IpAddr,
     /// When, in seconds since 1970 or as RFC 3339; without it, now
     #[arg(long, value_name = "TIME", value_parser = crate::mock::time)]
     pub(crate) at: Option<std::time::Duration>,
+    /// As if the login had passed a second factor
+    #[arg(long)]
+    pub(crate) tfa: bool,
+    /// As if a code had just been shown to the gate
+    #[arg(long)]
+    pub(crate) step_up: bool,
     /// Parameter
     #[arg(short = 'd', long = "data", value_name = "KEY=VALUE")]
     pub(crate) data: Vec<String>,
@@ -59,14 +62,19 @@ pub(crate) fn run(arguments: &Explain) -> Result<(), Stop> {
         let split = pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
         split.ok_or_else(|| Stop::say(Exit::Usage, format!("-d {pair}: write KEY=VALUE")))
     });
+    let token = arguments.user.clone().filter(|user| user.contains('!'));
+    let user =
+        arguments.user.as_deref().map(|user| user.rsplit_once('!').map_or(user, |(user, _)| user));
     let question = PolicyQuestion {
         method: arguments.method.to_uppercase(),
         path: arguments.path.clone(),
-        user: arguments.user.clone(),
+        user: user.map(str::to_owned),
         groups: arguments.group.clone(),
-        token: arguments.token.clone(),
+        token,
         client: arguments.from,
         now: arguments.at.map_or_else(|| Clock::system().unix_secs(), |at| at.as_secs()),
+        second_factor: arguments.tfa,
+        stepped_up: arguments.step_up,
         params: params.collect::<Result<_, _>>()?,
     };
     let verdict = rules.explain(&question).map_err(|what| Stop::say(Exit::Usage, what))?;
@@ -83,6 +91,8 @@ fn text(verdict: &PolicyVerdict) -> String {
     let by = match (verdict.by, &verdict.name) {
         ("default", _) => "no rule is about it; the default decides".to_owned(),
         ("execute", _) => "it runs calls that no rule sees (allow_execute is not set)".to_owned(),
+        ("tfa", Some(name)) => format!("tfa '{name}' asks for a second factor at the login"),
+        ("step_up", Some(name)) => format!("step_up '{name}' asks for a code first"),
         (by, name) => format!("{by} '{}' decides", name.as_deref().unwrap_or_default()),
     };
     let mut text = format!("{word}: {}\n{by}", verdict.call);
@@ -111,6 +121,8 @@ mod tests {
             token: None,
             client: "192.0.2.1".parse().unwrap(),
             now: 0,
+            second_factor: false,
+            stepped_up: false,
             params: Vec::new(),
         };
         settings.check().unwrap().explain(&question).unwrap()

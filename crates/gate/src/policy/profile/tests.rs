@@ -8,7 +8,7 @@ use super::*;
 use crate::login::{Kind, Params, Shape};
 use crate::policy::accounts::Accounts;
 use crate::policy::pattern::Segments;
-use crate::policy::rule::{Given, Who};
+use crate::policy::rule::{Factors, Given, Who};
 
 /// Which row of a profile denies a call, with these parameters.
 fn denied(profile: &Profile, verb: Verb, path: &str, form: &str) -> Option<&'static Row> {
@@ -22,6 +22,7 @@ fn denied(profile: &Profile, verb: Verb, path: &str, form: &str) -> Option<&'sta
         now: 0,
         accounts: &accounts,
         params: Given::All(&params),
+        factors: Factors::default(),
         found: OnceCell::new(),
     };
     profile.denies(&asked).unwrap()

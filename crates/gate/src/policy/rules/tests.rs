@@ -4,7 +4,7 @@ use super::*;
 use crate::login::{Kind, Params, Shape};
 use crate::policy::accounts::Accounts;
 use crate::policy::pattern::Segments;
-use crate::policy::rule::{Given, Who};
+use crate::policy::rule::{Factors, Given, Who};
 
 /// Saturday, 21 November 2026, 06:00 UTC.
 const NOW: u64 = 1_795_240_800;
@@ -44,12 +44,14 @@ fn decide(rules: &PolicyRules, call: &str, form: &str) -> String {
         now: NOW,
         accounts: &accounts,
         params,
+        factors: Factors::default(),
         found: OnceCell::new(),
     };
     let text = |decision: Decision<'_>| match decision {
         Decision::Allow(by) => format!("allow by {}", by.text()),
         Decision::Deny(by) => format!("deny by {}", by.text()),
         Decision::NeedsParameters => "parameters".to_owned(),
+        other => format!("{other:?}"),
     };
     let unread = text(rules.decide(&asked(Given::Unread), who.is_none()));
     let read = text(rules.decide(&asked(Given::All(&params)), who.is_none()));
@@ -141,6 +143,7 @@ fn what_can_not_be_read_counts_against_the_caller() {
         now: NOW,
         accounts: &accounts,
         params: Given::Partly(&none),
+        factors: Factors::default(),
         found: OnceCell::new(),
     };
     assert_eq!(rules.decide(&asked, false), Decision::Deny(By::Rule("rule 2")));
