@@ -46,6 +46,19 @@ impl Source for Http2Body {
     }
 }
 
+/// A body that was read already.
+pub(crate) struct Ready(pub(crate) Option<Bytes>);
+
+impl Source for Ready {
+    fn poll_data(&mut self, _: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        Poll::Ready(self.0.take().filter(|bytes| !bytes.is_empty()).map(Ok))
+    }
+
+    fn left(&self) -> Option<u64> {
+        Some(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
 /// What is sent to the client. Holds the request's record, which is written when this is
 /// dropped: that is when the last byte was handed to the connection, or it ended early.
 pub(crate) struct AnswerBody {

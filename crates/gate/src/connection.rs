@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::CONNECTION;
@@ -58,6 +59,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, from: SocketAddr) 
 /// Finds a place for the connection and serves it as long as it has that.
 async fn admitted(worker: &Rc<Worker>, mut tcp: TcpStream, from: SocketAddr) -> Result<(), Closed> {
     let deadline = Instant::now() + worker.live().limits.handshake;
+    let accepted = worker.shared.clock.monotonic();
     let placed = timeout_at(deadline, place(worker, &mut tcp, from)).await;
     let (client, early, permit) = placed.unwrap_or(Err(Closed::Timeout))?;
     let permit = Rc::new(permit);
@@ -65,7 +67,7 @@ async fn admitted(worker: &Rc<Worker>, mut tcp: TcpStream, from: SocketAddr) -> 
         // Boxed: the room of a handshake is given back before requests begin.
         let open = Box::pin(timeout_at(deadline, open(worker, early, tcp, client)));
         let stream = open.await.unwrap_or(Err(Closed::Timeout))?;
-        requests(worker, stream, client, &permit).await;
+        requests(worker, stream, (client, accepted), &permit).await;
         Ok(())
     };
     tokio::select! {
@@ -189,7 +191,7 @@ async fn peek(tcp: &TcpStream) -> io::Result<u8> {
 async fn requests(
     worker: &Rc<Worker>,
     mut stream: Client,
-    client: SocketAddr,
+    (client, accepted): (SocketAddr, Duration),
     permit: &Rc<Permit>,
 ) {
     // State is built when there is something to read: most attackers only connect.
@@ -210,7 +212,7 @@ async fn requests(
     let (worker, permit) = (Rc::clone(worker), Rc::clone(permit));
     let certificate = stream.peer_subject().map(Rc::from);
     let tunnel_to = RefCell::new(None);
-    let peer = Rc::new(Peer { worker, client, certificate, permit, tunnel: tunnel_to });
+    let peer = Rc::new(Peer { worker, client, accepted, certificate, permit, tunnel: tunnel_to });
     if stream.negotiated_h2() {
         let client = Prefixed::new(Bytes::copy_from_slice(&first), stream);
         Box::pin(http2::serve(&peer, client, drain)).await;

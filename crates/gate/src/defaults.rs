@@ -67,7 +67,7 @@ enum Means {
 const ROWS: [(&str, Means); SETTINGS.len()] = [
     ("ALLOW_FROM", Means::Addresses("gate.allow_from")),
     ("DENY_FROM", Means::Addresses("gate.deny_from")),
-    ("POLICY", Means::Word("gate.policy", &["allow", "deny"])),
+    ("POLICY", Means::Word("gate.address_policy", &["allow", "deny"])),
     ("LISTEN_IP", Means::Listen("gate.listen")),
     ("CIPHERS", Means::Text("gate.tls.ciphers")),
     ("CIPHERSUITES", Means::Text("gate.tls.ciphersuites")),
@@ -231,7 +231,7 @@ mod tests {
         let expected = [
             ("gate.allow_from", "10.0.0.0/8,192.168.0.1-192.168.0.9", 1),
             ("gate.deny_from", "all", 2),
-            ("gate.policy", "deny", 3),
+            ("gate.address_policy", "deny", 3),
             ("gate.listen", "[2001:db8::1]:8006", 4),
             ("gate.tls.ciphers", "HIGH", 8),
             ("gate.tls.ciphersuites", "TLS_AES_128_GCM_SHA256", 9),

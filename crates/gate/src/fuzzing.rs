@@ -9,7 +9,8 @@ use crate::edge;
 use crate::forwarded;
 use crate::frames::Frames;
 use crate::http1::wire;
-use crate::login::fuzzing::{Kind, Params, UserText};
+use crate::login::fuzzing::{Kind, Params, Shape, UserText};
+use crate::policy;
 use crate::proxy_protocol::{self, Parsed, Source};
 
 /// The client that a PROXY header names (`None`: the proxy itself) and the header's length;
@@ -76,11 +77,17 @@ pub fn credential(
 /// The form that upstream gets for a login; None when it is refused.
 pub fn login(json: bool, body: &[u8], query: Option<&str>) -> Option<Vec<u8>> {
     let kind = if json { Kind::Json } else { Kind::Form };
-    Params::read(kind, body, query).ok().map(|params| params.write())
+    Params::read((kind, Shape::LOGIN), body, query).ok().map(|params| params.write())
 }
 
 /// Whether a client's websocket may go on after these bytes.
 pub fn frames(bytes: &[u8], cut: usize) -> bool {
     let mut frames = Frames::default();
     bytes.chunks(cut.max(1)).all(|part| frames.pass(part).is_ok())
+}
+
+/// The verdict of rules that look at all there is on a call: whether it is denied, or None where
+/// path or parameters can not be read and the gate refuses it for that.
+pub fn policy(path: &str, json: bool, body: &[u8], query: Option<&str>) -> Option<bool> {
+    policy::fuzzing::denied(path, json, body, query)
 }

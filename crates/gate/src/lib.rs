@@ -51,6 +51,7 @@ mod own;
 mod pages;
 mod permissions;
 mod plain;
+mod policy;
 mod prefixed;
 mod proxy_protocol;
 mod reason;
@@ -83,6 +84,10 @@ pub use limits::Limits;
 pub use login::{LoginRules, LoginSettings};
 pub use observe::{MetricsAddress, MetricsAddressError};
 pub use pages::ContentPolicy;
+pub use policy::{
+    PolicyEffect, PolicyError, PolicyQuestion, PolicyRules, PolicySettings, PolicyVerdict,
+    Proposed, RuleSettings, SchemaMode,
+};
 pub use reload::{InForce, RELOAD, ReloadError, Reloaded, in_force, reload_table};
 pub use running::{Listeners, Running, StartError, Stopped, start};
 pub use session::{ConsolePolicy, KeyError, Policy, SessionConfig, SessionSettings};

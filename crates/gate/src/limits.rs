@@ -224,6 +224,32 @@ pub const BREAK_LONGEST: Duration = Duration::from_secs(30);
 /// How long one try of a destination that was left alone keeps others from trying: a connection
 /// that nobody answers takes five.
 pub const BREAK_PROBE: Duration = Duration::from_secs(6);
+/// Parameters of one call that a rule of the policy looks at. A guest has some 250 settings.
+pub const CALL_PARAMETERS: usize = 1024;
+
+/// Segments of a path below the format. The longest of PVE's have nine.
+pub const POLICY_SEGMENTS: usize = 24;
+
+/// Rules in one list of the policy.
+pub const POLICY_RULES: usize = 256;
+
+/// Users, groups, roles or tokens in one list of a rule.
+pub const POLICY_LIST: usize = 64;
+
+/// Characters of a rule's name.
+pub const POLICY_NAME: usize = 64;
+
+/// Longest time for which a shown code is good: a day.
+pub const STEP_UP_MINUTES: u64 = 24 * 60;
+
+/// Bytes of the policy as it is stored until it is confirmed.
+pub const POLICY_BYTES: usize = 60 * 1024;
+
+/// How long a change of the policy waits to be confirmed before it is taken back.
+pub const POLICY_CONFIRM: Duration = Duration::from_secs(60);
+
+/// Bytes of `user.cfg`; PVE's cluster file system holds none that is larger.
+pub const USER_CFG_BYTES: u64 = 1024 * 1024;
 
 /// Worker threads at most.
 pub const WORKERS: usize = 256;

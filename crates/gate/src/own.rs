@@ -7,29 +7,35 @@ use http::{HeaderValue, Method, Response, StatusCode};
 use pve_access::Privilege;
 use serde_json::{Value, json};
 
-use crate::body::AnswerBody;
+use crate::body::{AnswerBody, Source};
 use crate::caller::Caller;
 use crate::credential::TICKET;
 use crate::hygiene;
 use crate::login::{query_value, session_cookie};
 use crate::observe::{Health, is_local};
 use crate::permissions::Unknown;
+use crate::record::Record;
 use crate::refusal::Refusal;
-use crate::stack::Peer;
+use crate::stack::{Asked, Peer};
 
-/// Answers a call. Credential, origin and CSRF token have been judged.
+mod policy;
+
+/// Answers a call. Credential, origin, CSRF token and policy have been judged.
 pub(crate) async fn answer(
-    peer: &Peer,
-    parts: &Parts,
+    asked: &Asked<'_>,
+    record: &mut Record,
     path: &str,
-    caller: &Caller<'_>,
+    body: &mut dyn Source,
 ) -> Result<Response<AnswerBody>, Refusal> {
+    let Asked { peer, parts, caller, .. } = *asked;
     match (&parts.method, path) {
         (&Method::POST, "logout") => logout(peer, caller).await,
         (&Method::GET, "permissions") => permissions(peer, parts, caller).await,
         (&Method::GET, "health") if is_local(&peer.worker.shared, peer.client.ip(), parts) => {
             Ok(health(peer))
         }
+        (&Method::GET, "api/policy") => policy::status(asked).await,
+        (&Method::POST, "api/policy/confirm") => policy::confirm(asked, record, body).await,
         _ => Err(Refusal::NoSuchPath),
     }
 }

@@ -5,6 +5,7 @@ use tls::{CertificateError, Fingerprint};
 
 use crate::config::Config;
 use crate::live::Live;
+use crate::policy::{PolicyError, Proposed};
 use crate::running::Running;
 
 /// When a change of a key is in force.
@@ -12,11 +13,13 @@ use crate::running::Running;
 pub enum InForce {
     /// From the next connection and request on.
     AtOnce,
+    /// From the next request on, and taken back unless it is confirmed.
+    OnTrial,
     /// When the gate is started anew.
     AfterRestart,
 }
 
-use InForce::{AfterRestart, AtOnce};
+use InForce::{AfterRestart, AtOnce, OnTrial};
 
 /// Every key of `[gate]`, in groups of one reason.
 pub const RELOAD: &[(InForce, &str, &[&str])] = &[
@@ -26,7 +29,7 @@ pub const RELOAD: &[(InForce, &str, &[&str])] = &[
         &[
             "allow_from",
             "deny_from",
-            "policy",
+            "address_policy",
             "proxy_protocol_from",
             "trusted_proxies",
             "real_ip_header",
@@ -68,6 +71,22 @@ pub const RELOAD: &[(InForce, &str, &[&str])] = &[
             "limits.write_seconds",
             "limits.tunnel_idle_seconds",
             "limits.drain_seconds",
+        ],
+    ),
+    (
+        OnTrial,
+        "a rule may lock out whoever wrote it",
+        &[
+            "policy.default",
+            "policy.profiles",
+            "policy.rule",
+            "policy.profile",
+            "policy.tfa",
+            "policy.step_up",
+            "policy.schema",
+            "policy.release",
+            "policy.user_cfg",
+            "policy.allow_execute",
         ],
     ),
     (
@@ -146,17 +165,23 @@ pub fn in_force(key: &str) -> Option<InForce> {
 #[must_use]
 pub fn reload_table() -> String {
     let row = |(when, why, keys): &(InForce, &str, &[&str])| {
-        let when = if *when == AtOnce { "at once" } else { "restart" };
+        let when = match when {
+            AtOnce => "at once",
+            OnTrial => "on trial",
+            AfterRestart => "restart",
+        };
         format!("| {when} | {why} | `{}` |\n", keys.join("`, `"))
     };
     RELOAD.iter().map(row).collect()
 }
 
 /// What is in force after a reload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reloaded {
     /// The certificate that is shown.
     pub certificate: Fingerprint,
+    /// The change of the policy, where there is one: on trial until it is confirmed.
+    pub policy: Option<Proposed>,
 }
 
 /// Why the former configuration stays.
@@ -168,33 +193,37 @@ pub enum ReloadError {
     /// The new certificate is not valid now.
     #[error("gate.certificate: {0} has expired or is not valid yet; the former stays in force")]
     NotValid(Fingerprint),
+    /// The policy can not be put on trial.
+    #[error("{0}; the former configuration stays in force")]
+    Policy(#[from] PolicyError),
 }
 
 impl Running {
     /// Puts into force what of `config` can be without a restart (see [`RELOAD`]), all of it or
-    /// nothing. Connections stay; each request of theirs is judged by the new addresses and
-    /// origins, tunnels go on. What needs a restart is not looked at.
+    /// nothing; a change of the policy on trial. Connections stay; each request of theirs is judged
+    /// by the new addresses, origins and rules, tunnels go on. What needs a restart is not looked
+    /// at. Blocks until the policy is written down.
     ///
     /// # Errors
     /// [`ReloadError`]; the former configuration stays in force.
     pub fn reload(&self, config: &Config) -> Result<Reloaded, ReloadError> {
         let shared = &self.shared;
         let now = shared.clock.unix_secs();
-        shared.live.update(|live| {
-            let identity = &config.identity;
-            let valid = identity.validity().is_none_or(|validity| validity.holds(now));
-            if !valid && identity.fingerprint() != live.identity.fingerprint() {
-                return Err(ReloadError::NotValid(identity.fingerprint()));
-            }
-            Ok(Some(Live::new(config)?))
-        })?;
+        let identity = &config.identity;
+        let valid = identity.validity().is_none_or(|validity| validity.holds(now));
+        if !valid && identity.fingerprint() != shared.live.newest().identity.fingerprint() {
+            return Err(ReloadError::NotValid(identity.fingerprint()));
+        }
+        let next = Live::new(config)?;
+        // The last step that can fail.
+        let policy = self.propose_policy(config.policy.clone())?;
+        shared.live.update(|_| Ok::<_, ReloadError>(Some(next)))?;
         shared
             .logins
             .set_proxies([config.proxy_protocol_from.clone(), config.trusted_proxies.clone()]);
-        // The policy's rules are proposed here: in force until they are confirmed or rolled back.
         let shown = shared.live.newest().identity.clone();
         shared.metrics.certificate(shown.validity());
-        Ok(Reloaded { certificate: shown.fingerprint() })
+        Ok(Reloaded { certificate: shown.fingerprint(), policy })
     }
 }
 

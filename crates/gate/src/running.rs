@@ -32,6 +32,7 @@ use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
 use crate::observe::{self, MetricsAddress, Observer};
 use crate::permissions::Permissions;
+use crate::policy::{Policy, PolicyError, PolicyRules, Proposed};
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
 use crate::upstream::Goal;
 use crate::watch::Watch;
@@ -58,6 +59,12 @@ pub struct Running {
     pub(crate) shared: Arc<Shared>,
     observer: Option<Observer>,
     _watch: Watch,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
 }
 
 /// How the stop went.
@@ -109,6 +116,9 @@ pub enum StartError {
     /// The audit log in the state directory.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The policy asks for groups or roles that can not be read, or can not be stored.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The control socket.
     #[error("{}: {source}; is the path of the state directory too long for a socket?", path.display())]
     Control {
@@ -178,7 +188,7 @@ pub fn start(
     let each = u32::try_from(config.limits.connections_per_address).unwrap_or(u32::MAX);
     let silent = u32::try_from(config.limits.silent_per_address).unwrap_or(u32::MAX);
     let metrics = Metrics::register(registry)?;
-    let (logins, sessions) = open_state(&config, &clock, &metrics)?;
+    let (logins, sessions, policy) = open_state(&config, &clock, &metrics)?;
     let assets = config.traffic.compression.then(|| Assets::new(metrics.clone()));
     let goal = |destination: &Destination| {
         let (name, destination) = (destination.to_string(), destination.clone());
@@ -201,6 +211,7 @@ pub fn start(
         assets,
         breakers,
         listening: addresses.iter().map(|address| canonical(address.ip())).collect(),
+        policy,
     });
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
     for listener in &listeners.0 {
@@ -246,12 +257,6 @@ pub fn start(
     Ok(running)
 }
 
-impl fmt::Debug for Running {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running").field("addresses", &self.addresses).finish_non_exhaustive()
-    }
-}
-
 impl Running {
     /// The addresses that accept connections, with the ports taken.
     #[must_use]
@@ -263,6 +268,15 @@ impl Running {
     #[must_use]
     pub fn metrics_address(&self) -> Option<&MetricsAddress> {
         self.observer.as_ref().map(|observer| &observer.at)
+    }
+
+    /// Puts another policy in force, on trial: unless it is confirmed within a minute, the one
+    /// before comes back. None where it is the one in force. Blocks until that is written down.
+    ///
+    /// # Errors
+    /// [`PolicyError`]; the policy in force stays.
+    pub fn propose_policy(&self, rules: PolicyRules) -> Result<Option<Proposed>, PolicyError> {
+        self.shared.policy.propose(rules, self.shared.clock.monotonic())
     }
 
     /// Tells the workers to accept no more and to end what is idle. Returns at once.
@@ -304,12 +318,13 @@ fn open_state(
     config: &Config,
     clock: &Clock,
     metrics: &Metrics,
-) -> Result<(Logins, Sessions), StartError> {
+) -> Result<(Logins, Sessions, Policy), StartError> {
     let mut store: Box<dyn Store> = match &config.state {
         Some(directory) => Box::new(Redb::open(directory)?),
         None => Box::new(Memory::new()),
     };
     let (bans, stored) = (store.load(Table::Bans)?, store.load(Table::Sessions)?);
+    let confirmed = store.load(Table::Pending)?;
     let sealer = match (&config.sessions.key, &config.state) {
         (_, None) => None,
         (Some(path), _) => Some(Sealer::load(path, false)?),
@@ -317,12 +332,15 @@ fn open_state(
     };
     let writer = Arc::new(Writer::start(store).map_err(StartError::Worker)?);
     let keeper = sealer.map(|sealer| Keeper { writer: Arc::clone(&writer), sealer });
+    // Without a directory nothing is remembered: every start begins with what is configured.
+    let keep = config.state.as_ref().map(|_| Arc::clone(&writer));
+    let policy = Policy::begin(config.policy.clone(), &confirmed, keep, clock.monotonic())?;
     let sessions = Sessions::new(config.sessions.clone(), keeper, stored, clock.unix_secs());
     let audit = config.state.as_ref().map(|directory| directory.join(AUDIT));
     let journal = Arc::new(Journal::start(audit.as_deref(), &config.login, clock)?);
     let proxies = [config.proxy_protocol_from.clone(), config.trusted_proxies.clone()];
     let logins = Logins::new(&config.login, proxies, &bans, (clock, metrics), (writer, journal));
-    Ok((logins, sessions))
+    Ok((logins, sessions, policy))
 }
 
 /// Everything that can fail is done here, before the thread starts. The worker itself is made

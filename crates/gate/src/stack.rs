@@ -8,11 +8,13 @@
 mod answer;
 mod file;
 mod login;
+mod policy;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, DATE};
@@ -48,6 +50,8 @@ pub(crate) struct Peer {
     pub(crate) client: SocketAddr,
     /// The subject of the certificate it has shown, where one is asked for.
     pub(crate) certificate: Option<Rc<str>>,
+    /// When its connection was accepted, on the monotonic clock.
+    pub(crate) accepted: Duration,
     /// Its place among all connections.
     pub(crate) permit: Rc<Permit>,
     /// Where a 101 leaves the stream to upstream, for the connection to relay.
@@ -101,14 +105,14 @@ pub(crate) async fn serve(
 }
 
 /// A request of which is known who asks for what.
-struct Asked<'r> {
-    peer: &'r Peer,
-    client: IpAddr,
-    parts: &'r Parts,
+pub(crate) struct Asked<'r> {
+    pub(crate) peer: &'r Peer,
+    pub(crate) client: IpAddr,
+    pub(crate) parts: &'r Parts,
     route: Route<'r>,
-    caller: &'r Caller<'r>,
+    pub(crate) caller: &'r Caller<'r>,
     /// In seconds since 1970.
-    now: u64,
+    pub(crate) now: u64,
 }
 
 async fn pass(
@@ -159,25 +163,36 @@ async fn pass(
     alive(&asked, record).await?;
     asked.refuse_locked(record).await?;
     caller.check_csrf(parts, &route, &path)?;
+
+    // 7. Policy. What the administrator forbids, before anything is passed on or answered here.
+    //    Where a rule looks at parameters, the body is read first.
+    let judged = match peer.worker.policy(record.begun()) {
+        Some(_) => Box::pin(policy::judge(&asked, record, &target, body)).await?,
+        None => policy::Judged::default(),
+    };
+    let (written, mut ready, described) = judged.sent(&target)?;
+    let target = written.as_ref().unwrap_or(&target);
+    let body = if ready.0.is_some() { &mut ready } else { body };
     if let Route::Own(own) = route {
         peer.permit.heard();
-        let answer = Box::pin(crate::own::answer(peer, parts, own, caller)).await;
+        let answer = Box::pin(crate::own::answer(&asked, record, own, body)).await;
         if matches!(answer, Err(Refusal::NotLoggedIn)) {
             asked.count_refused(record).await;
         }
         return answer;
     }
 
-    // 7. Headers. Rebuilt from a list before any of them is believed, so that no later step
+    // 8. Headers. Rebuilt from a list before any of them is believed, so that no later step
     //    can trust what a client forged; the credential is the one that was judged.
     let mut lines = caller.lines(&headers, &parts.method);
     if auth.is_some() {
         lines = lines.of_login(peer.worker.daemon.as_ref().map(|_| client));
     }
-    let lines = hygiene::upstream_lines(parts, &target, websocket, &lines)?;
-    let outbound = Outbound { parts, target: &target, lines };
+    lines.form |= described;
+    let lines = hygiene::upstream_lines(parts, target, websocket, &lines)?;
+    let outbound = Outbound { parts, target, lines };
 
-    // 8. Body. Bounded before it is read, read before an upstream connection is taken: a slow
+    // 9. Body. Bounded before it is read, read before an upstream connection is taken: a slow
     //    client holds only its own. From its first whole request on, a connection makes room
     //    for no other.
     let length = parts.headers.get(CONTENT_LENGTH).map(declared_length).transpose()?;
@@ -202,7 +217,7 @@ async fn forward(
     let shared = &peer.worker.shared;
     let websocket = edge::wants_websocket(parts);
 
-    // 9. Console. Its ticket is good once, for whom it was handed to.
+    // 10. Console. Its ticket is good once, for whom it was handed to.
     if websocket {
         let ticket = console::ticket(outbound.target);
         let now = shared.clock.monotonic();
@@ -238,6 +253,11 @@ impl Asked<'_> {
     /// Whether the answer is a page with the session's CSRF token in it.
     fn is_page(&self) -> bool {
         matches!(self.caller, Caller::Session { .. }) && self.route.is_index()
+    }
+
+    /// Whether this is an attempt to log in.
+    fn is_login(&self) -> bool {
+        self.route.auth(&self.parts.method).is_some()
     }
 
     /// Counts a credential that was refused, and waits as a wrong password does.
@@ -312,7 +332,7 @@ fn declared_length(value: &HeaderValue) -> Result<u64, Refusal> {
 }
 
 /// Reads an ordinary body, at most [`BODY_BYTES`] within the limit on time.
-async fn whole(peer: &Peer, body: &mut dyn Source) -> Result<Bytes, Refusal> {
+pub(crate) async fn whole(peer: &Peer, body: &mut dyn Source) -> Result<Bytes, Refusal> {
     if body.left() == Some(0) {
         peer.permit.heard();
         return Ok(Bytes::new());

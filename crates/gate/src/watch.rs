@@ -61,10 +61,13 @@ impl Watch {
                 }
                 thread::park_timeout(EVERY.min(certificates));
                 let now = read(&path);
+                let Some(shared) = shared.upgrade() else { return };
+                // For its line in the log: a request would see to it, too.
+                shared.policy.generation(shared.clock.monotonic());
                 if now != last {
                     last = now;
-                    let Some(shared) = shared.upgrade() else { return };
                     shared.permissions.clear();
+                    shared.policy.reread();
                 }
             }
         })?;

@@ -27,6 +27,7 @@ use crate::live::{Copy, Current, Lease};
 use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::permissions::Permissions;
+use crate::policy::{InForce, Policy};
 use crate::session::Sessions;
 use crate::upstream::{Goal, Upstream};
 
@@ -50,7 +51,11 @@ pub(crate) struct Shared {
     pub(crate) breakers: Vec<Arc<Breaker>>,
     /// Files of the interface, compressed; none when nothing is compressed.
     pub(crate) assets: Option<Assets>,
+    pub(crate) policy: Policy,
 }
+
+/// A worker's copy of the policy and which one it is.
+type Copied = (u64, Option<Rc<InForce>>);
 
 /// What the connections of one worker share.
 pub(crate) struct Worker {
@@ -67,6 +72,7 @@ pub(crate) struct Worker {
     live: Copy,
     /// The second for which the date was written last, and that.
     date: RefCell<Option<(u64, HeaderValue)>>,
+    policy: RefCell<Copied>,
 }
 
 impl Worker {
@@ -92,12 +98,27 @@ impl Worker {
             access: access.map(RefCell::new),
             drain,
             date: RefCell::default(),
+            policy: RefCell::default(),
         }
     }
 
     /// What is in force now. Held by a request, it stays as it is to its end.
     pub(crate) fn live(&self) -> Lease {
         self.live.of(&self.shared.live)
+    }
+
+    /// The policy in force at this time of the monotonic clock; None where it restricts nothing.
+    pub(crate) fn policy(&self, now: Duration) -> Option<Rc<InForce>> {
+        let generation = self.shared.policy.generation(now);
+        let mut copy = self.policy.borrow_mut();
+        if copy.0 != generation {
+            let current = self.shared.policy.current();
+            *copy = (
+                generation,
+                (!current.rules.is_empty()).then(|| Rc::new(InForce::clone(&current))),
+            );
+        }
+        copy.1.clone()
     }
 
     /// The date for answers that have none; `now` in seconds since 1970.

@@ -200,6 +200,10 @@ pub(crate) struct Gate {
 pub(crate) enum GateOrder {
     /// Addresses banned and accounts locked for failed logins
     Bans(Bans),
+    /// Which rule of the policy decides about a call, without making it
+    Explain(crate::gate::explain::Explain),
+    /// Keeps a change of the policy that is on trial
+    Confirm(crate::gate::confirm::Confirm),
 }
 
 #[derive(Debug, Args)]

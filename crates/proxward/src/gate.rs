@@ -13,12 +13,16 @@ use crate::signals::{Signals, Wish};
 use crate::{audit, config};
 
 pub(crate) mod bans;
+pub(crate) mod confirm;
+pub(crate) mod explain;
 mod reload;
 
 /// An order to a gate that runs, or a gate.
 pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {
     match &arguments.order {
         Some(GateOrder::Bans(arguments)) => bans::run(arguments),
+        Some(GateOrder::Explain(arguments)) => explain::run(arguments),
+        Some(GateOrder::Confirm(arguments)) => confirm::run(arguments),
         None => serve(arguments),
     }
 }

@@ -27,6 +27,7 @@ use crate::destination::Destination;
 use crate::limits::{CERTIFICATES_EVERY, Limits, WORKERS};
 use crate::login::{LoginRules, LoginSettings};
 use crate::pages::ContentPolicy;
+use crate::policy::{PolicyRules, PolicySettings};
 use crate::session::{SessionConfig, SessionSettings};
 
 /// Longest time for which browsers may be told to insist on https: two years.
@@ -81,7 +82,7 @@ pub struct Settings {
     /// Addresses that may not.
     pub deny_from: Option<String>,
     /// What becomes of addresses in both lists or in none: `allow` or `deny`. Default: `allow`.
-    pub policy: Option<AddressPolicy>,
+    pub address_policy: Option<AddressPolicy>,
     /// A copy of `/etc/default/pveproxy` whose settings fill what is not set here.
     pub pveproxy_defaults: Option<PathBuf>,
     /// Whether HTTP/2 is offered. Default: yes.
@@ -104,6 +105,8 @@ pub struct Settings {
     pub compression: Option<bool>,
     /// `127.0.0.1:9108` or the path of a unix socket: where metrics are read. Default: nowhere.
     pub metrics_listen: Option<String>,
+    /// What is forbidden although Proxmox VE would allow it.
+    pub policy: PolicySettings,
 }
 
 /// What the gate is to do: every value checked, every file read.
@@ -161,6 +164,8 @@ pub struct Config {
     pub warnings: Vec<ConfigWarning>,
     /// What is done with answers and with what is counted.
     pub traffic: Traffic,
+    /// What is forbidden although Proxmox VE would allow it; nothing by default.
+    pub policy: PolicyRules,
 }
 
 /// Where the access log goes; see [`telemetry::access`] for its lines.
@@ -255,6 +260,7 @@ impl Config {
             login: LoginRules::default(),
             warnings: Vec::new(),
             traffic: Traffic::default(),
+            policy: PolicyRules::default(),
         }
     }
 }
@@ -313,6 +319,15 @@ impl Settings {
         config.state = self.state_directory()?;
         config.login = self.login.check()?;
         config.traffic = self.traffic(trust.as_ref())?;
+        if !config.sessions.enabled && !self.policy.tfa.is_empty() {
+            let what =
+                "only sessions know whether a login passed a second factor; set sessions.enabled";
+            return Err(ConfigError::new("policy.tfa", what));
+        }
+        config.policy = self
+            .policy
+            .check()
+            .map_err(|(key, what)| ConfigError::new(&format!("policy.{key}"), &what))?;
         Ok(config)
     }
 

@@ -15,7 +15,7 @@ use telemetry::HttpDate;
 
 use super::attempt::{Attempt, Channel};
 use super::envelope::{Envelope, Member, Verdict, escape};
-use super::params::{Kind, Params};
+use super::params::{Kind, Params, Shape};
 use crate::caller::Caller;
 use crate::credential::{SESSION_COOKIE, TICKET};
 use crate::hygiene;
@@ -25,7 +25,7 @@ use crate::refusal::Refusal;
 use crate::rewrite::Read;
 use crate::route::{AuthCall, Format};
 use crate::session::{
-    Login, Policy, Session, Sessions, Shape, Value, Vault, dummy, is_ticket, opaque, shape,
+    self, Login, Policy, Session, Sessions, Value, Vault, dummy, is_ticket, opaque, shape,
     ticket_label,
 };
 use crate::stack::Peer;
@@ -89,7 +89,8 @@ impl Exchange {
             return Err(Refusal::LoginFormat);
         }
         let kind = Kind::of(parts).ok_or(Refusal::ContentType)?;
-        let params = Params::read(kind, body, query).map_err(|_| Refusal::Parameters)?;
+        let params =
+            Params::read((kind, Shape::LOGIN), body, query).map_err(|_| Refusal::Parameters)?;
         Ok(Self { call, format, params, browser: from_browser(&parts.headers), renewed: None })
     }
 
@@ -171,7 +172,7 @@ impl Exchange {
         // and a ticket has no business in what is said about that.
         let renewal = ["tfa-challenge", "otp"].iter().all(|name| !self.params.has(name));
         let found = match shape(password) {
-            Shape::Foreign => {
+            session::Shape::Foreign => {
                 let refused = sessions.config().foreign_tickets == Policy::Refuse;
                 return if refused && is_ticket(password) {
                     Err(Refusal::ForeignTicket)
@@ -179,19 +180,19 @@ impl Exchange {
                     Ok(())
                 };
             }
-            Shape::Dummy => match caller {
+            session::Shape::Dummy => match caller {
                 Caller::Session { session, value } if session.browser => {
                     Some((Arc::clone(session), value.clone()))
                 }
                 _ => None,
             },
-            Shape::Opaque { label, value } if !self.browser => {
+            session::Shape::Opaque { label, value } if !self.browser => {
                 let session = sessions.find(&value, now);
                 let session =
                     session.filter(|session| !session.browser && session.label.as_bytes() == label);
                 session.map(|session| (session, value))
             }
-            Shape::Opaque { .. } => None,
+            session::Shape::Opaque { .. } => None,
         };
         match found.filter(|_| renewal) {
             Some((session, value)) => {
@@ -291,6 +292,14 @@ impl Exchange {
         })
     }
 
+    /// Whether this answers a challenge of Proxmox VE: then its success is that of a second
+    /// factor. What Perl takes for no challenge at all does not count.
+    fn is_second_step(&self) -> bool {
+        let challenge = self.params.one("tfa-challenge");
+        self.call == AuthCall::Ticket
+            && challenge.is_some_and(|ticket| ticket.starts_with(b"PVE:!tfa!"))
+    }
+
     /// Renews the session that asked for it, or opens one.
     fn vaulted(
         &self,
@@ -313,7 +322,8 @@ impl Exchange {
                 (Arc::clone(session), value.clone())
             }
             None => {
-                let login = Login { user, label, browser: self.browser, client, vault };
+                let (browser, second_factor) = (self.browser, self.is_second_step());
+                let login = Login { user, label, browser, client, second_factor, vault };
                 shared.sessions.open(login, now).map_err(AnswerError::Random)?
             }
         };

@@ -42,6 +42,8 @@ pub(crate) struct Login {
     pub(crate) label: String,
     pub(crate) browser: bool,
     pub(crate) client: IpAddr,
+    /// Whether Proxmox VE asked for a second factor and got it.
+    pub(crate) second_factor: bool,
     pub(crate) vault: Vault,
 }
 
@@ -54,6 +56,8 @@ pub(crate) struct Session {
     pub(crate) browser: bool,
     /// Where the login came from.
     pub(crate) client: IpAddr,
+    /// Whether that passed a second factor.
+    pub(crate) second_factor: bool,
     pub(crate) began: u64,
     /// What its holder shows with every change, in PVE's form. Drawn with the session, so that
     /// nobody can make one.
@@ -74,6 +78,8 @@ struct Record<'r> {
     began: u64,
     used: u64,
     accompanied: bool,
+    #[serde(default)]
+    second_factor: bool,
     ticket: &'r str,
     csrf: &'r str,
     own_csrf: &'r str,
@@ -82,13 +88,14 @@ struct Record<'r> {
 
 impl Session {
     pub(super) fn begin(id: Id, login: Login, csrf: SecretString, now: u64) -> Self {
-        let Login { user, label, browser, client, vault } = login;
+        let Login { user, label, browser, client, second_factor, vault } = login;
         Self {
             id,
             user,
             label,
             browser,
             client,
+            second_factor,
             began: now,
             csrf,
             used: AtomicU64::new(now),
@@ -148,6 +155,7 @@ impl Session {
             began: self.began,
             used: self.used(),
             accompanied: self.is_accompanied(),
+            second_factor: self.second_factor,
             ticket: vault.ticket.expose(),
             csrf: vault.csrf.expose(),
             own_csrf: self.csrf.expose(),
@@ -164,6 +172,7 @@ impl Session {
             label: record.label.to_owned(),
             browser: record.browser,
             client: record.client,
+            second_factor: record.second_factor,
             vault: Vault::new(record.ticket.into(), record.csrf.into(), record.received),
         };
         let session = Self::begin(id, login, record.own_csrf.into(), record.began);
@@ -184,6 +193,7 @@ mod tests {
             label: "l".into(),
             browser: true,
             client: "192.0.2.1".parse().unwrap(),
+            second_factor: true,
             vault: Vault::new("t".into(), "c".into(), received),
         }
     }
@@ -217,6 +227,7 @@ mod tests {
             let read = Session::from_bytes(Id([7; 32]), &session.to_bytes()).unwrap();
             prop_assert_eq!((&read.user, read.began, read.used()), (&session.user, began, began + 9));
             prop_assert_eq!((read.browser, read.is_accompanied()), (browser, true));
+            prop_assert!(read.second_factor);
             prop_assert!(read.vault().ticket.same_as("t") && read.csrf.same_as("o"));
         }
 

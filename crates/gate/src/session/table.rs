@@ -124,6 +124,7 @@ mod tests {
             label: user.to_owned(),
             browser: true,
             client: client.parse().unwrap(),
+            second_factor: false,
             vault: Vault::new("t".into(), "c".into(), now),
         };
         Arc::new(Session::begin(Id([number; 32]), login, "o".into(), now))

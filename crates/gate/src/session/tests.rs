@@ -9,6 +9,7 @@ fn login(user: &str, client: &str) -> Login {
         label: user.to_owned(),
         browser: true,
         client: client.parse().unwrap(),
+        second_factor: false,
         vault: Vault::new("genuine".into(), "c".into(), NOW),
     }
 }

@@ -5,13 +5,14 @@ use http::header::{CONNECTION, SET_COOKIE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 
-use super::{Asked, refused};
+use super::{Asked, policy, refused};
 use crate::body::AnswerBody;
 use crate::caller::Caller;
 use crate::compression::{Keep, shrink};
 use crate::hygiene;
 use crate::link::LinkBody;
 use crate::login::session_cookie;
+use crate::policy::Seen;
 use crate::reason::{self, Phrase};
 use crate::record::Record;
 use crate::refusal::Refusal;
@@ -47,6 +48,11 @@ pub(super) async fn answered(
         },
     };
     let mut answer = answer.map_err(|error| refused(record, &error))?;
+    if answer.status().is_success() && !route.is_open(&parts.method) {
+        // Proxmox VE has believed the caller: rules that are on trial have let somebody through.
+        let seen = || policy::person(caller).map(|user| Seen { user, client });
+        peer.worker.shared.policy.saw(peer.accepted, seen);
+    }
     if denied {
         let shared = &peer.worker.shared;
         if let Some(id) = caller.id() {

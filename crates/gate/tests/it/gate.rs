@@ -67,8 +67,12 @@ impl Gate {
         panic!("no {line} in {}", self.registry.encode());
     }
 
+    pub(crate) fn running(&self) -> &Running {
+        self.running.as_ref().unwrap()
+    }
+
     pub(crate) fn reload(&self, config: &Config) -> Result<gate::Reloaded, gate::ReloadError> {
-        self.running.as_ref().unwrap().reload(config)
+        self.running().reload(config)
     }
 
     /// All metrics, as a scraper would see them.
@@ -78,7 +82,7 @@ impl Gate {
 
     /// Where its metrics are read.
     pub(crate) fn metrics_address(&self) -> Option<gate::MetricsAddress> {
-        self.running.as_ref().unwrap().metrics_address().cloned()
+        self.running().metrics_address().cloned()
     }
 
     pub(crate) fn stop(&self) {
