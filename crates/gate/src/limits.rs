@@ -159,6 +159,18 @@ pub const CONTROL_CONNECTIONS: usize = 16;
 /// How long an order may take, both ways.
 pub const CONTROL_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Files in the state directory that are given to the gate's user; it makes about ten.
+pub const STATE_FILES: usize = 1024;
+
+/// Addresses of this host that are listened on.
+pub const FOLLOWED_ADDRESSES: usize = 256;
+
+/// How long a change of them is waited for, before those that could not be bound are tried again.
+pub const ADDRESS_WAIT: Duration = Duration::from_secs(1);
+
+/// Bytes of one message of the kernel about addresses; it sends at most 32 KB.
+pub const NETLINK_MESSAGE: usize = 64 * 1024;
+
 /// Worker threads at most.
 pub const WORKERS: usize = 256;
 

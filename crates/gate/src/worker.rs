@@ -1,33 +1,33 @@
 //! One thread: a runtime, its share of the connections, its own way upstream.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use http::HeaderValue;
 use netpolicy::AddressSet;
+use serde_json::{Map, Value, json};
 use telemetry::access::Lines;
 use telemetry::{Clock, HttpDate};
 use tls::Acceptor;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::admission::Admission;
+use crate::confine::Standing;
 use crate::connection;
 use crate::console::Consoles;
 use crate::destination::Destination;
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_BESIDE, Limits};
+use crate::listeners::{Accepting, Open, addresses};
 use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::origin::Origins;
 use crate::permissions::Permissions;
+use crate::pulse::Beat;
 use crate::session::Sessions;
 use crate::upstream::Upstream;
 
@@ -51,6 +51,29 @@ pub(crate) struct Shared {
     /// From which pages browsers may change something.
     pub(crate) origins: Origins,
     pub(crate) logins: Logins,
+    /// What the gate has given up.
+    pub(crate) standing: Standing,
+    /// Where connections are accepted.
+    pub(crate) listening: watch::Receiver<Open>,
+}
+
+impl Shared {
+    /// Who the gate is, for [`Request::Status`](crate::control::Request::Status).
+    pub(crate) fn status(&self) -> Value {
+        let standing = &self.standing;
+        let layers =
+            standing.layers().map(|(layer, state)| (layer.name().to_owned(), state.into()));
+        let listen = addresses(&self.listening.borrow());
+        json!({
+            "pid": std::process::id(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "uid": standing.uid,
+            "gid": standing.gid,
+            "groups": standing.groups,
+            "layers": layers.collect::<Map<_, _>>(),
+            "listen": listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })
+    }
 }
 
 /// What the connections of one worker share.
@@ -65,6 +88,8 @@ pub(crate) struct Worker {
     pub(crate) drain: watch::Receiver<bool>,
     /// The second for which the date was written last, and that.
     date: RefCell<Option<(u64, HeaderValue)>>,
+    /// Shows a watchdog that this one turns.
+    beat: Option<Beat>,
 }
 
 impl Worker {
@@ -84,7 +109,13 @@ impl Worker {
             access: access.map(RefCell::new),
             drain,
             date: RefCell::default(),
+            beat: None,
         }
+    }
+
+    /// A worker that a watchdog looks after.
+    pub(crate) fn beating(self, beat: Option<Beat>) -> Self {
+        Self { beat, ..self }
     }
 
     /// The date for answers that have none.
@@ -103,12 +134,12 @@ impl Worker {
 
     /// Accepts until told to stop, then waits for what is under way. Returns the number of
     /// connections that outlasted the limit and were cut.
-    pub(crate) async fn run(self, listeners: Vec<TcpListener>) -> usize {
+    pub(crate) async fn run(self, mut accepting: Accepting) -> usize {
         let worker = Rc::new(self);
         let mut connections = JoinSet::new();
-        worker.accept(&listeners, &mut connections).await;
+        worker.accept(&mut accepting, &mut connections).await;
         // Closed before the wait: whoever connects now reaches the next process.
-        drop(listeners);
+        drop(accepting);
         let all = async { while connections.join_next().await.is_some() {} };
         if timeout(worker.shared.limits.drain, all).await.is_ok() {
             return 0;
@@ -118,11 +149,11 @@ impl Worker {
         cut
     }
 
-    async fn accept(self: &Rc<Self>, listeners: &[TcpListener], connections: &mut JoinSet<()>) {
+    async fn accept(self: &Rc<Self>, accepting: &mut Accepting, connections: &mut JoinSet<()>) {
         let mut drain = self.drain.clone();
         let mut drained = std::pin::pin!(drain.wait_for(|drain| *drain));
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
-        let mut first = 0;
+        let mut pulse = tokio::time::interval(self.beat.as_ref().map_or(SWEEP_EVERY, Beat::every));
         let most = self.shared.limits.connections.saturating_add(CONNECTIONS_BESIDE);
         loop {
             tokio::select! {
@@ -135,7 +166,7 @@ impl Worker {
                     }
                 }
                 // Whoever comes when all are busy waits in the kernel's queue for a moment.
-                accepted = accept_any(listeners, &mut first), if connections.len() < most => {
+                accepted = accepting.next(), if connections.len() < most => {
                     match accepted {
                         Ok((tcp, from)) => {
                             // Answers are written whole; waiting to fill a packet only delays
@@ -150,6 +181,7 @@ impl Worker {
                         }
                     }
                 }
+                _ = pulse.tick(), if self.beat.is_some() => self.beat.iter().for_each(Beat::beat),
                 _ = sweep.tick() => {
                     self.upstream.sweep();
                     self.daemon.iter().for_each(Upstream::sweep);
@@ -160,22 +192,4 @@ impl Worker {
             }
         }
     }
-}
-
-/// The next connection of any listener, each in turn so that a busy one starves none.
-async fn accept_any(
-    listeners: &[TcpListener],
-    first: &mut usize,
-) -> std::io::Result<(TcpStream, SocketAddr)> {
-    poll_fn(|cx| {
-        let (before, from) = listeners.split_at(*first % listeners.len().max(1));
-        for (at, listener) in from.iter().chain(before).enumerate() {
-            if let Poll::Ready(accepted) = listener.poll_accept(cx) {
-                *first = first.wrapping_add(at + 1);
-                return Poll::Ready(accepted);
-            }
-        }
-        Poll::Pending
-    })
-    .await
 }

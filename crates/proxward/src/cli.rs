@@ -197,6 +197,10 @@ pub(crate) struct Gate {
 pub(crate) enum GateOrder {
     /// Addresses banned and accounts locked for failed logins
     Bans(Bans),
+    /// Whether the gate that runs is confined and in place as it was meant
+    #[command(after_help = "Example:\n  proxward gate check\n\nExit codes: 0 all is well, \
+        1 something is not, 2 usage or configuration")]
+    Check(RunningGate),
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! `proxward config`, and where configuration comes from.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ::gate::{Config as GateConfig, Settings};
 use serde_json::json;
@@ -37,6 +37,12 @@ pub(crate) fn layers(named: Option<&Path>) -> Layers {
         None => layers.file(Path::new(FILE), Presence::Optional).directory(Path::new(DIRECTORY)),
     };
     layers.environment(std::env::vars_os(), NOT_CONFIGURATION)
+}
+
+/// Where [`layers`] reads: the directories, as an editor puts a new file in the place of the old.
+pub(crate) fn files(named: Option<&Path>) -> Vec<PathBuf> {
+    let file = named.unwrap_or(Path::new(FILE));
+    file.parent().map(Path::to_owned).into_iter().collect()
 }
 
 /// The section `[gate]`, checked. An error names the place its value was set at.

@@ -6,6 +6,7 @@ mod api_command;
 mod canary;
 mod cells;
 mod channels;
+mod confined;
 mod curl;
 mod demo;
 mod ends_clean;

@@ -1,11 +1,13 @@
 //! The section `[gate]`: as it is written, and as it is meant.
 
+mod confinement;
 mod limits;
 
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use netpolicy::AddressSet;
 use secrets::private_file::Readers;
@@ -15,10 +17,14 @@ use thiserror::Error;
 use tls::{Identity, Trust};
 
 pub use self::limits::LimitSettings;
+use crate::confine::{Layer, Standing, USER};
 use crate::destination::Destination;
 use crate::limits::{Limits, WORKERS};
 use crate::login::{LoginRules, LoginSettings};
-use crate::session::{SessionConfig, SessionSettings};
+use crate::session::{Sealer, SessionConfig, SessionSettings};
+
+/// Before a port in `listen`: on every address of this host.
+const AUTO: &str = "auto:";
 
 /// Bytes of `upstream_ca` at most.
 const CA_BYTES: u64 = 1024 * 1024;
@@ -27,7 +33,8 @@ const CA_BYTES: u64 = 1024 * 1024;
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// `ADDRESS:PORT` to listen on, at least one.
+    /// `ADDRESS:PORT` to listen on, at least one; `auto:PORT` is every address of this host that
+    /// is not loopback, following changes.
     pub listen: Vec<String>,
     /// `https://HOST[:PORT]` of pveproxy, or `http://` on a loopback address.
     pub upstream: String,
@@ -62,6 +69,11 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// What failed logins cost.
     pub login: LoginSettings,
+    /// Account to become when started as root. Default: [`USER`](crate::USER).
+    pub user: Option<String>,
+    /// Layers of the gate's own confinement that it may run without: `user`, `capabilities`,
+    /// `landlock`, `seccomp`. Default: none.
+    pub allow_degraded: Vec<String>,
 }
 
 /// What the gate is to do: every value checked, every file read.
@@ -69,6 +81,11 @@ pub struct Settings {
 pub struct Config {
     /// Where to listen, for [`Listeners::bind`](crate::Listeners::bind).
     pub listen: Vec<SocketAddr>,
+    /// Ports on every address of this host but loopback, for
+    /// [`Listeners::following`](crate::Listeners::following).
+    pub follow: Vec<u16>,
+    /// How often [`Running::heartbeat`](crate::Running::heartbeat) is looked at, if ever.
+    pub watchdog: Option<Duration>,
     /// Where Proxmox VE is.
     pub destination: Destination,
     /// pvedaemon, for the calls that log somebody in: its log then has their true address. None:
@@ -94,6 +111,17 @@ pub struct Config {
     pub state: Option<PathBuf>,
     /// What failed logins cost.
     pub login: LoginRules,
+    /// Account to become when started as root.
+    pub user: String,
+    /// Layers of confinement that may be missing.
+    pub allow_degraded: Vec<Layer>,
+    /// Directories and files that may be read after [`confine`](crate::confine()) beside those
+    /// that other keys name: where the certificates lie, the files of a reload.
+    pub readable: Vec<PathBuf>,
+    /// The key of stored sessions, where it was read before the gate became another user.
+    pub(crate) sealer: Option<Sealer>,
+    /// What [`confine`](crate::confine()) has come to.
+    pub(crate) standing: Standing,
 }
 
 /// Where the access log goes; see [`telemetry::access`] for its lines.
@@ -144,6 +172,8 @@ impl Config {
     pub fn new(listen: Vec<SocketAddr>, destination: Destination, identity: Identity) -> Self {
         Self {
             listen,
+            follow: Vec::new(),
+            watchdog: None,
             destination,
             daemon: None,
             identity,
@@ -156,6 +186,11 @@ impl Config {
             limits: Limits::default(),
             state: None,
             login: LoginRules::default(),
+            user: USER.to_owned(),
+            allow_degraded: Vec::new(),
+            readable: Vec::new(),
+            sealer: None,
+            standing: Standing::default(),
         }
     }
 }
@@ -166,8 +201,11 @@ impl Settings {
     /// # Errors
     /// The first value at fault.
     pub fn check(&self) -> Result<Config, ConfigError> {
-        let listen = self.listen.iter().map(|text| listen(text)).collect::<Result<Vec<_>, _>>()?;
-        if listen.is_empty() {
+        let (auto, fixed): (Vec<_>, Vec<_>) =
+            self.listen.iter().partition(|text| text.starts_with(AUTO));
+        let listen = fixed.into_iter().map(|text| listen(text)).collect::<Result<Vec<_>, _>>()?;
+        let follow = auto.into_iter().map(|text| follow(text)).collect::<Result<Vec<_>, _>>()?;
+        if self.listen.is_empty() {
             let what = "no address; write [\"192.0.2.10:8006\"]";
             return Err(ConfigError::new("listen", &what));
         }
@@ -179,6 +217,7 @@ impl Settings {
         let destination = Destination::new(&self.upstream, trust.as_ref())
             .map_err(|error| ConfigError::new("upstream", &error))?;
         let mut config = Config::new(listen, destination, self.identity()?);
+        config.follow = follow;
         let daemon = self.daemon.as_deref().map(Destination::daemon).transpose();
         config.daemon = daemon.map_err(|error| ConfigError::new("daemon", &error))?;
         if let Some(text) = &self.proxy_protocol_from {
@@ -215,6 +254,7 @@ impl Settings {
         self.limits.apply(&mut config.limits)?;
         config.state = self.state_directory()?;
         config.login = self.login.check()?;
+        self.confinement(&mut config)?;
         Ok(config)
     }
 
@@ -286,6 +326,13 @@ fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
     text.parse().map_err(|_| {
         let what = format!("{text:?} is no address; write 192.0.2.10:8006 or [2001:db8::1]:8006");
         ConfigError::new("listen", &what)
+    })
+}
+
+fn follow(text: &str) -> Result<u16, ConfigError> {
+    let port = text.strip_prefix(AUTO).and_then(|port| port.parse().ok()).filter(|port| *port > 0);
+    port.ok_or_else(|| {
+        ConfigError::new("listen", &format!("{text:?} has no port; write auto:8006"))
     })
 }
 
