@@ -35,6 +35,7 @@ mod http2;
 mod hygiene;
 mod idle;
 mod index;
+mod install;
 pub mod limits;
 mod link;
 mod listeners;
@@ -68,6 +69,7 @@ pub use confine::{
     ConfineError, FALLBACK_ID, GROUP, Layer, Row, Standing, USER, call_rows, confine,
 };
 pub use destination::{Destination, DestinationError, probe};
+pub use install::{InstallError, Outcome, Place, install, plan, remove};
 pub use limits::Limits;
 pub use listeners::Listeners;
 pub use login::{LoginRules, LoginSettings};

@@ -18,6 +18,7 @@ use service::Service;
 
 pub(crate) mod bans;
 mod check;
+mod place;
 mod service;
 
 /// An order to a gate that runs, or a gate.
@@ -25,6 +26,8 @@ pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {
     match &arguments.order {
         Some(GateOrder::Bans(arguments)) => bans::run(arguments),
         Some(GateOrder::Check(arguments)) => check::run(arguments),
+        Some(GateOrder::Install(arguments)) => place::put(arguments),
+        Some(GateOrder::Remove(arguments)) => place::take(arguments),
         None => serve(arguments),
     }
 }

@@ -69,6 +69,8 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// What failed logins cost.
     pub login: LoginSettings,
+    /// The administrator's copy of `/etc/default/pveproxy`.
+    pub pveproxy_defaults: Option<PathBuf>,
     /// Account to become when started as root. Default: [`USER`](crate::USER).
     pub user: Option<String>,
     /// Layers of the gate's own confinement that it may run without: `user`, `capabilities`,
