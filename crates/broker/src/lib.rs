@@ -12,15 +12,12 @@
 //! A request: socket, identity (`peer`), framing with deadlines (`serve::connection`), budget and
 //! turn (`serve::admission`), policy (`policy`), work (`verbs`), record (`serve::audit`), answer.
 
-mod accounts;
-mod activation;
 mod config;
 mod confine;
 mod device_ioctl;
 mod forced;
 mod ipc;
 mod limits;
-mod notify;
 mod peer;
 mod policy;
 mod pulse;
@@ -35,7 +32,6 @@ mod worker;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 
-pub use accounts::Accounts;
 pub use config::{
     AuditSettings, CommandSettings, Config, ConfigError, FALLBACK_ID, Layer, Limits, NodeMode,
     NodeSettings, PulseError, PulseImport, RootSettings, Settings, USER, import_pulse,
@@ -46,5 +42,6 @@ pub use policy::{
     Decision, Inner, PatternError, PeerPattern, Policy, PolicyError, RuleSettings, Selector,
     TargetPattern,
 };
+pub use process::Accounts;
 pub use role::{ROLE_FLAG, RoleError, run_role};
 pub use supervisor::{Source, SuperviseError, supervise};

@@ -74,9 +74,6 @@ pub(crate) const ATTESTED_PROCESSES: usize = 1024;
 /// Largest file of `/proc` that is read about a peer.
 pub(crate) const PROC_FILE: usize = 64 * 1024;
 
-/// Largest `/etc/subuid`, passwd or group file.
-pub(crate) const ACCOUNT_FILE: usize = 1024 * 1024;
-
 /// Most ranges of subordinate ids.
 pub(crate) const SUB_RANGES: usize = 4096;
 

@@ -16,14 +16,14 @@ use secrets::{SecretBytes, random};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout};
 
-use crate::activation;
 use crate::config::{Config, ConfigError, Settings};
 use crate::ipc::{self, AsyncChannel, ChannelError, Control, Packet, Sender as _};
 use crate::limits::{DRAIN, WORKER_PAUSE, WORKER_START};
-use crate::notify::Notify;
 use crate::race::{Either, race};
 use crate::role::{LISTENER, ROLE_FLAG};
 use crate::worker::WorkerKind;
+use process::Notify;
+use process::activation;
 
 /// Reads the settings, at the start and for each reload. The text of an error is for people.
 pub trait Source {

@@ -94,6 +94,16 @@ pub enum TlsFilesError {
 }
 
 impl TlsFiles {
+    /// All of them.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        let pairs = [self.preferred.as_ref(), Some(&self.pair)].into_iter().flatten();
+        let clients = self.clients.iter();
+        let clients =
+            clients.flat_map(|files| [Some(&files.authorities), files.revocations.as_ref()]);
+        let pairs = pairs.flat_map(|(certificate, key)| [certificate, key]);
+        pairs.chain(clients.flatten()).map(PathBuf::as_path)
+    }
+
     /// One certificate with its key.
     #[must_use]
     pub fn pair(certificate: &Path, key: &Path, readers: Readers) -> Self {

@@ -104,6 +104,25 @@ impl Destination {
         Ok(Self { host: Host::Address(address.ip()), port: address.port(), connector: None })
     }
 
+    /// The TCP port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether a name has to be resolved for each connection.
+    pub(crate) fn is_name(&self) -> bool {
+        matches!(self.host, Host::Name(_))
+    }
+
+    /// Resolves a name once, so that the C library loads what it does that with: later, it may
+    /// load nothing. Whether the name exists shows when it is connected to.
+    pub(crate) fn warm_up(&self) {
+        use std::net::ToSocketAddrs as _;
+        if let Host::Name(name) = &self.host {
+            let _ = (name.as_str(), self.port).to_socket_addrs();
+        }
+    }
+
     /// A new connection. The caller bounds its time.
     pub(crate) async fn connect(&self) -> io::Result<Socket> {
         let tcp = match &self.host {
@@ -132,6 +151,22 @@ impl Destination {
         }
         Err(last)
     }
+}
+
+/// Connects once, as the gate would, and says why that fails: nobody there, or another
+/// certificate. Blocks, at most the limit of a connect.
+///
+/// # Errors
+/// What kept it from connecting.
+pub fn probe(destination: &Destination) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let most = crate::limits::Limits::default().upstream_connect;
+    runtime.block_on(async {
+        match tokio::time::timeout(most, destination.connect()).await {
+            Ok(connected) => connected.map(drop),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    })
 }
 
 impl fmt::Display for Destination {

@@ -22,6 +22,7 @@ mod caller;
 mod certificates;
 mod compression;
 mod config;
+mod confine;
 mod connection;
 mod console;
 pub mod control;
@@ -40,8 +41,10 @@ mod http2;
 mod hygiene;
 mod idle;
 mod index;
+mod install;
 pub mod limits;
 mod link;
+mod listeners;
 mod live;
 mod login;
 mod metrics;
@@ -54,6 +57,7 @@ mod plain;
 mod policy;
 mod prefixed;
 mod proxy_protocol;
+mod pulse;
 mod reason;
 mod record;
 mod refusal;
@@ -78,9 +82,14 @@ pub use config::{
     AccessLogTo, CertificateFrom, ClientAuthMode, Config, ConfigError, ConfigWarning,
     FallbackSettings, LimitSettings, Settings, TlsSettings, TlsVersion, Traffic,
 };
+pub use confine::{
+    ConfineError, FALLBACK_ID, GROUP, Layer, Row, Standing, USER, call_rows, confine,
+};
 pub use defaults::{DefaultNote, DefaultValue, FromDefaults};
-pub use destination::{Destination, DestinationError};
+pub use destination::{Destination, DestinationError, probe};
+pub use install::{InstallError, Outcome, Place, install, plan, remove};
 pub use limits::Limits;
+pub use listeners::Listeners;
 pub use login::{LoginRules, LoginSettings};
 pub use observe::{MetricsAddress, MetricsAddressError};
 pub use pages::ContentPolicy;
@@ -88,6 +97,7 @@ pub use policy::{
     PolicyEffect, PolicyError, PolicyQuestion, PolicyRules, PolicySettings, PolicyVerdict,
     Proposed, RuleSettings, SchemaMode,
 };
+pub use pulse::Heartbeat;
 pub use reload::{InForce, RELOAD, ReloadError, Reloaded, in_force, reload_table};
-pub use running::{Listeners, Running, StartError, Stopped, start};
+pub use running::{Running, StartError, Stopped, start};
 pub use session::{ConsolePolicy, KeyError, Policy, SessionConfig, SessionSettings};

@@ -250,6 +250,17 @@ pub const POLICY_CONFIRM: Duration = Duration::from_secs(60);
 
 /// Bytes of `user.cfg`; PVE's cluster file system holds none that is larger.
 pub const USER_CFG_BYTES: u64 = 1024 * 1024;
+/// Files in the state directory that are given to the gate's user; it makes about ten.
+pub const STATE_FILES: usize = 1024;
+
+/// Addresses of this host that are listened on.
+pub const FOLLOWED_ADDRESSES: usize = 256;
+
+/// How long a change of them is waited for, before those that could not be bound are tried again.
+pub const ADDRESS_WAIT: Duration = Duration::from_secs(1);
+
+/// Bytes of one message of the kernel about addresses; it sends at most 32 KB.
+pub const NETLINK_MESSAGE: usize = 64 * 1024;
 
 /// Worker threads at most.
 pub const WORKERS: usize = 256;

@@ -92,7 +92,16 @@ pub const RELOAD: &[(InForce, &str, &[&str])] = &[
     (
         AfterRestart,
         "bound and started once",
-        &["listen", "workers", "state", "access_log", "metrics_listen", "compression"],
+        &[
+            "listen",
+            "workers",
+            "state",
+            "access_log",
+            "metrics_listen",
+            "compression",
+            "user",
+            "allow_degraded",
+        ],
     ),
     (
         AfterRestart,

@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use netpolicy::canonical;
 use state::{Memory, Redb, Store, StoreError, Table, Writer};
 use telemetry::Clock;
 use telemetry::access::AccessLog;
@@ -26,13 +25,14 @@ use crate::config::Config;
 use crate::console::Consoles;
 use crate::control::{self, Control};
 use crate::destination::Destination;
-use crate::limits::LISTEN_BACKLOG;
+use crate::listeners::{Accepting, Listeners, Listening, addresses};
 use crate::live::{Current, Live};
 use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
 use crate::observe::{self, MetricsAddress, Observer};
 use crate::permissions::Permissions;
 use crate::policy::{Policy, PolicyError, PolicyRules, Proposed};
+use crate::pulse::{Heartbeat, Pulse};
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
 use crate::upstream::Goal;
 use crate::watch::Watch;
@@ -44,17 +44,14 @@ const AUDIT: &str = "audit.jsonl";
 /// The key of stored sessions, in the state directory.
 const SESSION_KEY: &str = "session.key";
 
-/// Bound sockets, before any connection is accepted. Bound apart from [`start`] so that a
-/// program can bind as root and start as someone else.
-#[derive(Debug)]
-pub struct Listeners(Vec<TcpListener>);
-
 /// A gate at work. Dropping it tells the workers to stop but does not wait for them.
 pub struct Running {
     addresses: Vec<SocketAddr>,
     drain: watch::Sender<bool>,
     workers: Vec<JoinHandle<usize>>,
     access_log: Option<AccessLog>,
+    listening: Listening,
+    pulse: Option<Arc<Pulse>>,
     control: Option<Control>,
     pub(crate) shared: Arc<Shared>,
     observer: Option<Observer>,
@@ -132,63 +129,31 @@ pub enum StartError {
     Worker(#[source] io::Error),
 }
 
-impl Listeners {
-    /// Binds every address; port 0 takes a free one.
-    ///
-    /// # Errors
-    /// [`StartError::Bind`] with the address at fault.
-    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, StartError> {
-        let bind = |address: &SocketAddr| {
-            let bound = TcpListener::bind(address).and_then(|listener| {
-                // std asks for 128: a burst of connections would fill that in a moment, and a
-                // lawful client would wait a second to try again.
-                rustix::net::listen(&listener, LISTEN_BACKLOG)?;
-                Ok(listener)
-            });
-            bound.map_err(|source| StartError::Bind { address: *address, source })
-        };
-        addresses.iter().map(bind).collect::<Result<_, _>>().map(Self)
-    }
-
-    /// Sockets that someone else has bound, and that listen already.
-    #[must_use]
-    pub fn from_sockets(sockets: Vec<TcpListener>) -> Self {
-        Self(sockets)
-    }
-
-    /// The addresses bound, with the ports taken.
-    ///
-    /// # Errors
-    /// A socket that has no address.
-    pub fn local_addrs(&self) -> io::Result<Vec<SocketAddr>> {
-        self.0.iter().map(TcpListener::local_addr).collect()
-    }
-}
-
 /// Starts the workers. When this returns, connections are being accepted.
 ///
-/// Each worker is a thread with a runtime of its own and a copy of every listener. A
-/// connection goes to whichever worker is free to take it, so a few busy clients spread
-/// better than the kernel's hash of `SO_REUSEPORT` would spread them.
+/// Each worker is a thread with a runtime of its own and a copy of every listener.
 ///
 /// # Errors
 /// [`StartError`]; nothing runs then.
 pub fn start(
-    config: Config,
+    mut config: Config,
     listeners: Listeners,
     clock: Clock,
     registry: &Registry,
 ) -> Result<Running, StartError> {
-    if listeners.0.is_empty() {
+    if listeners.is_empty() {
         return Err(StartError::NoListener);
     }
-    let addresses = listeners.local_addrs().map_err(StartError::Worker)?;
     let live = Live::new(&config)?;
     let total = u32::try_from(config.limits.connections).unwrap_or(u32::MAX);
     let each = u32::try_from(config.limits.connections_per_address).unwrap_or(u32::MAX);
     let silent = u32::try_from(config.limits.silent_per_address).unwrap_or(u32::MAX);
     let metrics = Metrics::register(registry)?;
-    let (logins, sessions, policy) = open_state(&config, &clock, &metrics)?;
+    config.standing.export(registry)?;
+    let sealer = config.sealer.take();
+    let (logins, sessions, policy) = open_state(&config, sealer, &clock, &metrics)?;
+    let listening = listeners.open().map_err(StartError::Worker)?;
+    let bound = addresses(&listening.subscribe().borrow());
     let assets = config.traffic.compression.then(|| Assets::new(metrics.clone()));
     let goal = |destination: &Destination| {
         let (name, destination) = (destination.to_string(), destination.clone());
@@ -210,13 +175,11 @@ pub fn start(
         sessions,
         assets,
         breakers,
-        listening: addresses.iter().map(|address| canonical(address.ip())).collect(),
         policy,
+        standing: config.standing,
+        listening: listening.subscribe(),
     });
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
-    for listener in &listeners.0 {
-        listener.set_nonblocking(true).map_err(StartError::Worker)?;
-    }
     shared.metrics.certificate(config.identity.validity());
     let every = config.certificates_every;
     let watched = Watch::start(config.sessions.version_file, every, &shared);
@@ -233,32 +196,34 @@ pub fn start(
         served.map_err(|source| StartError::Metrics { at: at.clone(), source })
     });
     let observer = observer.transpose()?;
+    let count = config.workers.get();
+    let pulse = config.watchdog.map(|looks| Pulse::new(count, looks));
     let mut workers = Vec::with_capacity(config.workers.get());
-    for number in 0..config.workers.get() {
+    for number in 0..count {
+        let beat = pulse.as_ref().map(|pulse| pulse.beat(number));
         let shared = Arc::clone(&shared);
         let ways = (goals.clone(), daemon.clone());
         let drained = drained.clone();
         let lines = access_log.as_ref().map(AccessLog::lines);
-        let worker = move || Worker::new(shared, ways, drained, lines);
-        workers.push(spawn(number, worker, &listeners).map_err(StartError::Worker)?);
+        let worker = move || Worker::new(shared, ways, drained, lines).beating(beat);
+        workers.push(spawn(number, worker, &listening).map_err(StartError::Worker)?);
     }
-    // The workers have their copies; this one would keep the ports after they stopped.
-    drop(listeners);
-    let running = Running {
-        addresses,
+    Ok(Running {
+        addresses: bound,
         drain,
         workers,
         access_log,
+        listening,
+        pulse,
         control,
-        observer,
         shared,
+        observer,
         _watch: watched,
-    };
-    Ok(running)
+    })
 }
 
 impl Running {
-    /// The addresses that accept connections, with the ports taken.
+    /// The addresses that accepted connections at the start, with the ports taken.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
@@ -279,8 +244,16 @@ impl Running {
         self.shared.policy.propose(rules, self.shared.clock.monotonic())
     }
 
+    /// Whether the workers turn, for [`Config::watchdog`]. None when that is not set.
+    #[must_use]
+    pub fn heartbeat(&self) -> Option<Heartbeat> {
+        self.pulse.as_ref().map(Pulse::heartbeat)
+    }
+
     /// Tells the workers to accept no more and to end what is idle. Returns at once.
     pub fn stop(&self) {
+        // Kept here, a listener would keep its port after the workers let go of it.
+        self.listening.close();
         self.drain.send_replace(true);
     }
 
@@ -316,6 +289,7 @@ impl Running {
 /// What outlasts a restart, and those who begin with it.
 fn open_state(
     config: &Config,
+    sealer: Option<Sealer>,
     clock: &Clock,
     metrics: &Metrics,
 ) -> Result<(Logins, Sessions, Policy), StartError> {
@@ -327,6 +301,7 @@ fn open_state(
     let confirmed = store.load(Table::Pending)?;
     let sealer = match (&config.sessions.key, &config.state) {
         (_, None) => None,
+        _ if sealer.is_some() => sealer,
         (Some(path), _) => Some(Sealer::load(path, false)?),
         (None, Some(directory)) => Some(Sealer::load(&directory.join(SESSION_KEY), true)?),
     };
@@ -348,17 +323,15 @@ fn open_state(
 fn spawn(
     number: usize,
     worker: impl FnOnce() -> Worker + Send + 'static,
-    listeners: &Listeners,
+    listening: &Listening,
 ) -> io::Result<JoinHandle<usize>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let listeners = {
+    let accepting = {
         // A tokio listener belongs to the runtime it is made in.
         let _inside = runtime.enter();
-        let copy =
-            |listener: &TcpListener| tokio::net::TcpListener::from_std(listener.try_clone()?);
-        listeners.0.iter().map(copy).collect::<io::Result<Vec<_>>>()?
+        Accepting::new(listening.subscribe())?
     };
     std::thread::Builder::new()
         .name(format!("gate-{number}"))
-        .spawn(move || LocalSet::new().block_on(&runtime, worker().run(listeners)))
+        .spawn(move || LocalSet::new().block_on(&runtime, worker().run(accepting)))
 }

@@ -1,17 +1,14 @@
 //! One thread: a runtime, its share of the connections, its own way upstream.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use http::HeaderValue;
+use serde_json::{Map, Value, json};
 use telemetry::access::Lines;
 use telemetry::{Clock, HttpDate};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -20,14 +17,17 @@ use tracing::{error, warn};
 use crate::admission::Admission;
 use crate::breaker::Breaker;
 use crate::compression::{Assets, Compressors};
+use crate::confine::Standing;
 use crate::connection;
 use crate::console::Consoles;
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_BESIDE};
+use crate::listeners::{Accepting, Open, addresses};
 use crate::live::{Copy, Current, Lease};
 use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::permissions::Permissions;
 use crate::policy::{InForce, Policy};
+use crate::pulse::Beat;
 use crate::session::Sessions;
 use crate::upstream::{Goal, Upstream};
 
@@ -45,13 +45,34 @@ pub(crate) struct Shared {
     pub(crate) consoles: Consoles,
     pub(crate) permissions: Permissions,
     pub(crate) logins: Logins,
-    /// The addresses on which the gate listens: whoever asks from one of them is on this machine.
-    pub(crate) listening: Vec<IpAddr>,
     /// Whether each destination is worth a try.
     pub(crate) breakers: Vec<Arc<Breaker>>,
     /// Files of the interface, compressed; none when nothing is compressed.
     pub(crate) assets: Option<Assets>,
     pub(crate) policy: Policy,
+    /// What the gate has given up.
+    pub(crate) standing: Standing,
+    /// Where connections are accepted.
+    pub(crate) listening: watch::Receiver<Open>,
+}
+
+impl Shared {
+    /// Who the gate is, for [`Request::Status`](crate::control::Request::Status).
+    pub(crate) fn status(&self) -> Value {
+        let standing = &self.standing;
+        let layers =
+            standing.layers().map(|(layer, state)| (layer.name().to_owned(), state.into()));
+        let listen = addresses(&self.listening.borrow());
+        json!({
+            "pid": std::process::id(),
+            "version": env!("CARGO_PKG_VERSION"),
+            "uid": standing.uid,
+            "gid": standing.gid,
+            "groups": standing.groups,
+            "layers": layers.collect::<Map<_, _>>(),
+            "listen": listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })
+    }
 }
 
 /// A worker's copy of the policy and which one it is.
@@ -73,6 +94,8 @@ pub(crate) struct Worker {
     /// The second for which the date was written last, and that.
     date: RefCell<Option<(u64, HeaderValue)>>,
     policy: RefCell<Copied>,
+    /// Shows a watchdog that this one turns.
+    beat: Option<Beat>,
 }
 
 impl Worker {
@@ -99,7 +122,13 @@ impl Worker {
             drain,
             date: RefCell::default(),
             policy: RefCell::default(),
+            beat: None,
         }
+    }
+
+    /// A worker that a watchdog looks after.
+    pub(crate) fn beating(self, beat: Option<Beat>) -> Self {
+        Self { beat, ..self }
     }
 
     /// What is in force now. Held by a request, it stays as it is to its end.
@@ -136,12 +165,12 @@ impl Worker {
 
     /// Accepts until told to stop, then waits for what is under way. Returns the number of
     /// connections that outlasted the limit and were cut.
-    pub(crate) async fn run(self, listeners: Vec<TcpListener>) -> usize {
+    pub(crate) async fn run(self, mut accepting: Accepting) -> usize {
         let worker = Rc::new(self);
         let mut connections = JoinSet::new();
-        worker.accept(&listeners, &mut connections).await;
+        worker.accept(&mut accepting, &mut connections).await;
         // Closed before the wait: whoever connects now reaches the next process.
-        drop(listeners);
+        drop(accepting);
         let all = async { while connections.join_next().await.is_some() {} };
         if timeout(worker.live().limits.drain, all).await.is_ok() {
             return 0;
@@ -151,11 +180,11 @@ impl Worker {
         cut
     }
 
-    async fn accept(self: &Rc<Self>, listeners: &[TcpListener], connections: &mut JoinSet<()>) {
+    async fn accept(self: &Rc<Self>, accepting: &mut Accepting, connections: &mut JoinSet<()>) {
         let mut drain = self.drain.clone();
         let mut drained = std::pin::pin!(drain.wait_for(|drain| *drain));
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
-        let mut first = 0;
+        let mut pulse = tokio::time::interval(self.beat.as_ref().map_or(SWEEP_EVERY, Beat::every));
         let most = self.live().limits.connections.saturating_add(CONNECTIONS_BESIDE);
         loop {
             tokio::select! {
@@ -168,7 +197,7 @@ impl Worker {
                     }
                 }
                 // Whoever comes when all are busy waits in the kernel's queue for a moment.
-                accepted = accept_any(listeners, &mut first), if connections.len() < most => {
+                accepted = accepting.next(), if connections.len() < most => {
                     match accepted {
                         Ok((tcp, from)) => {
                             // Answers are written whole; waiting to fill a packet only delays
@@ -183,6 +212,7 @@ impl Worker {
                         }
                     }
                 }
+                _ = pulse.tick(), if self.beat.is_some() => self.beat.iter().for_each(Beat::beat),
                 _ = sweep.tick() => {
                     self.upstream.sweep();
                     self.daemon.iter().for_each(Upstream::sweep);
@@ -193,22 +223,4 @@ impl Worker {
             }
         }
     }
-}
-
-/// The next connection of any listener, each in turn so that a busy one starves none.
-async fn accept_any(
-    listeners: &[TcpListener],
-    first: &mut usize,
-) -> std::io::Result<(TcpStream, SocketAddr)> {
-    poll_fn(|cx| {
-        let (before, from) = listeners.split_at(*first % listeners.len().max(1));
-        for (at, listener) in from.iter().chain(before).enumerate() {
-            if let Poll::Ready(accepted) = listener.poll_accept(cx) {
-                *first = first.wrapping_add(at + 1);
-                return Poll::Ready(accepted);
-            }
-        }
-        Poll::Pending
-    })
-    .await
 }

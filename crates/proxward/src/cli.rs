@@ -204,6 +204,32 @@ pub(crate) enum GateOrder {
     Explain(crate::gate::explain::Explain),
     /// Keeps a change of the policy that is on trial
     Confirm(crate::gate::confirm::Confirm),
+    /// Whether the gate that runs is confined and in place as it was meant
+    #[command(after_help = "Example:\n  proxward gate check\n\nExit codes: 0 all is well, \
+        1 something is not, 2 usage or configuration")]
+    Check(RunningGate),
+    /// Puts the gate in front of this node's pveproxy, which keeps 127.0.0.1
+    #[command(after_help = "Example:\n  proxward gate install --dry-run")]
+    Install(Install),
+    /// Takes the gate away and gives pveproxy its own defaults back, to the byte
+    #[command(after_help = "Example:\n  proxward gate remove")]
+    Remove(Install),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Install {
+    /// A tree that stands for `/`; programs such as systemctl are taken from it too
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// Says what would be done
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Gives the port back to pveproxy when the gate can not be started
+    #[arg(long)]
+    pub(crate) fallback: bool,
+    /// How the result is shown
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]

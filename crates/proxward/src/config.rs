@@ -3,7 +3,7 @@
 mod defaults;
 
 use std::fmt::Display;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ::gate::{Config as GateConfig, Settings};
 use serde_json::json;
@@ -47,6 +47,12 @@ pub(crate) fn load(layers: Layers) -> Result<Document, Stop> {
     let mut document = layers.load().map_err(Stop::usage)?;
     defaults::fill(&mut document)?;
     Ok(document)
+}
+
+/// Where [`layers`] reads: the directories, as an editor puts a new file in the place of the old.
+pub(crate) fn files(named: Option<&Path>) -> Vec<PathBuf> {
+    let file = named.unwrap_or(Path::new(FILE));
+    file.parent().map(Path::to_owned).into_iter().collect()
 }
 
 /// The section `[gate]`, checked. An error names the place its value was set at.

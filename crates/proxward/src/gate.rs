@@ -1,6 +1,9 @@
 //! `proxward gate`.
 
-use ::gate::{Listeners, StartError, start};
+use std::path::Path;
+
+use ::gate::{Listeners, StartError, confine, start};
+use process::Accounts;
 use settings::Document;
 use telemetry::Clock;
 use telemetry::metrics::Registry;
@@ -11,11 +14,15 @@ use crate::mock::bind_exit;
 use crate::output::note;
 use crate::signals::{Signals, Wish};
 use crate::{audit, config};
+use service::Service;
 
 pub(crate) mod bans;
+mod check;
 pub(crate) mod confirm;
 pub(crate) mod explain;
+mod place;
 mod reload;
+mod service;
 
 /// An order to a gate that runs, or a gate.
 pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {
@@ -23,6 +30,9 @@ pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {
         Some(GateOrder::Bans(arguments)) => bans::run(arguments),
         Some(GateOrder::Explain(arguments)) => explain::run(arguments),
         Some(GateOrder::Confirm(arguments)) => confirm::run(arguments),
+        Some(GateOrder::Check(arguments)) => check::run(arguments),
+        Some(GateOrder::Install(arguments)) => place::put(arguments),
+        Some(GateOrder::Remove(arguments)) => place::take(arguments),
         None => serve(arguments),
     }
 }
@@ -34,8 +44,20 @@ fn serve(arguments: &Gate) -> Result<(), Stop> {
     let clock = Clock::system();
     audit::start_log(&arguments.log, &clock)?;
     let mut document = document(arguments)?;
-    let config = config::gate(&document)?;
-    let listeners = Listeners::bind(&config.listen).map_err(start_fault)?;
+    let mut config = config::gate(&document)?;
+    let service = Service::from_env();
+    config.watchdog = service.watchdog();
+    let listeners = match service::sockets()? {
+        handed if handed.is_empty() => {
+            let bound = Listeners::bind(&config.listen).map_err(start_fault)?;
+            bound.following(&config.follow)
+        }
+        handed => Listeners::from_sockets(handed),
+    };
+    // What a reload reads, and what it may read then.
+    config.readable.extend(config::files(arguments.config.as_deref()));
+    // With one thread, after what only root may do, before any byte from outside.
+    confine(&mut config, &Accounts::read(Path::new("/"))).map_err(Stop::usage)?;
     let running = start(config, listeners, clock, &Registry::new()).map_err(start_fault)?;
     for address in running.local_addrs() {
         note(&format!("gate: ready on https://{address}"));
@@ -43,10 +65,13 @@ fn serve(arguments: &Gate) -> Result<(), Stop> {
     if let Some(at) = running.metrics_address() {
         note(&format!("gate: metrics on {at}"));
     }
-    // The place for systemd's RELOADING=1 and READY=1 is around this call.
+    service.ready(running.heartbeat())?;
     while signals.next() == Wish::Reload {
+        service.reloading();
         note(&reload::reload(&running, arguments, &mut document));
+        service.reloaded();
     }
+    service.stopping();
     let stopped = running.shutdown();
     match stopped.failed {
         0 => Ok(()),

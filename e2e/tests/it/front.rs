@@ -1,7 +1,7 @@
 //! A mock, a gate with state, and a real nginx in front of both, each a process of its own.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -10,7 +10,7 @@ use tls::Authority;
 
 use crate::curl::{Curl, Reply};
 use crate::home::Home;
-use crate::program::{END, Ended, Running, finish};
+use crate::program::{self, END, Ended, Running, finish};
 
 /// The header by which a test tells nginx whom it stands for. nginx takes it for the address of
 /// its peer, and tells the gate as it would tell it the true one.
@@ -27,6 +27,7 @@ pub(crate) struct Front {
     pub(crate) token: String,
     proxy: u16,
     config: PathBuf,
+    listen: String,
     /// State directory of the gate.
     pub(crate) state: PathBuf,
 }
@@ -34,6 +35,25 @@ pub(crate) struct Front {
 impl Front {
     /// `login` are lines of the section `[gate.login]`.
     pub(crate) fn start(home: &Home, login: &str) -> Result<Self> {
+        let mut front = Self::without_gate(home, login)?;
+        front.start_gate(home)?;
+        Ok(front)
+    }
+
+    /// As [`Front::start`], with the gate under strace, which writes to `trace`.
+    pub(crate) fn start_traced(home: &Home, trace: &Path) -> Result<Self> {
+        let mut front = Self::without_gate(home, "")?;
+        let mut command = home.command("strace");
+        command.args(["-f", "-qq", "-o"]).arg(trace).arg(program::proxward()?);
+        command.args(["gate", "--config"]).arg(&front.config);
+        // Everything it can do: follow addresses, tell a service manager and its watchdog.
+        command.arg("--listen").arg(&front.listen).args(["--listen", "auto:18006"]);
+        command.env("NOTIFY_SOCKET", home.scratch("notify")).env("WATCHDOG_USEC", "400000");
+        front.gate = Some(ready(Running::start(&mut command)?)?);
+        Ok(front)
+    }
+
+    fn without_gate(home: &Home, login: &str) -> Result<Self> {
         let arguments = ["mock", "--no-tls", "--time-scale", "0", "--format", "json"];
         let mut mock = Running::start(&mut home.proxward(&arguments)?)?;
         let line = mock.until("the mock's ready line", |mock| {
@@ -59,27 +79,43 @@ impl Front {
         );
         let config = home.private("gate.toml", &config)?;
         let nginx = nginx(home, proxy, listen)?;
-        let mut front = Self { gate: None, nginx, mock, mock_url, token, proxy, config, state };
-        front.start_gate(home)?;
-        Ok(front)
+        Ok(Self {
+            gate: None,
+            nginx,
+            mock,
+            mock_url,
+            token,
+            proxy,
+            config,
+            listen: format!("127.0.0.1:{listen}"),
+            state,
+        })
     }
 
     /// Starts the gate, which must not run.
     pub(crate) fn start_gate(&mut self, home: &Home) -> Result<()> {
         let mut command = home.proxward(&["gate", "--config"])?;
         command.arg(&self.config);
-        let mut gate = Running::start(&mut command)?;
-        gate.until("the gate's ready line", |gate| {
-            gate.stderr().contains("gate: ready on").then_some(())
-        })?;
-        self.gate = Some(gate);
+        self.gate = Some(ready(Running::start(&mut command)?)?);
         Ok(())
+    }
+
+    /// The gate's process; under a tracer, that one's child.
+    pub(crate) fn gate_pid(&self) -> Result<u32> {
+        let pid = self.gate.as_ref().context("the gate does not run")?.pid();
+        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm"))?;
+        if comm.trim_end() != "strace" {
+            return Ok(pid);
+        }
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+        Ok(children.trim().parse()?)
     }
 
     /// Ends the gate by a signal and returns how.
     pub(crate) fn end_gate(&mut self, signal: &str) -> Result<Ended> {
+        let pid = self.gate_pid()?;
         let gate = self.gate.take().context("the gate does not run")?;
-        gate.signal(signal)?;
+        program::send(signal, &pid.to_string())?;
         gate.wait(END)
     }
 
@@ -113,6 +149,14 @@ impl Front {
         self.mock.wait(END)?.success()?;
         Ok(())
     }
+}
+
+/// A gate that accepts connections.
+fn ready(mut gate: Running) -> Result<Running> {
+    gate.until("the gate's ready line", |gate| {
+        gate.stderr().contains("gate: ready on").then_some(())
+    })?;
+    Ok(gate)
 }
 
 /// Whether an answer is of this status and reason.

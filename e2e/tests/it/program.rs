@@ -42,6 +42,12 @@ pub(crate) fn profile_dir() -> Result<PathBuf> {
     Ok(profile.context("the test executable lies outside of a target directory")?.to_owned())
 }
 
+/// Says that a test is passed over, and why.
+#[expect(clippy::print_stderr, reason = "what a test run shows")]
+pub(crate) fn skip(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
 /// Looks until there is an answer; `None` when there was none in time.
 pub(crate) fn until<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
@@ -193,7 +199,7 @@ impl Drop for Running {
 }
 
 /// The standard library has no call for it, and every shell has the command built in.
-fn send(signal: &str, to: &str) -> Result<()> {
+pub(crate) fn send(signal: &str, to: &str) -> Result<()> {
     let mut command = Command::new("sh");
     command.args(["-c", "kill -s \"$1\" -- \"$2\"", "sh", signal, to]);
     let sent = command.stdin(Stdio::null()).stderr(Stdio::null()).status()?;

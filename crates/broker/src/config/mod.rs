@@ -14,9 +14,9 @@ pub use pulse::{PulseError, PulseImport, import_pulse};
 #[cfg(fuzzing)]
 pub(crate) use yaml::parse as parse_yaml;
 
-use crate::accounts::Accounts;
 use crate::limits as bounds;
 use crate::policy::{Policy, PolicyError, RuleSettings};
+use process::Accounts;
 
 /// The account that the process with the sockets runs as.
 pub const USER: &str = "proxward-broker";

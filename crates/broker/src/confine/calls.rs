@@ -3,13 +3,8 @@
 //! A list of what is allowed, by purpose; everything else is answered with EPERM. Processes that
 //! start other programs pass their filter on to them, so those have a list of what is refused.
 
-use std::collections::BTreeMap;
-
 use libc::c_long;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, apply_filter,
-};
+use process::confine::Filter;
 
 /// A kind of process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +48,6 @@ const BASE: &[Row] = &[
             libc::SYS_rseq,
             libc::SYS_sched_yield,
             libc::SYS_sched_getaffinity,
-            // Refused by a filter of its own with ENOSYS, so that the C library asks for clone.
-            libc::SYS_clone3,
             libc::SYS_gettid,
             libc::SYS_getpid,
         ],
@@ -245,20 +238,15 @@ const REFUSED: &[Row] = &[
 impl Calls {
     /// Installs the filter on this thread and all it will make.
     pub(super) fn apply(self) -> Result<(), String> {
-        for program in self.programs()? {
-            apply_filter(&program).map_err(|error| error.to_string())?;
-        }
-        Ok(())
+        self.filter()?.apply()
     }
 
-    fn programs(self) -> Result<Vec<BpfProgram>, String> {
-        let eperm = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-        if self == Self::Programs {
-            let rules = REFUSED.iter().flat_map(|(_, calls)| *calls).map(|call| (*call, vec![]));
-            return Ok(vec![compile(rules.collect(), SeccompAction::Allow, eperm)?]);
-        }
+    fn filter(self) -> Result<Filter, String> {
         let extra = match self {
-            Self::Read | Self::Programs => &[][..],
+            Self::Programs => {
+                return Ok(Filter::refuse(REFUSED.iter().flat_map(|(_, calls)| *calls).copied()));
+            }
+            Self::Read => &[][..],
             Self::Devices => DEVICES,
             Self::Netlink => NETLINK,
             Self::Files => FILES,
@@ -266,63 +254,14 @@ impl Calls {
         };
         let old = if self == Self::Files { OLD_FILES } else { &[] };
         let rows = BASE.iter().chain(OLD).chain(extra).chain(old);
-        let mut rules: BTreeMap<c_long, Vec<SeccompRule>> =
-            rows.flat_map(|(_, calls)| *calls).map(|call| (*call, vec![])).collect();
-        self.conditions(&mut rules)?;
-        let main = compile(rules, eperm, SeccompAction::Allow)?;
-        // Before the other, which lets no further filter in. A refusal of either one counts.
-        let enosys = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
-        let clone3 = BTreeMap::from([(libc::SYS_clone3, vec![])]);
-        Ok(vec![compile(clone3, SeccompAction::Allow, enosys)?, main])
-    }
-
-    /// Calls that are allowed with some arguments only.
-    fn conditions(self, rules: &mut BTreeMap<c_long, Vec<SeccompRule>>) -> Result<(), String> {
-        // Memory is never writable and executable, nor made executable.
-        let exec = u64::from(libc::PROT_EXEC.unsigned_abs());
-        let no_exec = || masked(2, exec, 0);
-        rules.insert(libc::SYS_mmap, vec![no_exec()?]);
-        rules.insert(libc::SYS_mprotect, vec![no_exec()?]);
-        // Threads of this process, no processes.
-        let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
-        rules.insert(libc::SYS_clone, vec![masked(0, thread, thread)?]);
-        // A thread's name; `PR_SET_VMA` names memory for the allocator.
-        let name = u64::from(libc::PR_SET_NAME.unsigned_abs());
-        rules.insert(libc::SYS_prctl, vec![equal(0, name)?, equal(0, 0x5356_4d41)?]);
-        if self == Self::Netlink {
-            let netlink = u64::from(libc::AF_NETLINK.unsigned_abs());
-            rules.insert(libc::SYS_socket, vec![equal(0, netlink)?]);
+        let filter = Filter::allow(rows.flat_map(|(_, calls)| *calls).copied())?;
+        let netlink = u64::from(libc::AF_NETLINK.unsigned_abs());
+        match self {
+            Self::Netlink => filter.only(libc::SYS_socket, 0, &[netlink]),
+            Self::Listener => filter.only(libc::SYS_ioctl, 1, &[libc::FIONBIO]),
+            _ => Ok(filter),
         }
-        if self == Self::Listener {
-            rules.insert(libc::SYS_ioctl, vec![equal(1, libc::FIONBIO)?]);
-        }
-        Ok(())
     }
-}
-
-fn compile(
-    rules: BTreeMap<c_long, Vec<SeccompRule>>,
-    otherwise: SeccompAction,
-    matched: SeccompAction,
-) -> Result<BpfProgram, String> {
-    let arch: TargetArch = std::env::consts::ARCH
-        .try_into()
-        .map_err(|_| format!("no filter for {}", std::env::consts::ARCH))?;
-    let filter = SeccompFilter::new(rules, otherwise, matched, arch);
-    filter.and_then(TryInto::try_into).map_err(|error| error.to_string())
-}
-
-fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompRule, String> {
-    condition(argument, SeccompCmpOp::MaskedEq(mask), value)
-}
-
-fn equal(argument: u8, value: u64) -> Result<SeccompRule, String> {
-    condition(argument, SeccompCmpOp::Eq, value)
-}
-
-fn condition(argument: u8, op: SeccompCmpOp, value: u64) -> Result<SeccompRule, String> {
-    let one = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value);
-    one.and_then(|one| SeccompRule::new(vec![one])).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -342,7 +281,7 @@ mod tests {
     #[test]
     fn every_list_compiles_and_none_lets_a_process_execute() {
         for kind in KINDS {
-            assert!(!kind.programs().unwrap().is_empty(), "{kind:?}");
+            assert!(!kind.filter().unwrap().programs().unwrap().is_empty(), "{kind:?}");
         }
         let lists =
             BASE.iter().chain(OLD).chain(DEVICES).chain(NETLINK).chain(FILES).chain(LISTENER);

@@ -8,14 +8,8 @@ mod calls;
 
 use std::path::{Path, PathBuf};
 
-use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort,
-    PathBeneath, PathFd, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus, Scope,
-};
-use rustix::thread::{
-    CapabilitySet, CapabilitySets, capability_is_in_bounding_set,
-    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
-};
+use process::confine::{Reach, drop_capabilities, no_new_privileges};
+use rustix::thread::CapabilitySet;
 
 pub(crate) use calls::Calls;
 
@@ -25,28 +19,14 @@ use crate::config::Layer;
 #[derive(Clone, Debug)]
 pub(crate) struct Confinement {
     pub(crate) capabilities: CapabilitySet,
-    /// Below these, files may be read and directories listed. What is not there is left out.
-    pub(crate) read: Vec<PathBuf>,
-    /// Below these, files may be changed too; devices may be told things.
-    pub(crate) write: Vec<PathBuf>,
-    /// These may be executed, and read.
-    pub(crate) execute: Vec<PathBuf>,
-    /// Ports that may be connected to.
-    pub(crate) connect: Vec<u16>,
+    pub(crate) reach: Reach,
     pub(crate) calls: Calls,
 }
 
 impl Default for Confinement {
     /// Nothing.
     fn default() -> Self {
-        Self {
-            capabilities: CapabilitySet::empty(),
-            read: Vec::new(),
-            write: Vec::new(),
-            execute: Vec::new(),
-            connect: Vec::new(),
-            calls: Calls::Read,
-        }
+        Self { capabilities: CapabilitySet::empty(), reach: Reach::default(), calls: Calls::Read }
     }
 }
 
@@ -63,7 +43,7 @@ pub(crate) enum ConfineError {
 
 /// Confines this process for the rest of its life. It must have one thread.
 pub(crate) fn confine(wanted: &Confinement, degraded: &[Layer]) -> Result<(), ConfineError> {
-    set_no_new_privs(true)?;
+    no_new_privileges()?;
     let missing = |layer: Layer, done: Result<(), ConfineError>| match done {
         Err(error) if degraded.contains(&layer) => {
             tracing::warn!(%error, "weaker confinement, as the configuration allows");
@@ -71,67 +51,9 @@ pub(crate) fn confine(wanted: &Confinement, degraded: &[Layer]) -> Result<(), Co
         }
         done => done,
     };
-    missing(Layer::Landlock, restrict_files(wanted).map_err(ConfineError::Landlock))?;
+    missing(Layer::Landlock, wanted.reach.enforce().map_err(ConfineError::Landlock))?;
     drop_capabilities(wanted.capabilities)?;
     missing(Layer::Seccomp, wanted.calls.apply().map_err(ConfineError::Seccomp))
-}
-
-/// Everything but `kept`; and what is not in the bounding set can not come back by executing.
-fn drop_capabilities(kept: CapabilitySet) -> Result<(), ConfineError> {
-    for one in CapabilitySet::all().iter() {
-        let known = capability_is_in_bounding_set(one).unwrap_or(false);
-        // Without CAP_SETPCAP there is nothing to take away from either.
-        if known && !kept.contains(one) && rustix::process::geteuid().is_root() {
-            remove_capability_from_bounding_set(one)?;
-        }
-    }
-    if rustix::process::geteuid().is_root() {
-        let now = rustix::thread::capabilities(None)?;
-        let kept = kept & now.permitted;
-        let inheritable = CapabilitySet::empty();
-        set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable })?;
-    }
-    Ok(())
-}
-
-fn restrict_files(wanted: &Confinement) -> Result<(), String> {
-    // Truncation, ioctl on devices and scopes are handled where the kernel can.
-    const NEWEST: ABI = ABI::V6;
-    let say = |error: &dyn std::fmt::Display| error.to_string();
-    let everything = AccessFs::from_all(NEWEST);
-    let mut rules = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(everything)
-        .and_then(|rules| rules.handle_access(AccessNet::from_all(NEWEST)))
-        .and_then(|rules| rules.scope(Scope::AbstractUnixSocket | Scope::Signal))
-        .and_then(Ruleset::create)
-        .map_err(|error| say(&error))?;
-    let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let write = everything & !AccessFs::Execute & !make_special();
-    let execute = read | AccessFs::Execute;
-    let groups = [(&wanted.read, read), (&wanted.write, write), (&wanted.execute, execute)];
-    for (paths, access) in groups {
-        for path in paths {
-            let Ok(fd) = PathFd::new(path) else { continue };
-            let access = if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) };
-            let rule = PathBeneath::new(fd, access);
-            rules = rules.add_rule(rule).map_err(|error| say(&error))?;
-        }
-    }
-    for port in &wanted.connect {
-        let rule = NetPort::new(*port, AccessNet::ConnectTcp);
-        rules = rules.add_rule(rule).map_err(|error| say(&error))?;
-    }
-    let status = rules.restrict_self().map_err(|error| say(&error))?;
-    match status.ruleset {
-        RulesetStatus::NotEnforced => Err("the kernel does not have it".to_owned()),
-        _ => Ok(()),
-    }
-}
-
-/// Devices, sockets and pipes are made by nobody here.
-fn make_special() -> BitFlags<AccessFs> {
-    AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeSock | AccessFs::MakeFifo
 }
 
 /// The paths of a list as they are on this host.

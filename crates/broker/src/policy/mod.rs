@@ -13,8 +13,8 @@ pub use rule::{Selector, TargetPattern};
 use broker_api::{Group, Verb};
 use serde::{Deserialize, Serialize};
 
-use crate::accounts::Accounts;
 use crate::peer::Peer;
+use process::Accounts;
 
 /// One rule as it is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::accounts::Accounts;
 use crate::peer::{Peer, Place};
+use process::Accounts;
 
 /// `uid:0`, `user:pulse`, `gid:33`, `group:www-data`, `unit:pulse.service`, `container:101`,
 /// `container:101/33`, `container:101/*`, `cell:web`, `range:root`, `range:root/*`,

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use broker_api::Code;
+use process::confine::Reach;
 use serde_json::Map;
 use telemetry::Clock;
 use telemetry::audit::{AuditError, Event, Key, Log, SyncPolicy};
@@ -90,8 +91,11 @@ fn receive_begin(channel: &Channel) -> Result<Begin, ListenerError> {
 /// It reads what tells peers apart, and writes its log.
 fn confinement(settings: &Settings) -> Confinement {
     Confinement {
-        read: paths("/".as_ref(), &["/proc", "/etc", "/sys/kernel/mm"]),
-        write: settings.audit.file.parent().map(PathBuf::from).into_iter().collect(),
+        reach: Reach {
+            read: paths("/".as_ref(), &["/proc", "/etc", "/sys/kernel/mm"]),
+            write: settings.audit.file.parent().map(PathBuf::from).into_iter().collect(),
+            ..Reach::default()
+        },
         calls: Calls::Listener,
         ..Confinement::default()
     }
@@ -155,7 +159,7 @@ fn shared(
     log: Log,
 ) -> Result<Shared, ListenerError> {
     let limits = config.settings.limits;
-    let text = |path: &str| crate::accounts::text(path.as_ref());
+    let text = |path: &str| process::text(path.as_ref());
     let subids = SubIds::parse(&text("/etc/subuid"), &text("/etc/subgid"));
     let metrics = Metrics::new().map_err(|error| ListenerError::Other(error.to_string()))?;
     let launcher = Supervisor(Arc::clone(channel));

@@ -12,6 +12,7 @@ pub(crate) use run::run;
 
 use std::path::Path;
 
+use process::confine::Reach;
 use rustix::thread::CapabilitySet;
 use serde::{Deserialize, Serialize};
 
@@ -65,16 +66,18 @@ impl WorkerKind {
         let base = Confinement::default();
         match self {
             Self::Reader => Confinement {
-                read: paths(root, &["/sys", "/proc", "/etc/pve", "/etc/corosync", "/etc/hostname"]),
+                reach: Reach { read: paths(root, READER), ..Reach::default() },
                 ..base
             },
             Self::Devices => Confinement {
                 // Admin commands of NVMe need the first, ATA through SCSI the second.
                 capabilities: CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_RAWIO,
-                read: paths(root, &["/sys"]),
-                write: paths(root, &["/dev"]),
+                reach: Reach {
+                    read: paths(root, &["/sys"]),
+                    write: paths(root, &["/dev"]),
+                    ..Reach::default()
+                },
                 calls: Calls::Devices,
-                ..base
             },
             Self::Nft => Confinement {
                 capabilities: CapabilitySet::NET_ADMIN,
@@ -85,10 +88,12 @@ impl WorkerKind {
                 capabilities: CapabilitySet::DAC_OVERRIDE
                     | CapabilitySet::CHOWN
                     | CapabilitySet::FOWNER,
-                read: settings.roots.values().map(|root| root.path.clone()).collect(),
-                write: writable(settings),
+                reach: Reach {
+                    read: settings.roots.values().map(|root| root.path.clone()).collect(),
+                    write: writable(settings),
+                    ..Reach::default()
+                },
                 calls: Calls::Files,
-                ..base
             },
             Self::Commands => {
                 let programs = settings.commands.values().filter_map(|c| c.argv.first());
@@ -96,32 +101,41 @@ impl WorkerKind {
                     // A declared command is the administrator's: it keeps what root has, within
                     // the unit's bounding set.
                     capabilities: CapabilitySet::all(),
-                    read: vec!["/".into()],
-                    write: paths(root, &["/dev/null", "/run", "/var", "/tmp"]),
-                    execute: programs.map(Into::into).chain(paths(root, LIBRARIES)).collect(),
-                    connect: Vec::new(),
+                    reach: Reach {
+                        read: vec!["/".into()],
+                        write: paths(root, &["/dev/null", "/run", "/var", "/tmp"]),
+                        execute: programs.map(Into::into).chain(paths(root, LIBRARIES)).collect(),
+                        ..Reach::default()
+                    },
                     calls: Calls::Programs,
                 }
             }
-            Self::Ssh => Confinement {
-                read: paths(root, &["/etc", "/usr/share", "/dev/urandom", "/proc", "/sys/kernel"])
-                    .into_iter()
-                    .chain([settings.nodes.known_hosts.clone()])
-                    .chain(settings.nodes.extra_known_hosts.clone())
-                    .chain([settings.state.join("ssh")])
-                    .collect(),
-                write: paths(root, &["/dev/null"]),
-                execute: paths(root, &["/usr/bin/ssh"])
-                    .into_iter()
-                    .chain(paths(root, LIBRARIES))
-                    .collect(),
-                connect: vec![settings.nodes.port],
-                calls: Calls::Programs,
-                ..base
-            },
+            Self::Ssh => {
+                let own = settings.nodes.extra_known_hosts.iter().cloned();
+                let own = own.chain([settings.nodes.known_hosts.clone()]);
+                let own = own.chain([settings.state.join("ssh")]);
+                let ssh = paths(root, &["/usr/bin/ssh"]).into_iter();
+                Confinement {
+                    reach: Reach {
+                        read: paths(root, SSH).into_iter().chain(own).collect(),
+                        write: paths(root, &["/dev/null"]),
+                        execute: ssh.chain(paths(root, LIBRARIES)).collect(),
+                        connect: vec![settings.nodes.port],
+                        ..Reach::default()
+                    },
+                    calls: Calls::Programs,
+                    ..base
+                }
+            }
         }
     }
 }
+
+/// What the reader of sensors and of the cluster looks at.
+const READER: &[&str] = &["/sys", "/proc", "/etc/pve", "/etc/corosync", "/etc/hostname"];
+
+/// What ssh itself reads.
+const SSH: &[&str] = &["/etc", "/usr/share", "/dev/urandom", "/proc", "/sys/kernel"];
 
 /// The loader and shared libraries.
 const LIBRARIES: &[&str] = &["/lib", "/lib64", "/usr/lib", "/usr/lib64"];
@@ -147,10 +161,10 @@ mod tests {
             let confinement = kind.confinement(&settings);
             let programs = matches!(kind, WorkerKind::Commands | WorkerKind::Ssh);
             assert_eq!(confinement.calls == Calls::Programs, programs, "{kind:?}");
-            assert_eq!(confinement.execute.is_empty(), !programs, "{kind:?}");
+            assert_eq!(confinement.reach.execute.is_empty(), !programs, "{kind:?}");
         }
         let ssh = WorkerKind::Ssh.confinement(&settings);
         assert!(ssh.capabilities.is_empty());
-        assert_eq!(ssh.connect, [22]);
+        assert_eq!(ssh.reach.connect, [22]);
     }
 }

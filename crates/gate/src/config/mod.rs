@@ -1,6 +1,7 @@
 //! The section `[gate]`: as it is written, and as it is meant.
 
 mod addresses;
+mod confinement;
 mod limits;
 mod tls;
 mod traffic;
@@ -23,12 +24,16 @@ pub use self::tls::{CertificateFrom, ClientAuthMode, TlsSettings, TlsVersion};
 pub use self::traffic::{FallbackSettings, Traffic};
 use crate::addresses::{AddressPolicy, AddressRules};
 use crate::certificates::TlsFiles;
+use crate::confine::{Layer, Standing, USER};
 use crate::destination::Destination;
 use crate::limits::{CERTIFICATES_EVERY, Limits, WORKERS};
 use crate::login::{LoginRules, LoginSettings};
 use crate::pages::ContentPolicy;
 use crate::policy::{PolicyRules, PolicySettings};
-use crate::session::{SessionConfig, SessionSettings};
+use crate::session::{Sealer, SessionConfig, SessionSettings};
+
+/// Before a port in `listen`: on every address of this host.
+const AUTO: &str = "auto:";
 
 /// Longest time for which browsers may be told to insist on https: two years.
 const HSTS: u64 = 2 * 366 * 24 * 3600;
@@ -40,7 +45,8 @@ const CA_BYTES: u64 = 1024 * 1024;
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// `ADDRESS:PORT` to listen on, at least one.
+    /// `ADDRESS:PORT` to listen on, at least one; `auto:PORT` is every address of this host that
+    /// is not loopback, following changes.
     pub listen: Vec<String>,
     /// `https://HOST[:PORT]` of pveproxy, or `http://` on a loopback address.
     pub upstream: String,
@@ -107,6 +113,11 @@ pub struct Settings {
     pub metrics_listen: Option<String>,
     /// What is forbidden although Proxmox VE would allow it.
     pub policy: PolicySettings,
+    /// Account to become when started as root. Default: [`USER`](crate::USER).
+    pub user: Option<String>,
+    /// Layers of the gate's own confinement that it may run without: `user`, `capabilities`,
+    /// `landlock`, `seccomp`. Default: none.
+    pub allow_degraded: Vec<String>,
 }
 
 /// What the gate is to do: every value checked, every file read.
@@ -114,6 +125,11 @@ pub struct Settings {
 pub struct Config {
     /// Where to listen, for [`Listeners::bind`](crate::Listeners::bind).
     pub listen: Vec<SocketAddr>,
+    /// Ports on every address of this host but loopback, for
+    /// [`Listeners::following`](crate::Listeners::following).
+    pub follow: Vec<u16>,
+    /// How often [`Running::heartbeat`](crate::Running::heartbeat) is looked at, if ever.
+    pub watchdog: Option<Duration>,
     /// Where Proxmox VE is.
     pub destination: Destination,
     /// pvedaemon, for the calls that log somebody in: its log then has their true address. None:
@@ -166,6 +182,17 @@ pub struct Config {
     pub traffic: Traffic,
     /// What is forbidden although Proxmox VE would allow it; nothing by default.
     pub policy: PolicyRules,
+    /// Account to become when started as root.
+    pub user: String,
+    /// Layers of confinement that may be missing.
+    pub allow_degraded: Vec<Layer>,
+    /// Directories and files that may be read after [`confine`](crate::confine()) beside those
+    /// that other keys name: where the certificates lie, the files of a reload.
+    pub readable: Vec<PathBuf>,
+    /// The key of stored sessions, where it was read before the gate became another user.
+    pub(crate) sealer: Option<Sealer>,
+    /// What [`confine`](crate::confine()) has come to.
+    pub(crate) standing: Standing,
 }
 
 /// Where the access log goes; see [`telemetry::access`] for its lines.
@@ -236,6 +263,8 @@ impl Config {
     pub fn new(listen: Vec<SocketAddr>, destination: Destination, identity: Identity) -> Self {
         Self {
             listen,
+            follow: Vec::new(),
+            watchdog: None,
             destination,
             daemon: None,
             identity,
@@ -261,6 +290,11 @@ impl Config {
             warnings: Vec::new(),
             traffic: Traffic::default(),
             policy: PolicyRules::default(),
+            user: USER.to_owned(),
+            allow_degraded: Vec::new(),
+            readable: Vec::new(),
+            sealer: None,
+            standing: Standing::default(),
         }
     }
 }
@@ -271,8 +305,11 @@ impl Settings {
     /// # Errors
     /// The first value at fault.
     pub fn check(&self) -> Result<Config, ConfigError> {
-        let listen = self.listen.iter().map(|text| listen(text)).collect::<Result<Vec<_>, _>>()?;
-        if listen.is_empty() {
+        let (auto, fixed): (Vec<_>, Vec<_>) =
+            self.listen.iter().partition(|text| text.starts_with(AUTO));
+        let listen = fixed.into_iter().map(|text| listen(text)).collect::<Result<Vec<_>, _>>()?;
+        let follow = auto.into_iter().map(|text| follow(text)).collect::<Result<Vec<_>, _>>()?;
+        if self.listen.is_empty() {
             let what = "no address; write [\"192.0.2.10:8006\"]";
             return Err(ConfigError::new("listen", &what));
         }
@@ -288,6 +325,7 @@ impl Settings {
         (config.tls_files, config.clients) = (Some(files), loaded.clients);
         config.tls_digest = loaded.digest;
         self.tls_rules(&mut config)?;
+        config.follow = follow;
         let daemon = self.daemon.as_deref().map(Destination::daemon).transpose();
         config.daemon = daemon.map_err(|error| ConfigError::new("daemon", &error))?;
         self.addresses(&mut config)?;
@@ -328,6 +366,7 @@ impl Settings {
             .policy
             .check()
             .map_err(|(key, what)| ConfigError::new(&format!("policy.{key}"), &what))?;
+        self.confinement(&mut config)?;
         Ok(config)
     }
 
@@ -397,6 +436,13 @@ fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
     text.parse().map_err(|_| {
         let what = format!("{text:?} is no address; write 192.0.2.10:8006 or [2001:db8::1]:8006");
         ConfigError::new("listen", &what)
+    })
+}
+
+fn follow(text: &str) -> Result<u16, ConfigError> {
+    let port = text.strip_prefix(AUTO).and_then(|port| port.parse().ok()).filter(|port| *port > 0);
+    port.ok_or_else(|| {
+        ConfigError::new("listen", &format!("{text:?} has no port; write auto:8006"))
     })
 }
 

@@ -54,6 +54,7 @@ fn every_fault_names_its_key_and_a_remedy() {
     let cases = [
         ("gate.listen", Settings { listen: vec![], ..good(&directory) }),
         ("gate.listen", Settings { listen: vec!["8006".into()], ..good(&directory) }),
+        ("gate.listen", Settings { listen: vec!["auto:0".into()], ..good(&directory) }),
         ("gate.upstream", Settings { upstream: String::new(), ..good(&directory) }),
         ("gate.upstream", Settings { upstream: "https://pve1".into(), ..good(&directory) }),
         ("gate.upstream", Settings { upstream: "http://192.0.2.1".into(), ..good(&directory) }),
@@ -92,6 +93,10 @@ fn every_fault_names_its_key_and_a_remedy() {
                 }],
                 ..good(&directory)
             },
+        ),
+        (
+            "gate.allow_degraded",
+            Settings { allow_degraded: vec!["everything".into()], ..good(&directory) },
         ),
         ("gate.workers", Settings { workers: Some(0), ..good(&directory) }),
         (

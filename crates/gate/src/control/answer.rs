@@ -81,6 +81,7 @@ async fn carry_out(shared: &Shared, request: Request) -> Result<Value, ControlEr
                 count => Ok(json!({ "revoked": count })),
             }
         }
+        Request::Status => Ok(shared.status()),
         Request::LoginStatus => Ok(shared.logins.status()),
         Request::PolicyStatus => Ok(shared.policy.status(shared.clock.monotonic())),
         Request::PolicyConfirm { id } => {

@@ -32,6 +32,8 @@ pub enum Request {
         #[serde(default)]
         all: bool,
     },
+    /// Who the gate is: `{"pid","version","uid","gid","groups","layers":{NAME:STATE},"listen":[…]}`.
+    Status,
     /// How the brute-force engine stands: `{"bans","locks","waiting","sources","forgotten"}`.
     LoginStatus,
     /// What change of the policy is on trial: `{"restricts","on_trial":{"id","seconds","seen"}}`.

@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use http::header::{FORWARDED, HeaderName};
 use http::request::Parts;
+use netpolicy::canonical;
 use serde_json::{Value, json};
 
+use crate::listeners::addresses;
 use crate::worker::Shared;
 
 /// What a proxy in front adds: then the peer is not the one who asks.
@@ -41,6 +43,8 @@ impl Health {
 /// Whether a request was made on this machine: from loopback, or from an address on which the gate
 /// listens, and not passed on for somebody else.
 pub(crate) fn is_local(shared: &Shared, peer: IpAddr, parts: &Parts) -> bool {
-    let own = peer.is_loopback() || shared.listening.contains(&peer);
+    let listening = || addresses(&shared.listening.borrow());
+    let own =
+        peer.is_loopback() || listening().iter().any(|address| canonical(address.ip()) == peer);
     own && !FORWARDING.iter().any(|name| parts.headers.contains_key(name))
 }

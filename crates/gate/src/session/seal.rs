@@ -39,6 +39,12 @@ pub enum KeyError {
 /// Seals and opens.
 pub(crate) struct Sealer(RandomizedNonceKey);
 
+impl std::fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sealer")
+    }
+}
+
 impl Sealer {
     /// With the key in `path`; made there when `create` says so and there is none.
     pub(crate) fn load(path: &Path, create: bool) -> Result<Self, KeyError> {

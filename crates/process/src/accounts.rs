@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::limits::ACCOUNT_FILE;
+/// Largest passwd or group file that is read.
+const ACCOUNT_FILE: u64 = 1024 * 1024;
 
 /// Users and groups of this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,12 +62,14 @@ impl Accounts {
     }
 }
 
-/// A file's text up to its limit; empty when there is none.
-pub(crate) fn text(path: &Path) -> String {
+/// The text of a file of a megabyte at most; what is longer is cut, and one that is not there is
+/// empty.
+#[must_use]
+pub fn text(path: &Path) -> String {
     use std::io::Read as _;
-    let limit = u64::try_from(ACCOUNT_FILE).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+    let read =
+        std::fs::File::open(path).and_then(|file| file.take(ACCOUNT_FILE).read_to_end(&mut bytes));
     match read {
         Ok(_) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(_) => String::new(),
