@@ -21,6 +21,7 @@ mod network;
 mod nodes;
 mod parameters;
 mod pools;
+mod prune;
 mod replication;
 mod rrd;
 mod sdn;
@@ -100,6 +101,7 @@ const TABLES: &[&[Row]] = &[
     network::ROWS,
     nodes::ROWS,
     pools::ROWS,
+    prune::ROWS,
     replication::ROWS,
     rrd::ROWS,
     services::ROWS,
