@@ -38,7 +38,8 @@ fn list(call: &mut Call<'_>) -> Outcome {
     let right = call.right(SEEN_WITH);
     let sections = PREFIX_LISTS.sections(objects, view).into_iter();
     let seen = sections.filter(|(id, _)| right.at(&format!("/sdn/prefix-lists/{id}")));
-    let shown = seen.map(|(id, one)| Value::Object(PREFIX_LISTS.shown(objects, view, &id, one)));
+    let digest = PREFIX_LISTS.digest_in(objects, view);
+    let shown = seen.map(|(id, one)| PREFIX_LISTS.shown(&id, one, digest.as_deref()));
     Ok(shown.collect::<Value>().into())
 }
 
@@ -52,9 +53,8 @@ fn find<'c>(call: &'c Call<'_>) -> Result<(String, &'c Fields), Failure> {
 
 fn show(call: &mut Call<'_>) -> Outcome {
     let (id, found) = find(call)?;
-    let objects = &call.state.objects;
-    let shown = PREFIX_LISTS.shown(objects, View::Configured, &id, found.clone());
-    Ok(Value::Object(shown).into())
+    let digest = PREFIX_LISTS.digest(&call.state.objects);
+    Ok(PREFIX_LISTS.shown(&id, found.clone(), Some(&digest)).into())
 }
 
 /// `action=permit,prefix=192.0.2.0/24,seq=5`.
