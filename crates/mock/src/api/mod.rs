@@ -19,6 +19,7 @@ mod host;
 mod membership;
 mod network;
 mod nodes;
+mod notifications;
 mod parameters;
 mod pools;
 mod prune;
@@ -100,6 +101,7 @@ const TABLES: &[&[Row]] = &[
     membership::ROWS,
     network::ROWS,
     nodes::ROWS,
+    notifications::ROWS,
     pools::ROWS,
     prune::ROWS,
     replication::ROWS,

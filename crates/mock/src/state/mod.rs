@@ -104,7 +104,7 @@ impl State {
             storages: storages.collect(),
             volumes: Volumes::default(),
             firewalls: Tracked::default(),
-            objects: Objects::default(),
+            objects: Objects::installed(),
             accounts,
             second_factors: SecondFactors::default(),
             tasks: Tasks::default(),

@@ -204,3 +204,18 @@ fn nodes_say_what_runs_on_them_and_with_whom() {
         "node is not in a cluster, no join info available!"
     );
 }
+
+#[test]
+fn targets_are_endpoints_of_all_kinds() {
+    let pve = Pve::instant(Seed::small());
+    let path = "/cluster/notifications";
+    let gotify = [("name", "chat"), ("server", "https://chat.example.org"), ("token", "t")];
+    pve.post(&format!("{path}/endpoints/gotify"), &gotify).data();
+    let targets = pve.get(&format!("{path}/targets")).data();
+    assert_eq!(entry(&targets, "name", "chat")["type"], "gotify");
+    assert_eq!(entry(&targets, "name", "mail-to-root")["origin"], "builtin");
+    let matcher = pve.get(&format!("{path}/matchers/default-matcher")).data();
+    assert_eq!(matcher["target"], json!(["mail-to-root"]));
+    pve.post(&format!("{path}/targets/chat/test"), &[]).data();
+    assert!(pve.post(&format!("{path}/targets/none/test"), &[]).died().contains("'none'"));
+}
