@@ -215,6 +215,26 @@ fn delete_entry(call: &mut Call<'_>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_was_written_reads_the_same(
+            prefix in "[0-9a-f:.]{1,20}/[0-9]{1,3}", ge in proptest::option::of(0_u64..129), seq in 1_u64..99
+        ) {
+            let mut entry = parsed("action=deny");
+            entry.insert("prefix".to_owned(), json!(prefix));
+            entry.insert("seq".to_owned(), json!(seq));
+            entry.extend(ge.map(|ge| ("ge".to_owned(), json!(ge))));
+            prop_assert_eq!(parsed(&printed(&entry)), entry);
+        }
+
+        #[test]
+        fn any_text_is_read(text in "\\PC{0,60}") {
+            let again = printed(&parsed(&text));
+            prop_assert_eq!(printed(&parsed(&again)), again);
+        }
+    }
 
     #[test]
     fn an_entry_is_written_as_it_was_read() {

@@ -227,6 +227,26 @@ fn register(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_id_gives_its_parts_back(address: IpAddr, length in 0_u8..33, zone in "[a-z]{2,8}") {
+            // What is mapped into IPv6 is judged as the IPv4 address it stands for.
+            prop_assume!(netpolicy::canonical(address) == address);
+            let id = format!("{zone}-{address}-{length}");
+            prop_assert_eq!(zone_of(&id), zone);
+            prop_assert_eq!(cidr_text(&id), format!("{address}/{length}"));
+            let network = network(&id);
+            prop_assert!(network.is_some_and(|network| network.contains(address)));
+        }
+
+        #[test]
+        fn any_text_is_an_id_or_none(text in "\\PC{0,40}") {
+            let _ = network(&text);
+            prop_assert!(!cidr_text(&text).contains('-'));
+        }
+    }
 
     #[test]
     fn ids_have_their_network_in_them() {
