@@ -19,8 +19,10 @@ mod host;
 mod membership;
 mod network;
 mod nodes;
+mod notifications;
 mod parameters;
 mod pools;
+mod prune;
 mod replication;
 mod rrd;
 mod sdn;
@@ -99,7 +101,9 @@ const TABLES: &[&[Row]] = &[
     membership::ROWS,
     network::ROWS,
     nodes::ROWS,
+    notifications::ROWS,
     pools::ROWS,
+    prune::ROWS,
     replication::ROWS,
     rrd::ROWS,
     services::ROWS,

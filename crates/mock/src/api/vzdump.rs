@@ -169,7 +169,7 @@ fn archive(call: &mut Call<'_>, vmid: u32) -> Result<Vec<String>, String> {
 }
 
 /// `2026_11_20-22_48_36`, the time in the name of an archive.
-fn stamp(unix: u64) -> String {
+pub(super) fn stamp(unix: u64) -> String {
     let date = telemetry::HttpDate(unix / DAY * DAY).to_string();
     let mut words = date.split(' ').skip(1);
     let day = words.next().unwrap_or_default();

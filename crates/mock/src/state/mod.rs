@@ -76,6 +76,16 @@ pub(crate) struct ServerSecrets {
     pub(crate) csrf: Option<KeptText>,
     /// Whether either is new.
     pub(crate) touched: bool,
+    /// Whether either waits for the next change, to be kept along with it.
+    pub(crate) unkept: bool,
+}
+
+impl ServerSecrets {
+    fn are(&self, other: &Self) -> bool {
+        let key = |one: &Self| one.ticket_key.as_ref().map(|key| key.0.expose().to_vec());
+        let csrf = |one: &Self| one.csrf.as_ref().map(|csrf| csrf.0.expose().to_owned());
+        key(self) == key(other) && csrf(self) == csrf(other)
+    }
 }
 
 impl State {
@@ -104,7 +114,7 @@ impl State {
             storages: storages.collect(),
             volumes: Volumes::default(),
             firewalls: Tracked::default(),
-            objects: Objects::default(),
+            objects: Objects::installed(),
             accounts,
             second_factors: SecondFactors::default(),
             tasks: Tasks::default(),
@@ -148,10 +158,12 @@ impl State {
     /// uploads under way.
     pub(crate) fn replace_with(&mut self, next: Self) {
         let before = std::mem::replace(self, next);
+        // The other cluster may come from a file that does not hold them yet. They are no reason
+        // to write by themselves: where that has just failed, reading goes on.
+        let unkept = !self.server.are(&before.server);
         (self.consoles, self.server) = (before.consoles, before.server);
+        (self.server.touched, self.server.unkept) = (false, unkept);
         self.volumes.spool = before.volumes.spool;
-        // The other cluster may come from a file that does not hold them yet.
-        self.server.touched = true;
         if before.guests.is_tracked() {
             self.track();
         }

@@ -26,7 +26,30 @@ pub(crate) enum ObjectKey {
     Settings(String),
 }
 
+/// What a cluster comes with: collection, id, members.
+const INSTALLED: [(&str, &str, &str); 2] = [
+    (
+        "/cluster/notifications/endpoints/sendmail",
+        "mail-to-root",
+        r#"{"comment":"Send mails to root@pam's email address","mailto-user":["root@pam"],"origin":"builtin"}"#,
+    ),
+    (
+        "/cluster/notifications/matchers",
+        "default-matcher",
+        r#"{"comment":"Route all notifications to mail-to-root","mode":"all","target":["mail-to-root"],"origin":"builtin"}"#,
+    ),
+];
+
 impl Objects {
+    /// Those of a new cluster.
+    pub(crate) fn installed() -> Self {
+        let mut objects = Self::default();
+        for (collection, id, members) in INSTALLED {
+            objects.insert(collection, id, serde_json::from_str(members).unwrap_or_default());
+        }
+        objects
+    }
+
     pub(crate) fn list(&self, collection: &str) -> impl Iterator<Item = (&String, &Fields)> {
         self.collections.get(collection).into_iter().flatten()
     }

@@ -77,6 +77,19 @@ impl State {
     /// # Errors
     /// The sink's, or the system gives no salt for a password.
     pub(crate) fn changes(&mut self, sink: Sink<'_>) -> std::io::Result<()> {
+        let mut any = false;
+        self.changes_of_the_cluster(&mut |record| {
+            any = true;
+            sink(record)
+        })?;
+        let waited = any && std::mem::take(&mut self.server.unkept);
+        if std::mem::take(&mut self.server.touched) || waited {
+            self.server_secrets(sink)?;
+        }
+        Ok(())
+    }
+
+    fn changes_of_the_cluster(&mut self, sink: Sink<'_>) -> std::io::Result<()> {
         self.log_tasks();
         for key in self.nodes.take_touched() {
             let value = self.nodes.get(&key).map(Cow::Borrowed);
@@ -120,9 +133,6 @@ impl State {
         for entry in self.log.take_new() {
             sink(Record::Log(Cow::Borrowed(entry)))?;
         }
-        if std::mem::take(&mut self.server.touched) {
-            self.server_secrets(sink)?;
-        }
         Ok(())
     }
 
@@ -132,6 +142,7 @@ impl State {
     /// As of [`State::changes`].
     pub(crate) fn everything(&mut self, sink: Sink<'_>) -> std::io::Result<()> {
         self.changes(&mut |_| Ok(()))?;
+        self.server.unkept = false;
         let Version { version, release, repoid } = self.version.clone();
         let (name, local) = (self.cluster.clone(), self.local.clone());
         sink(Record::Cluster { version, release, repoid, name, local })?;

@@ -91,6 +91,33 @@ fn a_running_machine_with_an_agent_has_an_address() {
 }
 
 #[test]
+fn a_policy_says_which_backups_go() {
+    let pve = Pve::timed(Seed::small());
+    let path = "/nodes/pve1/storage/local/prunebackups";
+    assert_eq!(pve.get(path).died(), "no prune-backups options configured for storage 'local'");
+    for guest in ["100", "100", "101", "100"] {
+        pve.post("/nodes/pve1/vzdump", &[("vmid", guest), ("storage", "local")]).data();
+        pve.advance(3600);
+    }
+    let marks = |query: &str| -> Vec<String> {
+        let rows = pve.get(&format!("{path}?{query}")).data();
+        let text = |row: &Value| format!("{} {}", row["vmid"], row["mark"].as_str().unwrap());
+        rows.as_array().unwrap().iter().map(text).collect()
+    };
+    assert_eq!(marks("vmid=100&prune-backups=keep-last%3D2").len(), 3);
+    pve.put("/storage/local", &[("prune-backups", "keep-last=1")]).data();
+    assert_eq!(marks("vmid=100"), ["100 keep", "100 remove", "100 remove"]);
+    let content = || pve.get("/nodes/pve1/storage/local/content?content=backup").data();
+    let all = content().as_array().unwrap().clone();
+    let oldest = all.iter().min_by_key(|row| row["ctime"].as_u64()).unwrap();
+    let volume = format!("/nodes/pve1/storage/local/content/{}", oldest["volid"].as_str().unwrap());
+    pve.put(&volume, &[("protected", "1")]).data();
+    assert_eq!(marks("vmid=100"), ["100 keep", "100 remove", "100 protected"]);
+    pve.delete(path).data();
+    assert_eq!(content().as_array().unwrap().len(), 3);
+}
+
+#[test]
 fn rules_are_about_managed_guests() {
     let pve = Pve::instant(Seed::cluster());
     let rules = "/cluster/ha/rules";
@@ -176,4 +203,19 @@ fn nodes_say_what_runs_on_them_and_with_whom() {
         alone.get("/cluster/config/join").died(),
         "node is not in a cluster, no join info available!"
     );
+}
+
+#[test]
+fn targets_are_endpoints_of_all_kinds() {
+    let pve = Pve::instant(Seed::small());
+    let path = "/cluster/notifications";
+    let gotify = [("name", "chat"), ("server", "https://chat.example.org"), ("token", "t")];
+    pve.post(&format!("{path}/endpoints/gotify"), &gotify).data();
+    let targets = pve.get(&format!("{path}/targets")).data();
+    assert_eq!(entry(&targets, "name", "chat")["type"], "gotify");
+    assert_eq!(entry(&targets, "name", "mail-to-root")["origin"], "builtin");
+    let matcher = pve.get(&format!("{path}/matchers/default-matcher")).data();
+    assert_eq!(matcher["target"], json!(["mail-to-root"]));
+    pve.post(&format!("{path}/targets/chat/test"), &[]).data();
+    assert!(pve.post(&format!("{path}/targets/none/test"), &[]).died().contains("'none'"));
 }

@@ -34,6 +34,8 @@ fn the_example_of_the_guide_is_served() {
         assert_eq!(config[key], value, "{key}");
     }
     assert_eq!(config.get("lock"), None);
+    let networks = pve.get("/nodes/pve1/sdn/zones/lab/content").data();
+    assert_eq!(networks, json!([{ "vnet": "labnet", "status": "available" }]));
     assert_eq!(pve.get("/nodes/pve1/qemu/100/status/current").data()["status"], "running");
     assert_eq!(pve.get("/nodes/pve2/lxc/200/status/current").data()["status"], "stopped");
     let snapshots = pve.get("/nodes/pve1/qemu/100/snapshot").data();

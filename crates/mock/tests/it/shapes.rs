@@ -204,6 +204,7 @@ fn create(pve: &Pve, schema: &Schema) -> BTreeMap<String, String> {
     }
     pve.put("/cluster/sdn", &[]).data();
     pve.post("/cluster/ha/resources", &[("sid", "vm:100")]).data();
+    pve.put("/storage/local", &[("prune-backups", "keep-last=3")]).data();
     let rule = [("rule", "x1"), ("type", "node-affinity"), ("nodes", "pve1")];
     pve.post("/cluster/ha/rules", &[&rule[..], &[("resources", "vm:100")]].concat());
     let mut methods: Vec<&Method> = schema.methods().filter(|m| m.verb() == Verb::Post).collect();

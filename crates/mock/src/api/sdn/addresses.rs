@@ -154,8 +154,8 @@ fn status(call: &mut Call<'_>) -> Outcome {
     let right = call.right(SEEN_WITH);
     let mut rows: Vec<Value> = Vec::new();
     for (subnet_id, subnet) in SUBNETS.running(objects) {
-        let (zone, vnet) = (text(&subnet, "zone"), text(&subnet, "vnet"));
-        let (Some(zone), Some(vnet)) = (zone, vnet) else { continue };
+        let zone = subnets::zone_of(&subnet_id);
+        let Some(vnet) = text(&subnet, "vnet") else { continue };
         let served = zones
             .get(zone)
             .is_some_and(|zone| text(zone, "ipam") == Some("pve") && text(zone, "dhcp").is_some());

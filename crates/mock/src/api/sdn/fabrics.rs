@@ -72,9 +72,9 @@ fn rows(call: &Call<'_>) -> Value {
     let right = call.right(SEEN_WITH);
     let sections: Sections = FABRICS.sections(objects, view);
     let seen = sections.into_iter().filter(|(id, _)| right.at(&format!("/sdn/fabrics/{id}")));
-    let shown = seen.map(|(id, fabric)| {
-        Value::Object(FABRICS.shown(objects, view, &id, named(fabric, &["protocol"])))
-    });
+    let digest = FABRICS.digest_in(objects, view);
+    let shown = seen
+        .map(|(id, fabric)| FABRICS.shown(&id, named(fabric, &["protocol"]), digest.as_deref()));
     shown.collect()
 }
 
@@ -90,7 +90,7 @@ fn all(call: &mut Call<'_>) -> Outcome {
 fn show(call: &mut Call<'_>) -> Outcome {
     let (id, objects) = (call.required("id"), &call.state.objects);
     let fabric = FABRICS.existing(objects, &id)?.clone();
-    Ok(Value::Object(FABRICS.shown(objects, View::Configured, &id, fabric)).into())
+    Ok(FABRICS.shown(&id, fabric, Some(&FABRICS.digest(objects))).into())
 }
 
 fn create(call: &mut Call<'_>) -> Outcome {

@@ -168,19 +168,18 @@ impl File {
         sha1_hex(Value::Object(text).to_string().as_bytes())
     }
 
-    /// A section as answers show it: with its id, and with the digest of what is configured.
-    pub(super) fn shown(
-        &self,
-        objects: &Objects,
-        view: View,
-        id: &str,
-        mut section: Fields,
-    ) -> Fields {
+    /// The digest that goes with a view: that of what is configured, and none with the others.
+    pub(super) fn digest_in(&self, objects: &Objects, view: View) -> Option<String> {
+        (view == View::Configured).then(|| self.digest(objects))
+    }
+
+    /// A section as answers show it: with its id, and with the digest of its view.
+    pub(super) fn shown(&self, id: &str, mut section: Fields, digest: Option<&str>) -> Value {
         section.insert(self.id.to_owned(), json!(id));
-        if view == View::Configured {
-            section.insert("digest".to_owned(), json!(self.digest(objects)));
+        if let Some(digest) = digest {
+            section.insert("digest".to_owned(), json!(digest));
         }
-        section
+        Value::Object(section)
     }
 }
 

@@ -38,7 +38,8 @@ fn list(call: &mut Call<'_>) -> Outcome {
     let right = call.right(SEEN_WITH);
     let sections = PREFIX_LISTS.sections(objects, view).into_iter();
     let seen = sections.filter(|(id, _)| right.at(&format!("/sdn/prefix-lists/{id}")));
-    let shown = seen.map(|(id, one)| Value::Object(PREFIX_LISTS.shown(objects, view, &id, one)));
+    let digest = PREFIX_LISTS.digest_in(objects, view);
+    let shown = seen.map(|(id, one)| PREFIX_LISTS.shown(&id, one, digest.as_deref()));
     Ok(shown.collect::<Value>().into())
 }
 
@@ -52,9 +53,8 @@ fn find<'c>(call: &'c Call<'_>) -> Result<(String, &'c Fields), Failure> {
 
 fn show(call: &mut Call<'_>) -> Outcome {
     let (id, found) = find(call)?;
-    let objects = &call.state.objects;
-    let shown = PREFIX_LISTS.shown(objects, View::Configured, &id, found.clone());
-    Ok(Value::Object(shown).into())
+    let digest = PREFIX_LISTS.digest(&call.state.objects);
+    Ok(PREFIX_LISTS.shown(&id, found.clone(), Some(&digest)).into())
 }
 
 /// `action=permit,prefix=192.0.2.0/24,seq=5`.
@@ -215,6 +215,26 @@ fn delete_entry(call: &mut Call<'_>) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_was_written_reads_the_same(
+            prefix in "[0-9a-f:.]{1,20}/[0-9]{1,3}", ge in proptest::option::of(0_u64..129), seq in 1_u64..99
+        ) {
+            let mut entry = parsed("action=deny");
+            entry.insert("prefix".to_owned(), json!(prefix));
+            entry.insert("seq".to_owned(), json!(seq));
+            entry.extend(ge.map(|ge| ("ge".to_owned(), json!(ge))));
+            prop_assert_eq!(parsed(&printed(&entry)), entry);
+        }
+
+        #[test]
+        fn any_text_is_read(text in "\\PC{0,60}") {
+            let again = printed(&parsed(&text));
+            prop_assert_eq!(printed(&parsed(&again)), again);
+        }
+    }
 
     #[test]
     fn an_entry_is_written_as_it_was_read() {

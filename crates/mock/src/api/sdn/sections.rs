@@ -42,7 +42,8 @@ pub(super) fn list(call: &mut Call<'_>, book: &Book) -> Outcome {
     let sections = book.file.sections(objects, view).into_iter();
     let seen = sections.filter(|(id, _)| right.at(&format!("{}/{id}", book.rights)));
     let wanted = seen.filter(|(_, one)| kind.is_none() || text(one, "type") == kind.as_deref());
-    let shown = wanted.map(|(id, one)| Value::Object(book.file.shown(objects, view, &id, one)));
+    let digest = book.file.digest_in(objects, view);
+    let shown = wanted.map(|(id, one)| book.file.shown(&id, one, digest.as_deref()));
     Ok(shown.collect::<Value>().into())
 }
 
@@ -51,7 +52,8 @@ pub(super) fn show(call: &mut Call<'_>, book: &Book) -> Outcome {
     let objects = &call.state.objects;
     let found = book.file.sections(objects, view).remove(&id);
     let section = found.ok_or_else(|| book.file.missing(&id))?;
-    Ok(Value::Object(book.file.shown(objects, view, &id, section)).into())
+    let digest = book.file.digest_in(objects, view);
+    Ok(book.file.shown(&id, section, digest.as_deref()).into())
 }
 
 pub(super) fn create(call: &mut Call<'_>, book: &Book) -> Outcome {

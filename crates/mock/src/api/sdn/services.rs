@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::section_options::Kind;
 use super::super::{Call, Row};
-use super::file::{DNS, IPAMS, View};
+use super::file::{DNS, IPAMS};
 use super::sections::{self, Book, SEEN_WITH, book_rows};
 use crate::data::Data;
 use crate::failure::{Failure, Outcome};
@@ -65,7 +65,7 @@ fn unused(_call: &Call<'_>, _id: &str) -> Result<(), Failure> {
 
 fn built_in(objects: &Objects) -> Value {
     let section = Fields::from_iter([("type".to_owned(), json!(BUILT_IN))]);
-    Value::Object(IPAMS.shown(objects, View::Configured, BUILT_IN, section))
+    IPAMS.shown(BUILT_IN, section, Some(&IPAMS.digest(objects)))
 }
 
 fn ipams(call: &mut Call<'_>) -> Outcome {

@@ -35,7 +35,8 @@ fn list(call: &mut Call<'_>) -> Outcome {
     vnet_access(call, &vnet, SEEN_WITH)?;
     let sections = SUBNETS.sections(&call.state.objects, view).into_iter();
     let own = sections.filter(|(_, subnet)| text(subnet, "vnet") == Some(&vnet));
-    Ok(own.map(|(id, subnet)| shown(call, view, &id, subnet)).collect::<Value>().into())
+    let digest = SUBNETS.digest_in(&call.state.objects, view);
+    Ok(own.map(|(id, subnet)| shown(&id, subnet, digest.as_deref())).collect::<Value>().into())
 }
 
 fn show(call: &mut Call<'_>) -> Outcome {
@@ -46,11 +47,12 @@ fn show(call: &mut Call<'_>) -> Outcome {
     if text(&subnet, "vnet") != Some(&vnet) {
         return Err(Failure::parameter("vnet", "wrong vnet"));
     }
-    Ok(shown(call, view, &id, subnet).into())
+    let digest = SUBNETS.digest_in(&call.state.objects, view);
+    Ok(shown(&id, subnet, digest.as_deref()).into())
 }
 
 /// With the parts of the id, and ranges as objects.
-fn shown(call: &Call<'_>, view: View, id: &str, mut subnet: Fields) -> Value {
+fn shown(id: &str, mut subnet: Fields, digest: Option<&str>) -> Value {
     let ranges: Vec<Value> = ranges(&subnet)
         .iter()
         .map(|(start, end)| json!({ "start-address": start, "end-address": end }))
@@ -66,10 +68,15 @@ fn shown(call: &Call<'_>, view: View, id: &str, mut subnet: Fields) -> Value {
         ("network".to_owned(), json!(network)),
         ("mask".to_owned(), json!(mask)),
     ]);
-    Value::Object(SUBNETS.shown(&call.state.objects, view, id, subnet))
+    SUBNETS.shown(id, subnet, digest)
 }
 
-/// Network of the id `ZONE-ADDRESS-LENGTH`.
+/// Zone of the id `ZONE-ADDRESS-LENGTH`.
+pub(super) fn zone_of(id: &str) -> &str {
+    id.split('-').next().unwrap_or_default()
+}
+
+/// Network of the id.
 pub(super) fn network(id: &str) -> Option<Cidr> {
     let (address, length) = id.split_once('-')?.1.rsplit_once('-')?;
     Some(Cidr::around(address.parse().ok()?, length.parse().ok()?))
@@ -94,15 +101,9 @@ fn create(call: &mut Call<'_>) -> Outcome {
         }
         verify(call, &id, &fields)?;
         register(call, &zone, &id, None, &fields)?;
-        SUBNETS.write(&mut call.state.objects, &id, with_zone(fields, &zone))?;
+        SUBNETS.write(&mut call.state.objects, &id, fields)?;
         Ok(Success::default())
     })
-}
-
-/// Of which zone a subnet is, for those who ask the zone.
-fn with_zone(mut fields: Fields, zone: &str) -> Fields {
-    fields.insert("zone".to_owned(), json!(zone));
-    fields
 }
 
 fn update(call: &mut Call<'_>) -> Outcome {
@@ -113,8 +114,7 @@ fn update(call: &mut Call<'_>) -> Outcome {
         call.unmodified(&SUBNETS.digest(&call.state.objects))?;
         let fields = KIND.changed(call, "subnet", &before)?;
         verify(call, &id, &fields)?;
-        let zone = text(&before, "zone").unwrap_or_default().to_owned();
-        register(call, &zone, &id, text(&before, "gateway"), &fields)?;
+        register(call, zone_of(&id), &id, text(&before, "gateway"), &fields)?;
         SUBNETS.write(&mut call.state.objects, &id, fields)?;
         Ok(Success::default())
     })
@@ -129,8 +129,7 @@ fn delete(call: &mut Call<'_>) -> Outcome {
         if text(subnet, "vnet") != Some(&vnet) {
             return Err(Failure::parameter("vnet", "wrong vnet"));
         }
-        let zone = text(subnet, "zone").unwrap_or_default().to_owned();
-        addresses::forget_subnet(&mut call.state.objects, &zone, &cidr_text(&id))?;
+        addresses::forget_subnet(&mut call.state.objects, zone_of(&id), &cidr_text(&id))?;
         call.state.objects.remove(SUBNETS.at, &id);
         Ok(Success::default())
     })
@@ -228,6 +227,26 @@ fn register(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_id_gives_its_parts_back(address: IpAddr, length in 0_u8..33, zone in "[a-z]{2,8}") {
+            // What is mapped into IPv6 is judged as the IPv4 address it stands for.
+            prop_assume!(netpolicy::canonical(address) == address);
+            let id = format!("{zone}-{address}-{length}");
+            prop_assert_eq!(zone_of(&id), zone);
+            prop_assert_eq!(cidr_text(&id), format!("{address}/{length}"));
+            let network = network(&id);
+            prop_assert!(network.is_some_and(|network| network.contains(address)));
+        }
+
+        #[test]
+        fn any_text_is_an_id_or_none(text in "\\PC{0,40}") {
+            let _ = network(&text);
+            prop_assert!(!cidr_text(&text).contains('-'));
+        }
+    }
 
     #[test]
     fn ids_have_their_network_in_them() {

@@ -40,7 +40,8 @@ fn list(call: &mut Call<'_>) -> Outcome {
         let zone = text(vnet, "zone").or_else(|| pending?.as_str());
         right.at(&format!("/sdn/zones/{}/{id}", zone.unwrap_or_default()))
     });
-    let shown = seen.map(|(id, vnet)| Value::Object(VNETS.shown(objects, view, &id, vnet)));
+    let digest = VNETS.digest_in(objects, view);
+    let shown = seen.map(|(id, vnet)| VNETS.shown(&id, vnet, digest.as_deref()));
     Ok(shown.collect::<Value>().into())
 }
 

@@ -9,6 +9,7 @@ use super::super::{Call, Row};
 use super::file::{CONTROLLERS, DNS, SUBNETS, VNETS, ZONES, text};
 use super::sections::{self, Book, book_rows};
 use super::services::knows_ipam;
+use super::subnets;
 use crate::failure::Failure;
 use crate::state::{Fields, sha1_hex};
 
@@ -75,7 +76,7 @@ fn verify(
         return Err(Failure::parameter("ipam", &format!("{ipam} not existing")));
     }
     let moved = before.is_some_and(|before| text(before, "ipam") != text(zone, "ipam"));
-    if moved && objects.list(SUBNETS.at).any(|(_, subnet)| text(subnet, "zone") == Some(id)) {
+    if moved && objects.list(SUBNETS.at).any(|(subnet, _)| subnets::zone_of(subnet) == id) {
         let text = "can't change ipam if a subnet is already defined in this zone";
         return Err(Failure::parameter("ipam", text));
     }

@@ -85,6 +85,7 @@ fn change(state: &mut State) {
         ticket_key: Some(KeptBytes(vec![1, 2].into())),
         csrf: Some(KeptText("csrf".into())),
         touched: true,
+        unkept: false,
     };
 }
 
@@ -129,4 +130,18 @@ fn a_running_task_ends_after_a_restart_as_it_would_have() {
 #[test]
 fn records_without_the_node_that_answers_are_no_cluster() {
     assert!(Restoring::new(Release::V9).finish().is_none());
+}
+
+#[test]
+fn secrets_that_the_file_lacks_wait_for_another_change() {
+    let (mut state, mut kept) = (fresh(), fresh());
+    lines(|sink| state.changes(sink));
+    state.server.csrf = Some(KeptText(SecretString::from("made up")));
+    lines(|sink| kept.changes(sink));
+    state.replace_with(kept);
+    assert_eq!(lines(|sink| state.changes(sink)), Vec::<String>::new());
+    state.firewalls.or_default("cluster".to_owned());
+    let found = lines(|sink| state.changes(sink));
+    assert!(found.len() == 2 && found[1].contains("made up"), "{found:?}");
+    assert_eq!(lines(|sink| state.changes(sink)), Vec::<String>::new());
 }
