@@ -91,7 +91,7 @@ impl Live {
             real_ip_header: config.real_ip_header.clone(),
             origins: Origins::new(config.sessions.origins.clone()),
             pages: PageHeaders::new(&config.content_policy, config.hsts_seconds),
-            compressed: config.compressed_answers,
+            compressed: config.compression,
             limits: config.limits.clone(),
         })
     }

@@ -26,7 +26,7 @@ pub const RELOAD: &[(InForce, &str, &[&str])] = &[
         &[
             "allow_from",
             "deny_from",
-            "policy",
+            "address_policy",
             "proxy_protocol_from",
             "trusted_proxies",
             "real_ip_header",
@@ -55,11 +55,7 @@ pub const RELOAD: &[(InForce, &str, &[&str])] = &[
             "tls.client_exempt",
         ],
     ),
-    (
-        AtOnce,
-        "answers and pages",
-        &["csp", "hsts_seconds", "compressed_answers", "sessions.origins"],
-    ),
+    (AtOnce, "answers and pages", &["csp", "hsts_seconds", "compression", "sessions.origins"]),
     (
         AtOnce,
         "times that are read for each use",

@@ -19,5 +19,6 @@ mod newcomer;
 mod processes;
 mod program;
 mod python;
+mod reload;
 mod sessions;
 mod stock_clients;

@@ -23,7 +23,7 @@ impl Settings {
                 *set = AddressSet::strict(text).map_err(|error| ConfigError::new(key, &error))?;
             }
         }
-        config.addresses.policy = self.policy.unwrap_or_default();
+        config.addresses.policy = self.address_policy.unwrap_or_default();
         if let Some(name) = &self.real_ip_header {
             config.real_ip_header = header(name)?;
         }
@@ -47,8 +47,8 @@ fn without_effect(rules: &AddressRules) -> Option<ConfigWarning> {
     (!rules.allow.is_empty() && rules.admits_all()).then(|| {
         ConfigWarning::new(
             "allow_from",
-            "shuts nobody out: others are admitted too, because policy is \"allow\"; \
-             write policy = \"deny\"",
+            "shuts nobody out: others are admitted too, because address_policy is \"allow\"; \
+             write address_policy = \"deny\"",
         )
     })
 }
@@ -79,7 +79,7 @@ mod tests {
         let warned: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
         assert!(warned[0].starts_with("gate.allow_from: shuts nobody out"), "{warned:?}");
 
-        settings.policy = Some(AddressPolicy::Deny);
+        settings.address_policy = Some(AddressPolicy::Deny);
         let config = settings.check().unwrap();
         assert!(config.addresses.admits("192.0.2.1".parse().unwrap()));
         assert!(!config.addresses.admits("198.51.100.1".parse().unwrap()));

@@ -79,11 +79,11 @@ pub struct Settings {
     /// Addresses that may not.
     pub deny_from: Option<String>,
     /// What becomes of addresses in both lists or in none: `allow` or `deny`. Default: `allow`.
-    pub policy: Option<AddressPolicy>,
+    pub address_policy: Option<AddressPolicy>,
     /// A copy of `/etc/default/pveproxy` whose settings fill what is not set here.
     pub pveproxy_defaults: Option<PathBuf>,
     /// Whether clients may have compressed answers. Default: yes.
-    pub compressed_answers: Option<bool>,
+    pub compression: Option<bool>,
     /// Whether HTTP/2 is offered. Default: yes.
     pub http2: Option<bool>,
     /// Where a line for each request goes: `stderr`, `off`, or a file. Default: `stderr`.
@@ -138,7 +138,7 @@ pub struct Config {
     /// Which addresses may use the gate; all by default.
     pub addresses: AddressRules,
     /// Whether clients may have compressed answers; yes by default.
-    pub compressed_answers: bool,
+    pub compression: bool,
     /// Whether HTTP/2 is offered.
     pub http2: bool,
     /// Where a line for each request goes.
@@ -240,7 +240,7 @@ impl Config {
             trusted_proxies: AddressSet::default(),
             real_ip_header: addresses::x_forwarded_for(),
             addresses: AddressRules::default(),
-            compressed_answers: true,
+            compression: true,
             http2: true,
             access_log: AccessLogTo::Off,
             workers: cores(),
@@ -280,7 +280,7 @@ impl Settings {
         config.daemon = daemon.map_err(|error| ConfigError::new("daemon", &error))?;
         self.addresses(&mut config)?;
         self.pages(&mut config)?;
-        config.compressed_answers = self.compressed_answers.unwrap_or(config.compressed_answers);
+        config.compression = self.compression.unwrap_or(config.compression);
         config.http2 = self.http2.unwrap_or(config.http2);
         config.access_log = match self.access_log.as_deref() {
             None | Some("stderr") => AccessLogTo::Stderr,

@@ -96,7 +96,7 @@ fn another_header_is_believed_where_it_is_named() {
 #[test]
 fn answers_come_uncompressed_where_that_is_off() {
     let pve = pve();
-    let gate = Gate::with(pve.address, |config| config.compressed_answers = false);
+    let gate = Gate::with(pve.address, |config| config.compression = false);
     let line = "GET / HTTP/1.1\r\nHost: pve1\r\nAccept-Encoding: gzip\r\n\r\n";
     Client::connect(&gate).ask(line);
     assert_eq!(pve.seen()[0].header("accept-encoding"), None);

@@ -49,16 +49,16 @@ mod tests {
     fn the_file_fills_what_is_not_set_and_keeps_its_lines() {
         let directory = tempfile::tempdir().unwrap();
         let text = "# x\nALLOW_FROM=10.0.0.0/8\nPOLICY=deny\nMAX_WORKERS=5\n";
-        let document = load(directory.path(), text, "policy = 'allow'\n").unwrap();
+        let document = load(directory.path(), text, "address_policy = 'allow'\n").unwrap();
         let settings: ::gate::Settings = document.section("gate").unwrap();
         assert_eq!(settings.allow_from.as_deref(), Some("10.0.0.0/8"));
-        assert_eq!(settings.policy, Some(::gate::AddressPolicy::Allow));
+        assert_eq!(settings.address_policy, Some(::gate::AddressPolicy::Allow));
         assert_eq!(settings.workers, Some(5));
         let path = directory.path().join("pveproxy");
         let line = |line| Origin::File { path: path.clone().into(), line };
         assert_eq!(document.origin("gate.allow_from"), line(2));
         assert_eq!(document.origin("gate.workers"), line(4));
-        assert_eq!(document.origin("gate.policy").to_string(), "proxward.toml:3");
+        assert_eq!(document.origin("gate.address_policy").to_string(), "proxward.toml:3");
     }
 
     #[test]

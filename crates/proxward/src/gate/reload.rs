@@ -59,12 +59,13 @@ mod tests {
 
     #[test]
     fn each_change_is_told_with_its_place() {
-        let former = document("[gate]\nlisten = ['127.0.0.1:1']\nworkers = 2\npolicy = 'allow'\n");
+        let former =
+            document("[gate]\nlisten = ['127.0.0.1:1']\nworkers = 2\ncompression = true\n");
         let next =
             document("[gate]\nlisten = ['127.0.0.1:1']\nworkers = 3\n\n[gate.tls]\nmin = '1.3'\n");
         assert_eq!(
             told(&next, &next.changed(&former)),
-            "gate: reloaded; in force now: gate.policy (default), gate.tls.min (gate.toml:6); \
+            "gate: reloaded; in force now: gate.compression (default), gate.tls.min (gate.toml:6); \
              needs a restart: gate.workers (gate.toml:3)"
         );
         assert_eq!(told(&next, &next.changed(&next)), "gate: reloaded");
