@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Weak;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use secrets::private_file::{self, Readers};
@@ -171,17 +172,23 @@ pub(crate) struct Renewal {
 }
 
 impl Renewal {
-    /// Shows what the files hold now, if that can be used.
-    pub(crate) fn look(&mut self, shared: &Shared) {
-        let live = shared.live.newest();
-        if let Some(files) = &live.files {
-            match renewed(files, &live, shared.clock.unix_secs()) {
-                Ok(None) => self.refused = None,
-                Ok(Some(loaded)) => self.show(files, loaded, shared),
-                Err(error) => self.refuse(error.to_string(), shared),
-            }
+    /// Shows what the files hold now, if that can be used. `None` when the gate has ended. While
+    /// the files are read, which may hang, nothing is held that others wait for.
+    pub(crate) fn look(&mut self, gate: &Weak<Shared>) -> Option<()> {
+        let (live, now) = {
+            let shared = gate.upgrade()?;
+            (shared.live.newest(), shared.clock.unix_secs())
+        };
+        let found = live.files.as_ref().map(|files| (files, renewed(files, &live, now)));
+        let shared = gate.upgrade()?;
+        match found {
+            None => {}
+            Some((_, Ok(None))) => self.refused = None,
+            Some((files, Ok(Some(loaded)))) => self.show(files, loaded, &shared),
+            Some((_, Err(error))) => self.refuse(error.to_string(), &shared),
         }
-        self.warn_of_the_end(shared);
+        self.warn_of_the_end(&shared);
+        Some(())
     }
 
     fn show(&mut self, files: &TlsFiles, loaded: TlsLoaded, shared: &Shared) {

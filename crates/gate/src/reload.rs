@@ -35,7 +35,7 @@ pub const RELOAD: &[(InForce, &str, &[&str])] = &[
     ),
     (
         AtOnce,
-        "handshakes; sessions of TLS begin anew",
+        "handshakes; where one differs, sessions of TLS begin anew",
         &[
             "cert",
             "key",
@@ -181,7 +181,7 @@ impl Running {
             if !valid && identity.fingerprint() != live.identity.fingerprint() {
                 return Err(ReloadError::NotValid(identity.fingerprint()));
             }
-            Ok(Some(Live::new(config)?))
+            Ok(Some(Live::new(config)?.keep_sessions(live)))
         })?;
         shared
             .logins

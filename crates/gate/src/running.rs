@@ -22,7 +22,7 @@ use crate::admission::Admission;
 use crate::config::Config;
 use crate::console::Consoles;
 use crate::control::{self, Control};
-use crate::limits::LISTEN_BACKLOG;
+use crate::limits::{LISTEN_BACKLOG, WATCH_MOMENT, WATCH_MOMENTS};
 use crate::live::{Current, Live};
 use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
@@ -50,7 +50,7 @@ pub struct Running {
     access_log: Option<AccessLog>,
     control: Option<Control>,
     pub(crate) shared: Arc<Shared>,
-    _watch: Watch,
+    watch: Watch,
 }
 
 /// How the stop went.
@@ -200,7 +200,7 @@ pub fn start(
     }
     // The workers have their copies; this one would keep the ports after they stopped.
     drop(listeners);
-    Ok(Running { addresses, drain, workers, access_log, control, shared, _watch: watched })
+    Ok(Running { addresses, drain, workers, access_log, control, shared, watch: watched })
 }
 
 impl fmt::Debug for Running {
@@ -242,6 +242,15 @@ impl Running {
         }
         if let Some(log) = self.access_log {
             log.close();
+        }
+        drop(self.watch);
+        // It may hold the rest for a moment still. Dropped here, what is not written yet is
+        // written before this returns.
+        for _ in 0..WATCH_MOMENTS {
+            if Arc::strong_count(&self.shared) == 1 {
+                break;
+            }
+            std::thread::sleep(WATCH_MOMENT);
         }
         stopped
     }
