@@ -14,6 +14,7 @@ pub(crate) struct Metrics {
     open: Gauge,
     upstream: Family<Counter, 1>,
     logins: Family<Counter, 2>,
+    warnings: Gauge,
     certificate: Gauge,
     certificates: Family<Counter, 1>,
 }
@@ -27,6 +28,11 @@ impl Metrics {
             ["class"],
         )?;
         let bytes = registry.counter("gate_answer_bytes", "Body bytes sent to clients", [])?;
+        let warnings = registry.gauge(
+            "gate_configuration_warnings",
+            "Values of the configuration that are in force and warned of",
+            [],
+        )?;
         let certificate = registry.gauge(
             "gate_certificate_expiry_seconds",
             "When the certificate shown expires, in seconds since 1970",
@@ -47,6 +53,7 @@ impl Metrics {
                 ["outcome"],
             )?,
             open: open.with([]),
+            warnings: warnings.with([]),
             certificate: certificate.with([]),
             certificates: registry.counter(
                 "gate_certificates",
@@ -81,6 +88,11 @@ impl Metrics {
 
     pub(crate) fn connection(&self, outcome: &str) {
         self.connections.with([outcome]).inc();
+    }
+
+    /// So many values of the configuration are warned of.
+    pub(crate) fn warnings(&self, count: usize) {
+        self.warnings.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// The certificate that is shown.

@@ -189,6 +189,7 @@ impl Running {
         // The policy's rules are proposed here: in force until they are confirmed or rolled back.
         let shown = shared.live.newest().identity.clone();
         shared.metrics.certificate(shown.validity());
+        shared.metrics.warnings(config.warnings.len());
         Ok(Reloaded { certificate: shown.fingerprint() })
     }
 }

@@ -179,6 +179,7 @@ pub fn start(
         listener.set_nonblocking(true).map_err(StartError::Worker)?;
     }
     shared.metrics.certificate(config.identity.validity());
+    shared.metrics.warnings(config.warnings.len());
     let every = config.certificates_every;
     let watched = Watch::start(config.sessions.version_file, every, &shared);
     let watched = watched.map_err(StartError::Worker)?;
