@@ -247,8 +247,10 @@ fn renewed(files: &TlsFiles, live: &Live, now: u64) -> Result<Option<TlsLoaded>,
     if loaded.digest == live.digest {
         return Ok(None);
     }
+    // An old certificate that is shown already must not keep a new revocation list away.
+    let other = loaded.identity.fingerprint() != live.identity.fingerprint();
     match loaded.identity.validity() {
-        Some(validity) if !validity.holds(now) => Err(TlsFilesError::NotValid {
+        Some(validity) if other && !validity.holds(now) => Err(TlsFilesError::NotValid {
             path: files.chosen().0.clone(),
             from: at(validity.not_before),
             to: at(validity.not_after),
