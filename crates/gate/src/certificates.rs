@@ -8,12 +8,13 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Weak;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use secrets::private_file::{self, Readers};
 use telemetry::Rfc3339;
 use thiserror::Error;
-use tls::{CertificateError, ClientAuth, Identity, Validity};
+use tls::{CertificateError, ClientAuth, Identity};
 use tracing::{info, warn};
 
 use crate::limits::{CERTIFICATE_WARNING, REVOCATION_FILE};
@@ -181,17 +182,23 @@ pub(crate) struct Renewal {
 }
 
 impl Renewal {
-    /// Shows what the files hold now, if that can be used.
-    pub(crate) fn look(&mut self, shared: &Shared) {
-        let live = shared.live.newest();
-        if let Some(files) = &live.files {
-            match renewed(files, &live, shared.clock.unix_secs()) {
-                Ok(None) => self.refused = None,
-                Ok(Some(loaded)) => self.show(files, loaded, shared),
-                Err(error) => self.refuse(error.to_string(), shared),
-            }
+    /// Shows what the files hold now, if that can be used. `None` when the gate has ended. While
+    /// the files are read, which may hang, nothing is held that others wait for.
+    pub(crate) fn look(&mut self, gate: &Weak<Shared>) -> Option<()> {
+        let (live, now) = {
+            let shared = gate.upgrade()?;
+            (shared.live.newest(), shared.clock.unix_secs())
+        };
+        let found = live.files.as_ref().map(|files| (files, renewed(files, &live, now)));
+        let shared = gate.upgrade()?;
+        match found {
+            None => {}
+            Some((_, Ok(None))) => self.refused = None,
+            Some((files, Ok(Some(loaded)))) => self.show(files, loaded, &shared),
+            Some((_, Err(error))) => self.refuse(error.to_string(), &shared),
         }
-        self.warn_of_the_end(shared);
+        self.warn_of_the_end(&shared);
+        Some(())
     }
 
     fn show(&mut self, files: &TlsFiles, loaded: TlsLoaded, shared: &Shared) {
@@ -224,20 +231,24 @@ impl Renewal {
     fn warn_of_the_end(&mut self, shared: &Shared) {
         let now = shared.clock.unix_secs();
         let live = shared.live.newest();
-        let Some(Validity { not_after, .. }) = live.identity.validity() else { return };
-        let day = now / (24 * 3600);
-        if now + CERTIFICATE_WARNING.as_secs() < not_after || self.warned == Some(day) {
+        let end = live.identity.validity().map(|validity| validity.not_after);
+        let Some((end, text)) = end.and_then(|end| Some((end, warning(end, now)?))) else {
             return;
-        }
-        self.warned = Some(day);
-        let until = at(not_after);
-        let text = if now > not_after {
-            "the certificate has expired"
-        } else {
-            "the certificate expires soon"
         };
-        warn!(fingerprint = %live.identity.fingerprint(), %until, "{text}");
+        let day = now / (24 * 3600);
+        if self.warned != Some(day) {
+            self.warned = Some(day);
+            warn!(fingerprint = %live.identity.fingerprint(), until = %at(end), "{text}");
+        }
     }
+}
+
+/// What to say about a certificate that ends then.
+fn warning(end: u64, now: u64) -> Option<&'static str> {
+    if now > end {
+        return Some("the certificate has expired");
+    }
+    (end - now <= CERTIFICATE_WARNING.as_secs()).then_some("the certificate expires soon")
 }
 
 /// What differs from what is shown and may take its place.
@@ -246,8 +257,10 @@ fn renewed(files: &TlsFiles, live: &Live, now: u64) -> Result<Option<TlsLoaded>,
     if loaded.digest == live.digest {
         return Ok(None);
     }
+    // An old certificate that is shown already must not keep a new revocation list away.
+    let other = loaded.identity.fingerprint() != live.identity.fingerprint();
     match loaded.identity.validity() {
-        Some(validity) if !validity.holds(now) => Err(TlsFilesError::NotValid {
+        Some(validity) if other && !validity.holds(now) => Err(TlsFilesError::NotValid {
             path: files.chosen().0.clone(),
             from: at(validity.not_before),
             to: at(validity.not_after),
@@ -274,5 +287,53 @@ fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     match bytes.len() > limit {
         true => Err(io::Error::other(format!("more than {limit} bytes"))),
         false => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tls::Authority;
+
+    const DAY: u64 = 24 * 3600;
+
+    #[test]
+    fn the_end_is_warned_of_from_14_days_before() {
+        let end = 1_000 * DAY;
+        assert_eq!(warning(end, end - 14 * DAY - 1), None);
+        assert_eq!(warning(end, end - 14 * DAY), Some("the certificate expires soon"));
+        assert_eq!(warning(end, end), Some("the certificate expires soon"));
+        assert_eq!(warning(end, end + 1), Some("the certificate has expired"));
+    }
+
+    #[test]
+    fn the_digest_is_of_everything_that_was_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let now = Duration::from_secs(1_795_000_000);
+        let authority = Authority::generate("x", now).unwrap();
+        let put = || {
+            let identity = authority.issue(&["pve1"], now).unwrap();
+            identity.write(&path("pve-ssl.pem"), &path("pve-ssl.key")).unwrap();
+        };
+        put();
+        std::fs::write(path("ca"), authority.certificate_pem()).unwrap();
+        std::fs::write(path("crl"), "one").unwrap();
+        let clients =
+            ClientFiles { authorities: path("ca"), revocations: Some(path("crl")), required: true };
+        let files = TlsFiles::node(directory.path(), None, Readers::Owner);
+        let files = files.with_clients(Some(clients));
+        let digest = || files.load().unwrap().digest.unwrap();
+        let first = digest();
+        assert_eq!(first, digest());
+        std::fs::write(path("crl"), "two").unwrap();
+        let second = digest();
+        put();
+        let third = digest();
+        std::fs::write(path("ca"), "none").unwrap();
+        assert!(first != second && second != third && third != digest());
+        std::fs::remove_file(path("crl")).unwrap();
+        assert!(files.load().unwrap_err().to_string().contains("crl: "));
     }
 }

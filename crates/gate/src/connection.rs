@@ -197,9 +197,7 @@ async fn requests(
     // State is built when there is something to read: most attackers only connect.
     let mut first = [0];
     let mut drain = worker.drain.clone();
-    let live = worker.live();
-    let limits = &live.limits;
-    let idle = timeout(limits.idle, stream.read(&mut first));
+    let idle = timeout(worker.live().limits.idle, stream.read(&mut first));
     let read = tokio::select! {
         biased;
         read = idle => matches!(read, Ok(Ok(1))),
@@ -218,7 +216,7 @@ async fn requests(
         Box::pin(http2::serve(&peer, client, drain)).await;
         return;
     }
-    let mut connection = Connection::new(stream, &first, limits);
+    let mut connection = Connection::new(stream, &first, &peer.worker.live().limits);
     let refusal = http1(&peer, &mut connection, drain).await;
     let (mut stream, rest) = connection.into_parts();
     if let Some(upstream) = peer.tunnel.take() {

@@ -137,14 +137,20 @@ impl FromDefaults {
             }
             Means::Listen(key) => {
                 let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-                let address: std::net::IpAddr = bare.unwrap_or(text).parse().map_err(|_| {
+                let bare = bare.unwrap_or(text);
+                // Of a link-local address, the interface is looked up where the key is checked.
+                let (address, zone) = bare.split_once('%').unwrap_or((bare, ""));
+                let address: std::net::IpAddr = address.parse().map_err(|_| {
                     note(
                         setting,
                         &format!("{text:?} is no address; write 192.0.2.10 or 2001:db8::1"),
                     )
                 })?;
-                let listen = std::net::SocketAddr::new(address, PORT);
-                self.set(setting, key, &listen.to_string());
+                let listen = match bare.contains('%') {
+                    true => format!("[{address}%{zone}]:{PORT}"),
+                    false => std::net::SocketAddr::new(address, PORT).to_string(),
+                };
+                self.set(setting, key, &listen);
             }
             Means::Nothing(why) => self.warn(setting, why),
             Means::Proxies => {}
@@ -244,6 +250,8 @@ mod tests {
         let expected = expected.map(|(key, value, line)| (key, value.to_owned(), line));
         assert_eq!(values(text), expected);
         assert_eq!(values("LISTEN_IP=[::1]"), [("gate.listen", "[::1]:8006".to_owned(), 1)]);
+        let zone = values("LISTEN_IP=fe80::1%vmbr0");
+        assert_eq!(zone, [("gate.listen", "[fe80::1%vmbr0]:8006".to_owned(), 1)]);
         assert_eq!(values("COMPRESSION=1\nPOLICY=\n"), []);
     }
 

@@ -166,6 +166,12 @@ pub const CERTIFICATES_EVERY: Duration = Duration::from_secs(5);
 /// How long before its end a certificate is warned of, once a day.
 pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
 
+/// How long the end waits for the thread that watches files to let go of what is to be written.
+pub const WATCH_MOMENT: Duration = Duration::from_millis(1);
+
+/// So many such moments at most: it may hang in the file system.
+pub const WATCH_MOMENTS: u32 = 100;
+
 /// Bytes of revocation lists: what `tls` takes.
 pub const REVOCATION_FILE: usize = tls::REVOCATION_MAX;
 /// Bytes from which on an answer is compressed: below, a packet is a packet. As pveproxy.

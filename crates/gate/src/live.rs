@@ -30,6 +30,7 @@ pub(crate) struct Live {
     exempt: Option<(AddressSet, Acceptor)>,
     alpn: Alpn,
     policy: Policy,
+    clients: Option<ClientAuth>,
     pub(crate) identity: Identity,
     /// Where the identity and the authorities of clients come from, and what they held.
     pub(crate) files: Option<TlsFiles>,
@@ -80,6 +81,7 @@ impl Live {
             exempt,
             alpn,
             policy: config.tls.clone(),
+            clients: config.clients.clone(),
             identity: identity.clone(),
             files: config.tls_files.clone(),
             digest: config.tls_digest,
@@ -104,7 +106,24 @@ impl Live {
         let exempt =
             exempt.map(|(set, _)| Ok::<_, CertificateError>((set.clone(), acceptor(None)?)));
         let (acceptor, exempt) = (acceptor(clients.as_ref())?, exempt.transpose()?);
-        Ok(Self { acceptor, exempt, identity, digest, ..self.clone() })
+        Ok(Self { acceptor, exempt, identity, clients, digest, ..self.clone() })
+    }
+
+    /// Takes over the acceptors of `former` where nothing of TLS differs, so that its sessions can
+    /// be resumed: a reload must not cost every client a whole handshake.
+    pub(crate) fn keep_sessions(mut self, former: &Self) -> Self {
+        let exempt = |live: &Self| live.exempt.as_ref().map(|(set, _)| set.clone());
+        let same = self.identity.fingerprint() == former.identity.fingerprint()
+            && self.digest == former.digest
+            && self.alpn == former.alpn
+            && self.policy == former.policy
+            && self.clients == former.clients
+            && exempt(&self) == exempt(former);
+        if same {
+            self.acceptor = former.acceptor.clone();
+            self.exempt.clone_from(&former.exempt);
+        }
+        self
     }
 
     /// Who makes the handshake with this client.

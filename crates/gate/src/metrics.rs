@@ -67,6 +67,7 @@ struct Families {
     idle: Gauge,
     up: Family<Gauge, 1>,
     logins: Family<Counter, 2>,
+    warnings: Gauge,
     certificate: Gauge,
     certificates: Family<Counter, 1>,
     caches: Family<Counter, 2>,
@@ -107,6 +108,11 @@ impl Metrics {
         });
         let in_flight = registry.gauge("gate_requests_in_flight", "Requests under way", [])?;
         let bytes = registry.counter("gate_answer_bytes", "Body bytes sent to clients", [])?;
+        let warnings = registry.gauge(
+            "gate_configuration_warnings",
+            "Values of the configuration that are in force and warned of",
+            [],
+        )?;
         let certificate = registry.gauge(
             "gate_certificate_expiry_seconds",
             "When the certificate shown expires, in seconds since 1970",
@@ -142,6 +148,7 @@ impl Metrics {
                 ["outcome"],
             )?,
             open: open.with([]),
+            warnings: warnings.with([]),
             certificate: certificate.with([]),
             certificates: registry.counter(
                 "gate_certificates",
@@ -206,6 +213,11 @@ impl Metrics {
     pub(crate) fn connection(&self, outcome: &str) {
         self.0.connections.with([outcome]).inc();
         self.limit_of(&OF_OUTCOMES, outcome);
+    }
+
+    /// So many values of the configuration are warned of.
+    pub(crate) fn warnings(&self, count: usize) {
+        self.warnings.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// The certificate that is shown.

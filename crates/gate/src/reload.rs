@@ -38,7 +38,7 @@ pub const RELOAD: &[(InForce, &str, &[&str])] = &[
     ),
     (
         AtOnce,
-        "handshakes; sessions of TLS begin anew",
+        "handshakes; where one differs, sessions of TLS begin anew",
         &[
             "cert",
             "key",
@@ -220,10 +220,11 @@ impl Running {
         let now = shared.clock.unix_secs();
         let identity = &config.identity;
         let valid = identity.validity().is_none_or(|validity| validity.holds(now));
-        if !valid && identity.fingerprint() != shared.live.newest().identity.fingerprint() {
+        let former = shared.live.newest();
+        if !valid && identity.fingerprint() != former.identity.fingerprint() {
             return Err(ReloadError::NotValid(identity.fingerprint()));
         }
-        let next = Live::new(config)?;
+        let next = Live::new(config)?.keep_sessions(&former);
         // The last step that can fail.
         let policy = self.propose_policy(config.policy.clone())?;
         shared.live.update(|_| Ok::<_, ReloadError>(Some(next)))?;
@@ -232,6 +233,7 @@ impl Running {
             .set_proxies([config.proxy_protocol_from.clone(), config.trusted_proxies.clone()]);
         let shown = shared.live.newest().identity.clone();
         shared.metrics.certificate(shown.validity());
+        shared.metrics.warnings(config.warnings.len());
         Ok(Reloaded { certificate: shown.fingerprint(), policy })
     }
 }

@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::console::Consoles;
 use crate::control::{self, Control};
 use crate::destination::Destination;
+use crate::limits::{WATCH_MOMENT, WATCH_MOMENTS};
 use crate::listeners::{Accepting, Listeners, Listening, addresses};
 use crate::live::{Current, Live};
 use crate::login::{Journal, Logins};
@@ -55,7 +56,7 @@ pub struct Running {
     control: Option<Control>,
     pub(crate) shared: Arc<Shared>,
     observer: Option<Observer>,
-    _watch: Watch,
+    watch: Watch,
 }
 
 impl fmt::Debug for Running {
@@ -181,6 +182,7 @@ pub fn start(
     });
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
     shared.metrics.certificate(config.identity.validity());
+    shared.metrics.warnings(config.warnings.len());
     let every = config.certificates_every;
     let watched = Watch::start(config.sessions.version_file, every, &shared);
     let watched = watched.map_err(StartError::Worker)?;
@@ -218,7 +220,7 @@ pub fn start(
         control,
         shared,
         observer,
-        _watch: watched,
+        watch: watched,
     })
 }
 
@@ -281,6 +283,15 @@ impl Running {
         }
         if let Some(log) = self.access_log {
             log.close();
+        }
+        drop(self.watch);
+        // It may hold the rest for a moment still. Dropped here, what is not written yet is
+        // written before this returns.
+        for _ in 0..WATCH_MOMENTS {
+            if Arc::strong_count(&self.shared) == 1 {
+                break;
+            }
+            std::thread::sleep(WATCH_MOMENT);
         }
         stopped
     }

@@ -56,8 +56,7 @@ impl Watch {
             while !end.load(Ordering::Relaxed) {
                 if looked.is_none_or(|at: Instant| at.elapsed() >= certificates) {
                     looked = Some(Instant::now());
-                    let Some(shared) = shared.upgrade() else { return };
-                    renewal.look(&shared);
+                    let Some(()) = renewal.look(&shared) else { return };
                 }
                 thread::park_timeout(EVERY.min(certificates));
                 let now = read(&path);

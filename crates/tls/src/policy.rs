@@ -50,6 +50,19 @@ impl std::fmt::Debug for Policy {
     }
 }
 
+/// Names say which: the library's own values can not all be compared.
+impl PartialEq for Policy {
+    fn eq(&self, other: &Self) -> bool {
+        let groups =
+            |policy: &Self| -> Vec<_> { policy.groups.iter().map(|group| group.name()).collect() };
+        self.server_order == other.server_order
+            && self.suites().eq(other.suites())
+            && groups(self) == groups(other)
+    }
+}
+
+impl Eq for Policy {}
+
 impl Policy {
     /// Offers these versions only, both ends included. Nothing is left when they are exchanged.
     pub fn keep_versions(&mut self, least: Version, most: Version) {
@@ -152,6 +165,7 @@ mod tests {
         let mut policy = Policy::default();
         policy.set_groups(&["x25519", "SECP384R1"]).unwrap();
         assert!(policy.groups.len() == 2 && !policy.is_post_quantum());
+        assert!(policy != Policy::default() && policy == policy.clone());
         assert!(policy.set_groups(&["ffdhe2048"]).unwrap_err().to_string().contains("ffdhe2048"));
     }
 }

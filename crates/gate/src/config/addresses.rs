@@ -47,8 +47,8 @@ fn without_effect(rules: &AddressRules) -> Option<ConfigWarning> {
     (!rules.allow.is_empty() && rules.admits_all()).then(|| {
         ConfigWarning::new(
             "allow_from",
-            "shuts nobody out: others are admitted too, because policy is \"allow\"; \
-             write policy = \"deny\"",
+            "shuts nobody out: others are admitted too, because address_policy is \"allow\"; \
+             write address_policy = \"deny\"",
         )
     })
 }

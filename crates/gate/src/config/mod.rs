@@ -433,7 +433,8 @@ impl Settings {
 }
 
 fn listen(text: &str) -> Result<SocketAddr, ConfigError> {
-    text.parse().map_err(|_| {
+    let numbered = interface_by_number(text);
+    numbered.as_deref().unwrap_or(text).parse().map_err(|_| {
         let what = format!("{text:?} is no address; write 192.0.2.10:8006 or [2001:db8::1]:8006");
         ConfigError::new("listen", &what)
     })
@@ -444,6 +445,18 @@ fn follow(text: &str) -> Result<u16, ConfigError> {
     port.ok_or_else(|| {
         ConfigError::new("listen", &format!("{text:?} has no port; write auto:8006"))
     })
+}
+
+/// `[fe80::1%vmbr0]:8006` with the interface's number in the place of its name, where it has one.
+fn interface_by_number(text: &str) -> Option<String> {
+    let (address, rest) = text.split_once('%')?;
+    let (name, port) = rest.split_once(']')?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if !name.bytes().all(plain) || name.starts_with('.') {
+        return None;
+    }
+    let number = std::fs::read_to_string(format!("/sys/class/net/{name}/ifindex")).ok()?;
+    Some(format!("{address}%{}]{port}", number.trim()))
 }
 
 fn cores() -> NonZeroUsize {

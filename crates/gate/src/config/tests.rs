@@ -40,6 +40,20 @@ fn defaults_and_given_values() {
 }
 
 #[test]
+fn an_interface_stands_for_its_number() {
+    let directory = tempfile::tempdir().unwrap();
+    let listen = |text: &str| {
+        let config = Settings { listen: vec![text.into()], ..good(&directory) }.check();
+        config.map(|config| config.listen[0].to_string()).map_err(|error| error.key().to_owned())
+    };
+    assert_eq!(listen("[fe80::1%lo]:8006").as_deref(), Ok("[fe80::1%1]:8006"));
+    assert_eq!(listen("[fe80::1%7]:8006").as_deref(), Ok("[fe80::1%7]:8006"));
+    for wrong in ["[fe80::1%../../x]:8006", "[fe80::1%nonesuch]:8006", "[fe80::1%]:8006"] {
+        assert_eq!(listen(wrong).unwrap_err(), "gate.listen", "{wrong}");
+    }
+}
+
+#[test]
 fn a_key_that_does_not_exist_is_refused() {
     let read = serde_json::from_str::<Settings>;
     assert!(read(r#"{"upstream": "https://pve1", "limits": {"head_seconds": 3}}"#).is_ok());

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tls::{Policy, Version};
 
 use super::{Config, ConfigError, ConfigWarning, Settings};
-use crate::certificates::{ClientFiles, TlsFiles, TlsLoaded};
+use crate::certificates::{ClientFiles, TlsFiles, TlsFilesError, TlsLoaded};
 
 /// Where a node has its certificates.
 const NODE: &str = "/etc/pve/local";
@@ -84,9 +84,9 @@ impl Settings {
     /// The files of TLS and what they hold.
     pub(super) fn tls_files(&self) -> Result<(TlsFiles, TlsLoaded), ConfigError> {
         let files = self.certificate_files()?.with_clients(self.client_files()?);
-        let at_fault = |error: crate::certificates::TlsFilesError| {
+        let at_fault = |error: TlsFilesError| {
             let key = match (&error, &self.cert) {
-                (crate::certificates::TlsFilesError::Clients { .. }, _) => "tls.client_ca",
+                (TlsFilesError::Clients { .. }, _) => "tls.client_ca",
                 (_, Some(_)) => "cert",
                 _ => "certificate",
             };
@@ -188,5 +188,86 @@ impl Settings {
                 .map_err(|error| ConfigError::new("tls.client_exempt", &error))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::good;
+    use super::*;
+
+    fn tls(directory: &tempfile::TempDir, tls: TlsSettings) -> Settings {
+        Settings { tls, ..good(directory) }
+    }
+
+    fn warned(settings: &Settings) -> Vec<String> {
+        let config = settings.check().unwrap();
+        config.warnings.iter().map(|warning| warning.key().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_nodes_directory_is_the_default_where_it_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut settings = good(&directory);
+        let (cert, key) = (settings.cert.take().unwrap(), settings.key.take().unwrap());
+        settings.certificate_directory = Some("/nonexistent".into());
+        assert_eq!(settings.check().unwrap_err().key(), "gate.cert");
+        settings.certificate_directory = Some(directory.path().to_owned());
+        assert_eq!(settings.check().unwrap_err().key(), "gate.certificate");
+        std::fs::rename(&cert, directory.path().join("pve-ssl.pem")).unwrap();
+        std::fs::rename(&key, directory.path().join("pve-ssl.key")).unwrap();
+        let config = settings.check().unwrap();
+        let node = TlsFiles::node(directory.path(), None, Readers::Group);
+        assert_eq!(config.tls_files, Some(node));
+        // As TLS_KEY_FILE: the key of the custom certificate, which is not there.
+        settings.key = Some("/secrets/key".into());
+        settings.check().unwrap();
+        settings.certificate = Some(CertificateFrom::Files);
+        assert_eq!(settings.check().unwrap_err().key(), "gate.cert");
+    }
+
+    #[test]
+    fn what_weakens_or_is_left_out_is_warned_of() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(warned(&good(&directory)).is_empty());
+        let ciphers =
+            |list: &str| TlsSettings { ciphers: Some(list.into()), ..TlsSettings::default() };
+        assert!(warned(&tls(&directory, ciphers("HIGH:!aNULL"))).is_empty());
+        assert_eq!(warned(&tls(&directory, ciphers("HIGH:AES128-SHA"))), ["gate.tls.ciphers"]);
+        let max = TlsSettings { max: Some(TlsVersion::Tls12), ..TlsSettings::default() };
+        assert_eq!(warned(&tls(&directory, max)), ["gate.tls.max"]);
+        let groups = TlsSettings { groups: Some(vec!["X25519".into()]), ..TlsSettings::default() };
+        assert_eq!(warned(&tls(&directory, groups)), ["gate.tls.groups"]);
+    }
+
+    #[test]
+    fn faults_name_their_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = TlsSettings::default;
+        let cases = [
+            ("tls.ciphers", TlsSettings { ciphers: Some("RC4".into()), ..settings() }),
+            ("tls.ciphersuites", TlsSettings { ciphersuites: Some("RC4".into()), ..settings() }),
+            ("tls.groups", TlsSettings { groups: Some(vec![]), ..settings() }),
+            ("tls.groups", TlsSettings { groups: Some(vec!["ffdhe2048".into()]), ..settings() }),
+            (
+                "tls.min",
+                TlsSettings {
+                    min: Some(TlsVersion::Tls13),
+                    max: Some(TlsVersion::Tls12),
+                    ..settings()
+                },
+            ),
+            ("tls.client_ca", TlsSettings { client_ca: Some("/nonexistent".into()), ..settings() }),
+            ("tls.client_crl", TlsSettings { client_crl: Some("/x".into()), ..settings() }),
+            (
+                "tls.client_auth",
+                TlsSettings { client_auth: Some(ClientAuthMode::Optional), ..settings() },
+            ),
+            ("tls.client_exempt", TlsSettings { client_exempt: Some("::1".into()), ..settings() }),
+        ];
+        for (key, tls_settings) in cases {
+            let error = tls(&directory, tls_settings).check().unwrap_err();
+            assert_eq!(error.key(), format!("gate.{key}"), "{error}");
+        }
     }
 }

@@ -70,6 +70,26 @@ fn certificate_and_versions_count_for_new_connections() {
 }
 
 #[test]
+fn sessions_of_tls_outlast_a_reload_that_changes_nothing_of_it() {
+    let place = Place::new();
+    let config = place.config(Clock::system().unix());
+    place.gate.reload(&config).unwrap();
+    let visitor = place.visitor();
+    let visits = || {
+        let mut visit = visitor.visit(&place.gate).unwrap();
+        visit.get().unwrap();
+        visit.resumed()
+    };
+    assert!(!visits() && visits());
+    place.gate.reload(&config).unwrap();
+    assert!(visits());
+    let mut config = config;
+    config.tls.server_order = true;
+    place.gate.reload(&config).unwrap();
+    assert!(!visits());
+}
+
+#[test]
 fn proxies_count_at_once() {
     let place = Place::new();
     let denied = |config: &mut Config| {

@@ -2,12 +2,15 @@
 
 use std::process::{Command, Stdio};
 
-use gate::{AccessLogTo, Config};
+use std::time::Duration;
+
+use gate::{AccessLogTo, ClientFiles, Config, TlsFiles};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
     RevokedCertParams, SerialNumber, date_time_ymd,
 };
+use secrets::private_file::Readers;
 use tls::{ClientAuth, Policy, Version};
 
 use crate::gate::Gate;
@@ -212,4 +215,36 @@ fn a_revoked_certificate_is_refused_and_so_are_all_when_the_list_is_old() {
     assert!(refused.contains("Revoked"), "{refused}");
     let gate = with(clients.revoke(8, 2021));
     get(&gate, Some(&alice), "127.0.0.1").unwrap_err();
+}
+
+#[test]
+fn a_new_revocation_list_counts_without_a_restart_for_sessions_of_before_too() {
+    let (pve, clients) = (pve(), Clients::new());
+    let mallory = clients.issue("mallory", 8);
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let gate = Gate::with(pve.address, |config| {
+        config.identity.write(&path("pem"), &path("key")).unwrap();
+        std::fs::write(path("ca"), &clients.pem).unwrap();
+        std::fs::write(path("crl"), clients.revoke(7, 2090)).unwrap();
+        let asked =
+            ClientFiles { authorities: path("ca"), revocations: Some(path("crl")), required: true };
+        let files = TlsFiles::pair(&path("pem"), &path("key"), Readers::Owner);
+        let files = files.with_clients(Some(asked));
+        config.clients = files.load().unwrap().clients;
+        config.tls_files = Some(files);
+        config.certificates_every = Duration::from_millis(10);
+    });
+    let own = Some((mallory.0.as_str(), mallory.1.as_str()));
+    let visitor = Visitor::new(&[&gate.authority], own);
+    let visit = || visitor.visit(&gate).and_then(|mut visit| visit.get());
+    assert_eq!(visit().unwrap(), OK);
+    std::fs::write(path("crl"), clients.revoke(8, 2090)).unwrap();
+    for _ in 0..1000 {
+        if visit().is_err() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the list does not count");
 }

@@ -49,7 +49,7 @@ mod tests {
     fn the_file_fills_what_is_not_set_and_keeps_its_lines() {
         let directory = tempfile::tempdir().unwrap();
         let text = "# x\nALLOW_FROM=10.0.0.0/8\nPOLICY=deny\nMAX_WORKERS=5\n";
-        let document = load(directory.path(), text, "policy = 'allow'\n").unwrap();
+        let document = load(directory.path(), text, "address_policy = 'allow'\n").unwrap();
         let settings: ::gate::Settings = document.section("gate").unwrap();
         assert_eq!(settings.allow_from.as_deref(), Some("10.0.0.0/8"));
         assert_eq!(settings.address_policy, Some(::gate::AddressPolicy::Allow));
