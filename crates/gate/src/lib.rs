@@ -56,6 +56,7 @@ mod rewrite;
 mod route;
 mod running;
 mod session;
+mod sharing;
 mod socket;
 mod source;
 mod stack;

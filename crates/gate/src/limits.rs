@@ -33,6 +33,10 @@ pub const PERMISSIONS_KEPT: usize = 4096;
 /// Bytes of such an answer: the privileges at one path.
 pub const PERMISSIONS_BYTES: usize = 64 * 1024;
 
+/// Bytes of the answer about all privileges of a caller: some hundred for each path in the access
+/// lists.
+pub const PERMISSIONS_ALL_BYTES: usize = 1024 * 1024;
+
 /// Bytes of a path in the access list.
 pub const PERMISSION_PATH: usize = 256;
 
@@ -215,6 +219,30 @@ pub const BREAK_LONGEST: Duration = Duration::from_secs(30);
 /// How long one try of a destination that was left alone keeps others from trying: a connection
 /// that nobody answers takes five.
 pub const BREAK_PROBE: Duration = Duration::from_secs(6);
+
+/// How old an answer is at most when it is shared.
+pub const ANSWER_FOR: Duration = Duration::from_secs(1);
+
+/// Bytes of an answer that is shared: a list of some 2,000 guests.
+pub const ANSWER_BYTES: usize = 1024 * 1024;
+
+/// Bytes of all of them.
+pub const ANSWERS_BYTES: usize = 8 * 1024 * 1024;
+
+/// Bytes of path and query of what is shared.
+pub const ANSWER_TARGET: usize = 256;
+
+/// Paths, queries included, of which is known who asks for them.
+pub const ANSWERS_KEPT: usize = 256;
+
+/// How long it is remembered that somebody asks for one.
+pub const ANSWERS_SEEN: Duration = Duration::from_secs(10);
+
+/// Requests that wait for one answer.
+pub const ANSWERS_FOLLOWERS: usize = 1024;
+
+/// How long they wait until each asks for itself.
+pub const FOLLOW_FOR: Duration = Duration::from_secs(10);
 
 /// Worker threads at most.
 pub const WORKERS: usize = 256;

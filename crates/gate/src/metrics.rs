@@ -15,7 +15,7 @@ const SECONDS: &[f64] =
 
 /// Every limit that can be hit, and what happens then. Counted from the start, so that a limit
 /// never hit is seen to be 0.
-pub(crate) const LIMITS: [(&str, &str); 13] = [
+pub(crate) const LIMITS: [(&str, &str); 15] = [
     ("connections", "no place for a connection, of all or of its address: closed"),
     ("silent_per_address", "the oldest connection without a request loses its place"),
     ("handshake_seconds", "a handshake that takes too long: closed"),
@@ -29,6 +29,8 @@ pub(crate) const LIMITS: [(&str, &str); 13] = [
     ("compressions", "an answer goes out plain"),
     ("assets", "a file of the interface makes room for another"),
     ("asset", "a file of the interface is too large to be kept"),
+    ("answers", "too many shared answers: asked for alone"),
+    ("followers", "too many wait for one answer: asked for alone"),
 ];
 
 /// Limits whose hitting is a refusal, by the refusal's rule.

@@ -32,6 +32,7 @@ use crate::observe::{self, MetricsAddress, Observer};
 use crate::origin::Origins;
 use crate::permissions::Permissions;
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
+use crate::sharing::Sharing;
 use crate::upstream::Goal;
 use crate::watch::Watch;
 use crate::worker::{Shared, Worker};
@@ -178,6 +179,7 @@ pub fn start(
     let silent = u32::try_from(config.limits.silent_per_address).unwrap_or(u32::MAX);
     let metrics = Metrics::register(registry)?;
     let (logins, sessions) = open_state(&config, &clock, &metrics)?;
+    let sharing = config.traffic.share_polls.then(|| Sharing::new(metrics.clone()));
     let assets = config.traffic.compression.then(|| Assets::new(metrics.clone()));
     let goal = |destination: &Destination| {
         let (name, destination) = (destination.to_string(), destination.clone());
@@ -202,6 +204,7 @@ pub fn start(
         logins,
         sessions,
         assets,
+        sharing,
         breakers,
         listening: addresses.iter().map(|address| canonical(address.ip())).collect(),
     });

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::sharing::Sharing;
 use crate::worker::Shared;
 
 /// How often the file is read.
@@ -52,6 +53,7 @@ impl Watch {
                     last = now;
                     let Some(shared) = shared.upgrade() else { return };
                     shared.permissions.clear();
+                    shared.sharing.iter().for_each(Sharing::changed);
                 }
             }
         })?;

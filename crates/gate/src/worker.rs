@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::origin::Origins;
 use crate::permissions::Permissions;
 use crate::session::Sessions;
+use crate::sharing::Sharing;
 use crate::upstream::{Goal, Upstream};
 
 /// How often idle upstream connections are looked at, and access lines handed over.
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) logins: Logins,
     /// The addresses on which the gate listens: whoever asks from one of them is on this machine.
     pub(crate) listening: Vec<IpAddr>,
+    /// What open interfaces poll; None when every request is asked for.
+    pub(crate) sharing: Option<Sharing>,
     /// Whether each destination is worth a try.
     pub(crate) breakers: Vec<Arc<Breaker>>,
     /// Files of the interface, compressed; none when nothing is compressed.
@@ -166,6 +169,9 @@ impl Worker {
                 _ = sweep.tick() => {
                     self.upstream.sweep();
                     self.daemon.iter().for_each(Upstream::sweep);
+                    if let Some(sharing) = &self.shared.sharing {
+                        sharing.sweep(self.shared.clock.monotonic());
+                    }
                     if let Some(lines) = &self.access {
                         lines.borrow_mut().flush();
                     }

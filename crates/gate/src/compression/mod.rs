@@ -18,7 +18,7 @@ mod stream;
 
 pub(crate) use assets::{Assets, Keep, Keeping, Look};
 pub(crate) use eligible::asset;
-pub(crate) use encoder::{Compressors, Encoder};
+pub(crate) use encoder::{Compressors, Encoder, Then};
 pub(crate) use stream::Shrunk;
 
 use self::coding::Coding;
@@ -66,7 +66,7 @@ pub(crate) async fn shrink(
     };
     describe(&mut head.headers, coding);
     let keeping = keep.and_then(|keep| keep.begin(coding, &head.headers));
-    let mut body = body.shrunk(encoder, keeping);
+    let mut body = body.shrunk(encoder, keeping)?;
     if length.is_some_and(|length| length <= COMPRESS_WHOLE) {
         let whole = body.whole().await?;
         head.headers.insert(CONTENT_LENGTH, whole.len().into());

@@ -27,6 +27,7 @@ mod pve;
 mod refusals;
 mod requests;
 mod sessions;
+mod sharing;
 mod silence;
 mod smuggling;
 mod smuggling_http2;
