@@ -176,8 +176,8 @@ pub const ACCEPTED_CODINGS: usize = 16;
 /// Bytes of a compressed body that wait to be more before they are written.
 pub const COMPRESSED_PIECE: usize = 16 * 1024;
 
-/// Answers a worker compresses at once; more go out plain. Each holds up to 1 MB while its client
-/// takes it.
+/// Answers a worker compresses at once; more go out plain. Each holds up to 1.5 MB while its
+/// client takes it.
 pub const COMPRESSIONS: usize = 32;
 
 /// Compressors of a kind that a worker keeps for the next answer.
