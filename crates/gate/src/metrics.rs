@@ -89,21 +89,7 @@ impl Metrics {
             "Requests by the class of their answer",
             ["class"],
         )?;
-        let of_endpoint = registry.counter(
-            "gate_endpoint_requests",
-            "Requests by what they ask for and the class of their answer",
-            ["endpoint", "class"],
-        )?;
-        let seconds = registry.histogram(
-            "gate_request_seconds",
-            "From a request's head to the last byte of its answer, by what it asks for",
-            ["endpoint"],
-            SECONDS,
-        )?;
-        let endpoints = ENDPOINTS.map(|(endpoint, _)| Timed {
-            classes: CLASSES.map(|class| of_endpoint.with([endpoint, class])),
-            seconds: seconds.with([endpoint]),
-        });
+        let endpoints = timed(registry)?;
         let in_flight = registry.gauge("gate_requests_in_flight", "Requests under way", [])?;
         let bytes = registry.counter("gate_answer_bytes", "Body bytes sent to clients", [])?;
         let open = registry.gauge("gate_open_connections", "Client connections open", [])?;
@@ -112,14 +98,6 @@ impl Metrics {
             "Connections to Proxmox VE that wait for a request",
             [],
         )?;
-        let limits = registry.counter(
-            "gate_limits",
-            "Times that something was refused, dropped or not kept for a named limit",
-            ["limit"],
-        )?;
-        for (limit, _) in LIMITS {
-            let _ = limits.with([limit]);
-        }
         Ok(Self(Arc::new(Families {
             classes: CLASSES.map(|class| requests.with([class])),
             endpoints,
@@ -157,7 +135,7 @@ impl Metrics {
                 "Answers that were kept, by what became of a look for one",
                 ["cache", "event"],
             )?,
-            limits,
+            limits: limits(registry)?,
             standing: registry.gauge(
                 "gate_standing",
                 "Sessions, bans and locks in force, and what the state has lost, when last read",
@@ -240,6 +218,38 @@ impl Metrics {
             self.limit(limit);
         }
     }
+}
+
+/// What is counted of each class of endpoints.
+fn timed(registry: &Registry) -> Result<[Timed; ENDPOINTS.len()], MetricError> {
+    let of_endpoint = registry.counter(
+        "gate_endpoint_requests",
+        "Requests by what they ask for and the class of their answer",
+        ["endpoint", "class"],
+    )?;
+    let seconds = registry.histogram(
+        "gate_request_seconds",
+        "From a request's head to the last byte of its answer, by what it asks for",
+        ["endpoint"],
+        SECONDS,
+    )?;
+    Ok(ENDPOINTS.map(|(endpoint, _)| Timed {
+        classes: CLASSES.map(|class| of_endpoint.with([endpoint, class])),
+        seconds: seconds.with([endpoint]),
+    }))
+}
+
+/// Every limit, from 0.
+fn limits(registry: &Registry) -> Result<Family<Counter, 1>, MetricError> {
+    let limits = registry.counter(
+        "gate_limits",
+        "Times that something was refused, dropped or not kept for a named limit",
+        ["limit"],
+    )?;
+    for (limit, _) in LIMITS {
+        let _ = limits.with([limit]);
+    }
+    Ok(limits)
 }
 
 /// One open connection in the gauge.
