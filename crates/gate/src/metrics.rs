@@ -122,7 +122,7 @@ impl Metrics {
             idle: idle.with([]),
             up: registry.gauge(
                 "gate_upstream_up",
-                "Whether a destination is used, or left alone for its failures",
+                "Whether a destination answers: 0 after three failures in a row, until it answers again",
                 ["upstream"],
             )?,
             logins: registry.counter(
