@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use crate::compression::{Encoder, Keeping, Shrunk};
+use crate::compression::{Encoder, Keeping, Shrunk, Then};
 use crate::link::LinkBody;
 use crate::record::Record;
 
@@ -81,13 +81,18 @@ impl AnswerBody {
         Self { kind: Kind::Upstream(Box::new(body)), record: None }
     }
 
-    /// The same body, compressed as it passes. One of the gate's own stays as it is.
-    pub(crate) fn shrunk(self, encoder: Encoder, keeping: Option<Keeping>) -> Self {
+    /// The same body, compressed: what is there at once, what comes as it passes.
+    pub(crate) fn shrunk(self, mut encoder: Encoder, keeping: Option<Keeping>) -> io::Result<Self> {
         let kind = match self.kind {
             Kind::Upstream(body) => Kind::Shrunk(Box::new(Shrunk::new(*body, encoder, keeping))),
-            kind @ (Kind::Full(_) | Kind::Shrunk(_)) => kind,
+            Kind::Full(bytes) => {
+                let mut out = Vec::new();
+                encoder.write(&bytes.unwrap_or_default(), &mut out, Then::End)?;
+                Kind::Full(Some(Bytes::from(out)))
+            }
+            kind @ Kind::Shrunk(_) => kind,
         };
-        Self { kind, ..self }
+        Ok(Self { kind, ..self })
     }
 
     /// The record to write when this body has gone.

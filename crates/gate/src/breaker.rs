@@ -24,7 +24,7 @@ pub(crate) struct Breaker {
     until: AtomicU64,
     /// When somebody began to try it again, 0 for nobody.
     tried: AtomicU64,
-    /// 1 while it is not left alone.
+    /// 1 while nothing is known against it.
     up: Gauge,
 }
 
@@ -87,8 +87,7 @@ impl Breaker {
         let was = self.until.swap(millis(now.saturating_add(pause)).max(1), Ordering::Relaxed);
         if was == 0 {
             self.up.set(0);
-            let seconds = pause.as_secs_f64();
-            warn!(upstream = self.name, failures, seconds, "Proxmox VE fails there: left alone");
+            warn!(upstream = self.name, failures, "Proxmox VE does not answer there");
         }
     }
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
+use crate::compression::Coding;
 use crate::credential::{Credential, Headers};
 use crate::edge;
 use crate::forwarded;
@@ -31,6 +32,14 @@ pub fn forwarded(line: &[u8]) -> Option<SocketAddr> {
     headers.append(&name, HeaderValue::from_bytes(line).ok()?);
     let trusted = "10.0.0.0/8".parse().ok()?;
     Some(forwarded::client(([10, 0, 0, 1], 5000).into(), &headers, (&trusted, &name)))
+}
+
+/// The coding in which an answer goes to a client with this Accept-Encoding; None where it is no
+/// header.
+pub fn coding(line: &[u8]) -> Option<Option<&'static str>> {
+    let mut headers = HeaderMap::new();
+    headers.append("accept-encoding", HeaderValue::from_bytes(line).ok()?);
+    Some(Coding::wanted(&headers).map(Coding::name))
 }
 
 /// An account as it stands in log lines and in the line for fail2ban.

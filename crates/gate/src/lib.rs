@@ -68,6 +68,7 @@ mod route;
 mod running;
 mod scratch;
 mod session;
+mod sharing;
 mod socket;
 mod source;
 mod stack;

@@ -33,6 +33,10 @@ pub const PERMISSIONS_KEPT: usize = 4096;
 /// Bytes of such an answer: the privileges at one path.
 pub const PERMISSIONS_BYTES: usize = 64 * 1024;
 
+/// Bytes of the answer about all privileges of a caller: some hundred for each path in the access
+/// lists.
+pub const PERMISSIONS_ALL_BYTES: usize = 1024 * 1024;
+
 /// Bytes of a path in the access list.
 pub const PERMISSION_PATH: usize = 256;
 
@@ -187,8 +191,8 @@ pub const ACCEPTED_CODINGS: usize = 16;
 /// Bytes of a compressed body that wait to be more before they are written.
 pub const COMPRESSED_PIECE: usize = 16 * 1024;
 
-/// Answers a worker compresses at once; more go out plain. Each holds up to 1 MB while its client
-/// takes it.
+/// Answers a worker compresses at once; more go out plain. Each holds up to 1.5 MB while its
+/// client takes it.
 pub const COMPRESSIONS: usize = 32;
 
 /// Compressors of a kind that a worker keeps for the next answer.
@@ -267,6 +271,30 @@ pub const ADDRESS_WAIT: Duration = Duration::from_secs(1);
 
 /// Bytes of one message of the kernel about addresses; it sends at most 32 KB.
 pub const NETLINK_MESSAGE: usize = 64 * 1024;
+
+/// How old an answer is at most when it is shared.
+pub const ANSWER_FOR: Duration = Duration::from_secs(1);
+
+/// Bytes of an answer that is shared: a list of some 2,000 guests.
+pub const ANSWER_BYTES: usize = 1024 * 1024;
+
+/// Bytes of all of them.
+pub const ANSWERS_BYTES: usize = 8 * 1024 * 1024;
+
+/// Bytes of path and query of what is shared.
+pub const ANSWER_TARGET: usize = 256;
+
+/// Paths, queries included, of which is known who asks for them.
+pub const ANSWERS_KEPT: usize = 256;
+
+/// How long it is remembered that somebody asks for one.
+pub const ANSWERS_SEEN: Duration = Duration::from_secs(10);
+
+/// Requests that wait for one answer.
+pub const ANSWERS_FOLLOWERS: usize = 1024;
+
+/// How long they wait until each asks for itself.
+pub const FOLLOW_FOR: Duration = Duration::from_secs(10);
 
 /// Worker threads at most.
 pub const WORKERS: usize = 256;

@@ -16,7 +16,7 @@ const SECONDS: &[f64] =
 
 /// Every limit that can be hit, and what happens then. Counted from the start, so that a limit
 /// never hit is seen to be 0.
-pub(crate) const LIMITS: [(&str, &str); 13] = [
+pub(crate) const LIMITS: [(&str, &str); 15] = [
     ("connections", "no place for a connection, of all or of its address: closed"),
     ("silent_per_address", "the oldest connection without a request loses its place"),
     ("handshake_seconds", "a handshake that takes too long: closed"),
@@ -30,6 +30,8 @@ pub(crate) const LIMITS: [(&str, &str); 13] = [
     ("compressions", "an answer goes out plain"),
     ("assets", "a file of the interface makes room for another"),
     ("asset", "a file of the interface is too large to be kept"),
+    ("answers", "too many shared answers: asked for alone"),
+    ("followers", "too many wait for one answer: asked for alone"),
 ];
 
 /// Limits whose hitting is a refusal, by the refusal's rule.
@@ -91,21 +93,7 @@ impl Metrics {
             "Requests by the class of their answer",
             ["class"],
         )?;
-        let of_endpoint = registry.counter(
-            "gate_endpoint_requests",
-            "Requests by what they ask for and the class of their answer",
-            ["endpoint", "class"],
-        )?;
-        let seconds = registry.histogram(
-            "gate_request_seconds",
-            "From a request's head to the last byte of its answer, by what it asks for",
-            ["endpoint"],
-            SECONDS,
-        )?;
-        let endpoints = ENDPOINTS.map(|(endpoint, _)| Timed {
-            classes: CLASSES.map(|class| of_endpoint.with([endpoint, class])),
-            seconds: seconds.with([endpoint]),
-        });
+        let endpoints = timed(registry)?;
         let in_flight = registry.gauge("gate_requests_in_flight", "Requests under way", [])?;
         let bytes = registry.counter("gate_answer_bytes", "Body bytes sent to clients", [])?;
         let warnings = registry.gauge(
@@ -124,14 +112,6 @@ impl Metrics {
             "Connections to Proxmox VE that wait for a request",
             [],
         )?;
-        let limits = registry.counter(
-            "gate_limits",
-            "Times that something was refused, dropped or not kept for a named limit",
-            ["limit"],
-        )?;
-        for (limit, _) in LIMITS {
-            let _ = limits.with([limit]);
-        }
         Ok(Self(Arc::new(Families {
             classes: CLASSES.map(|class| requests.with([class])),
             endpoints,
@@ -163,7 +143,7 @@ impl Metrics {
             idle: idle.with([]),
             up: registry.gauge(
                 "gate_upstream_up",
-                "Whether a destination is used, or left alone for its failures",
+                "Whether a destination answers: 0 after three failures in a row, until it answers again",
                 ["upstream"],
             )?,
             logins: registry.counter(
@@ -176,7 +156,7 @@ impl Metrics {
                 "Answers that were kept, by what became of a look for one",
                 ["cache", "event"],
             )?,
-            limits,
+            limits: limits(registry)?,
             standing: registry.gauge(
                 "gate_standing",
                 "Sessions, bans and locks in force, and what the state has lost, when last read",
@@ -275,6 +255,38 @@ impl Metrics {
             self.limit(limit);
         }
     }
+}
+
+/// What is counted of each class of endpoints.
+fn timed(registry: &Registry) -> Result<[Timed; ENDPOINTS.len()], MetricError> {
+    let of_endpoint = registry.counter(
+        "gate_endpoint_requests",
+        "Requests by what they ask for and the class of their answer",
+        ["endpoint", "class"],
+    )?;
+    let seconds = registry.histogram(
+        "gate_request_seconds",
+        "From a request's head to the last byte of its answer, by what it asks for",
+        ["endpoint"],
+        SECONDS,
+    )?;
+    Ok(ENDPOINTS.map(|(endpoint, _)| Timed {
+        classes: CLASSES.map(|class| of_endpoint.with([endpoint, class])),
+        seconds: seconds.with([endpoint]),
+    }))
+}
+
+/// Every limit, from 0.
+fn limits(registry: &Registry) -> Result<Family<Counter, 1>, MetricError> {
+    let limits = registry.counter(
+        "gate_limits",
+        "Times that something was refused, dropped or not kept for a named limit",
+        ["limit"],
+    )?;
+    for (limit, _) in LIMITS {
+        let _ = limits.with([limit]);
+    }
+    Ok(limits)
 }
 
 /// One open connection in the gauge.

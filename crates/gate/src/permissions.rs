@@ -22,7 +22,9 @@ use serde_json::Value;
 use crate::caller::Caller;
 use crate::credential::Headers;
 use crate::hygiene::HeadLines;
-use crate::limits::{PERMISSION_PATH, PERMISSIONS_BYTES, PERMISSIONS_FOR, PERMISSIONS_KEPT};
+use crate::limits::{
+    PERMISSION_PATH, PERMISSIONS_ALL_BYTES, PERMISSIONS_BYTES, PERMISSIONS_FOR, PERMISSIONS_KEPT,
+};
 use crate::login::encode;
 use crate::session::Id;
 use crate::stack::Peer;
@@ -35,6 +37,8 @@ pub(crate) struct Permissions(Mutex<Kept>);
 #[derive(Default)]
 struct Kept {
     answers: HashMap<Id, Answer>,
+    /// What stands for all privileges of a caller, and until when it is believed.
+    sets: HashMap<Id, (Id, Duration)>,
     /// Grows with everything that drops answers: one that was asked for before is not kept.
     dropped: u64,
 }
@@ -105,10 +109,56 @@ impl Permissions {
         Ok(held)
     }
 
+    /// What stands for all the privileges of the caller: the same for two callers when Proxmox VE
+    /// says the same of both, everywhere.
+    ///
+    /// # Errors
+    /// [`Unknown`]; nothing may be shared then.
+    pub(crate) async fn whole(
+        &self,
+        peer: &Peer,
+        caller: &Caller<'_>,
+        parts: &Parts,
+    ) -> Result<Id, Unknown> {
+        let id = caller.id().ok_or(Unknown::NotLoggedIn)?;
+        let clock = &peer.worker.shared.clock;
+        let before = {
+            let kept = self.kept();
+            let known = kept.sets.get(&id).filter(|(_, until)| *until > clock.monotonic());
+            if let Some((set, _)) = known {
+                return Ok(*set);
+            }
+            kept.dropped
+        };
+        let until = clock.monotonic() + PERMISSIONS_FOR;
+        let target = PathAndQuery::from_static("/api2/json/access/permissions");
+        let body = ask_for(peer, caller, parts, &target, PERMISSIONS_ALL_BYTES).await;
+        if matches!(body, Err(Unknown::NotLoggedIn)) {
+            self.forget(id);
+        }
+        // Written anew, so that the order of its members says nothing.
+        let set: Option<Value> = serde_json::from_slice(&body?).ok();
+        let data = set.as_ref().and_then(|set| set.get("data")).filter(|data| data.is_object());
+        let data = data.ok_or(Unknown::Refused)?.to_string();
+        let set = Id::of(data.as_bytes());
+        let mut kept = self.kept();
+        if kept.dropped == before {
+            let now = clock.monotonic();
+            if kept.sets.len() >= PERMISSIONS_KEPT {
+                kept.sets.retain(|_, (_, until)| *until > now);
+            }
+            if kept.sets.len() < PERMISSIONS_KEPT {
+                kept.sets.insert(id, (set, until));
+            }
+        }
+        Ok(set)
+    }
+
     /// Drops what is kept of a caller.
     pub(crate) fn forget(&self, caller: Id) {
         let mut kept = self.kept();
         kept.answers.retain(|_, answer| answer.caller != caller);
+        kept.sets.remove(&caller);
         kept.dropped += 1;
     }
 
@@ -116,6 +166,7 @@ impl Permissions {
     pub(crate) fn clear(&self) {
         let mut kept = self.kept();
         kept.answers.clear();
+        kept.sets.clear();
         kept.dropped += 1;
     }
 
@@ -138,9 +189,22 @@ async fn ask(
     let mut target = b"/api2/json/access/permissions?path=".to_vec();
     encode(&mut target, path.as_bytes());
     let target = PathAndQuery::try_from(target).map_err(|_| Unknown::Refused)?;
+    let body = ask_for(peer, caller, parts, &target, PERMISSIONS_BYTES).await?;
+    let broken = || UpstreamError::Broken("permissions that can not be read".to_owned());
+    read(&body, path).ok_or_else(|| Unknown::Upstream(broken()))
+}
+
+/// The body of a 200.
+async fn ask_for(
+    peer: &Peer,
+    caller: &Caller<'_>,
+    parts: &Parts,
+    target: &PathAndQuery,
+    limit: usize,
+) -> Result<Bytes, Unknown> {
     let (question, ()) = Request::new(()).into_parts();
     let lines = question_lines(caller, parts);
-    let outbound = Outbound { parts: &question, target: &target, lines };
+    let outbound = Outbound { parts: &question, target, lines };
     let answer = peer.worker.upstream.call(&outbound, &Bytes::new()).await;
     let answer = answer.map_err(Unknown::Upstream)?;
     match answer.status() {
@@ -148,10 +212,9 @@ async fn ask(
         StatusCode::UNAUTHORIZED => return Err(Unknown::NotLoggedIn),
         _ => return Err(Unknown::Refused),
     }
-    let broken = |what: &str| Unknown::Upstream(UpstreamError::Broken(what.to_owned()));
-    let body = answer.into_body().whole(PERMISSIONS_BYTES).await;
-    let body = body.ok().flatten().ok_or_else(|| broken("the permissions of a caller"))?;
-    read(&body, path).ok_or_else(|| broken("permissions that can not be read"))
+    let broken = || UpstreamError::Broken("the permissions of a caller".to_owned());
+    let body = answer.into_body().whole(limit).await;
+    body.ok().flatten().ok_or_else(|| Unknown::Upstream(broken()))
 }
 
 fn question_lines(caller: &Caller<'_>, parts: &Parts) -> HeadLines {

@@ -99,6 +99,7 @@ pub const RELOAD: &[(InForce, &str, &[&str])] = &[
             "access_log",
             "metrics_listen",
             "compression",
+            "share_polls",
             "user",
             "allow_degraded",
         ],

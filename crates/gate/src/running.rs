@@ -35,6 +35,7 @@ use crate::permissions::Permissions;
 use crate::policy::{Policy, PolicyError, PolicyRules, Proposed};
 use crate::pulse::{Heartbeat, Pulse};
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
+use crate::sharing::Sharing;
 use crate::upstream::Goal;
 use crate::watch::Watch;
 use crate::worker::{Shared, Worker};
@@ -155,15 +156,9 @@ pub fn start(
     let (logins, sessions, policy) = open_state(&config, sealer, &clock, &metrics)?;
     let listening = listeners.open().map_err(StartError::Worker)?;
     let bound = addresses(&listening.subscribe().borrow());
+    let sharing = config.traffic.share_polls.then(|| Sharing::new(metrics.clone()));
     let assets = config.traffic.compression.then(|| Assets::new(metrics.clone()));
-    let goal = |destination: &Destination| {
-        let (name, destination) = (destination.to_string(), destination.clone());
-        let breaker = Arc::new(Breaker::new(name.clone(), metrics.up(&name)));
-        Goal { destination, breaker }
-    };
-    let daemon = config.daemon.as_ref().map(goal);
-    let goals: Vec<_> =
-        [&config.destination].into_iter().chain(&config.traffic.fallback).map(goal).collect();
+    let (goals, daemon) = goals(&config, &metrics);
     let breakers = goals.iter().map(|goal| Arc::clone(&goal.breaker)).collect();
     let shared = Arc::new(Shared {
         consoles: Consoles::new(config.sessions.pass_unknown_console_tickets),
@@ -175,6 +170,7 @@ pub fn start(
         logins,
         sessions,
         assets,
+        sharing,
         breakers,
         policy,
         standing: config.standing,
@@ -295,6 +291,17 @@ impl Running {
         }
         stopped
     }
+}
+
+/// Where requests go, and logins where that is elsewhere, each with its breaker.
+fn goals(config: &Config, metrics: &Metrics) -> (Vec<Goal>, Option<Goal>) {
+    let goal = |destination: &Destination| {
+        let (name, destination) = (destination.to_string(), destination.clone());
+        let breaker = Arc::new(Breaker::new(name.clone(), metrics.up(&name)));
+        Goal { destination, breaker }
+    };
+    let all = [&config.destination].into_iter().chain(&config.traffic.fallback);
+    (all.map(goal).collect(), config.daemon.as_ref().map(goal))
 }
 
 /// What outlasts a restart, and those who begin with it.

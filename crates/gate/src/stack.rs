@@ -9,6 +9,7 @@ mod answer;
 mod file;
 mod login;
 mod policy;
+mod shared;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -26,6 +27,7 @@ use tokio::time::timeout;
 use self::answer::{answered, finish, own, switching};
 use self::file::File;
 use self::login::login;
+use self::shared::share;
 use crate::admission::Permit;
 use crate::body::{AnswerBody, Source};
 use crate::caller::Caller;
@@ -39,6 +41,7 @@ use crate::limits::BODY_BYTES;
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::route::Route;
+use crate::sharing::Write;
 use crate::socket::Socket;
 use crate::upstream::{Inbound, Outbound, UpstreamError};
 use crate::worker::Worker;
@@ -230,11 +233,20 @@ async fn forward(
         file => file,
     };
 
-    // 11. Upstream.
+    // 11. Shared. What open interfaces poll is asked for once for all that may see the same;
+    //     nothing from before a write is shown after it.
+    let _write = Write::begin(shared.sharing.as_ref(), &parts.method);
+    if rule == BodyRule::None
+        && let Some(answer) = share(asked, record, &outbound).await?
+    {
+        return Ok(answer);
+    }
+
+    // 12. Upstream.
     let inbound = ask(peer, &outbound, rule, body, websocket).await?;
     let inbound = inbound.map_err(|error| refused(record, &error))?;
 
-    // 12. Answer. The tunnel is handed over whole; everything else is stripped of what is
+    // 13. Answer. The tunnel is handed over whole; everything else is stripped of what is
     //     between upstream and us, and its reason phrase carried on.
     match inbound {
         Inbound::Tunnel(head, socket, early) => {

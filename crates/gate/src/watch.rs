@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use crate::certificates::Renewal;
+use crate::sharing::Sharing;
 use crate::worker::Shared;
 
 /// How often the file is read.
@@ -67,6 +68,7 @@ impl Watch {
                     last = now;
                     shared.permissions.clear();
                     shared.policy.reread();
+                    shared.sharing.iter().for_each(Sharing::changed);
                 }
             }
         })?;

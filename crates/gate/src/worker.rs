@@ -29,6 +29,7 @@ use crate::permissions::Permissions;
 use crate::policy::{InForce, Policy};
 use crate::pulse::Beat;
 use crate::session::Sessions;
+use crate::sharing::Sharing;
 use crate::upstream::{Goal, Upstream};
 
 /// How often idle upstream connections are looked at, and access lines handed over.
@@ -45,6 +46,8 @@ pub(crate) struct Shared {
     pub(crate) consoles: Consoles,
     pub(crate) permissions: Permissions,
     pub(crate) logins: Logins,
+    /// What open interfaces poll; None when every request is asked for.
+    pub(crate) sharing: Option<Sharing>,
     /// Whether each destination is worth a try.
     pub(crate) breakers: Vec<Arc<Breaker>>,
     /// Files of the interface, compressed; none when nothing is compressed.
@@ -216,6 +219,9 @@ impl Worker {
                 _ = sweep.tick() => {
                     self.upstream.sweep();
                     self.daemon.iter().for_each(Upstream::sweep);
+                    if let Some(sharing) = &self.shared.sharing {
+                        sharing.sweep(self.shared.clock.monotonic());
+                    }
                     if let Some(lines) = &self.access {
                         lines.borrow_mut().flush();
                     }

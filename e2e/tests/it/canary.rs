@@ -1,7 +1,7 @@
 //! Secrets are planted everywhere a client, a file or the environment can bring one in; none of
 //! them may come out anywhere.
 
-mod planted;
+pub(crate) mod planted;
 
 use std::io::Read as _;
 use std::net::TcpListener;

@@ -36,6 +36,8 @@ pub(crate) struct Compressors {
 /// One body's compressor; goes back when dropped.
 pub(crate) struct Encoder {
     kind: Option<Kind>,
+    /// It grew for what is kept: its memory is given back instead.
+    large: bool,
     home: Rc<Compressors>,
 }
 
@@ -73,7 +75,8 @@ impl Compressors {
         }
         let kind = match coding {
             Coding::Zstd => {
-                let mut context = match self.zstd.borrow_mut().pop() {
+                let rested = if kept { None } else { self.zstd.borrow_mut().pop() };
+                let mut context = match rested {
                     Some(context) => context,
                     None => CCtx::try_create()?,
                 };
@@ -87,7 +90,7 @@ impl Compressors {
             Coding::Deflate => Kind::Deflate(deflate(&self.zlib, true)),
         };
         self.at_work.set(self.at_work.get() + 1);
-        Some(Encoder { kind: Some(kind), home: Rc::clone(self) })
+        Some(Encoder { kind: Some(kind), large: kept, home: Rc::clone(self) })
     }
 }
 
@@ -130,7 +133,7 @@ impl Drop for Encoder {
         match self.kind.take() {
             Some(Kind::Zstd(mut context)) => {
                 // One that can not be reset is not used again.
-                let reset = context.reset(ResetDirective::SessionOnly).ok();
+                let reset = context.reset(ResetDirective::SessionOnly).ok().filter(|_| !self.large);
                 keep(&home.zstd, reset.map(|_| context));
             }
             Some(Kind::Gzip(mut compress, ..)) => {
@@ -238,6 +241,22 @@ mod tests {
         assert!(home.take(Coding::Deflate, None, false).is_none());
         all.pop();
         assert!(home.take(Coding::Gzip, None, false).is_some());
+    }
+
+    /// What a worker keeps for good, and what its limit on compressions says of each.
+    #[test]
+    fn a_compressor_that_is_kept_is_small() {
+        let home = Rc::new(Compressors::default());
+        let body: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+        for (length, kept) in [(Some(body.len() as u64), true), (None, false)] {
+            let mut encoder = home.take(Coding::Zstd, length, kept).unwrap();
+            let mut out = Vec::new();
+            encoder.write(&body, &mut out, Then::End).unwrap();
+            drop(encoder);
+            assert_eq!(home.zstd.borrow().len(), usize::from(!kept));
+        }
+        let held = home.zstd.borrow()[0].sizeof();
+        assert!(held <= 1536 * 1024, "{held}");
     }
 
     /// What a client was sent before a flush can be read before the end.

@@ -17,12 +17,10 @@ mod encoder;
 mod stream;
 
 pub(crate) use assets::{Assets, Keep, Keeping, Look};
+pub(crate) use coding::Coding;
 pub(crate) use eligible::asset;
-pub(crate) use encoder::{Compressors, Encoder};
+pub(crate) use encoder::{Compressors, Encoder, Then};
 pub(crate) use stream::Shrunk;
-
-use self::coding::Coding;
-use self::eligible::may_shrink;
 
 use std::io;
 use std::rc::Rc;
@@ -33,6 +31,7 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 
+use self::eligible::may_shrink;
 use crate::body::AnswerBody;
 use crate::limits::{COMPRESS_FROM, COMPRESS_WHOLE};
 use crate::metrics::Metrics;
@@ -66,7 +65,7 @@ pub(crate) async fn shrink(
     };
     describe(&mut head.headers, coding);
     let keeping = keep.and_then(|keep| keep.begin(coding, &head.headers));
-    let mut body = body.shrunk(encoder, keeping);
+    let mut body = body.shrunk(encoder, keeping)?;
     if length.is_some_and(|length| length <= COMPRESS_WHOLE) {
         let whole = body.whole().await?;
         head.headers.insert(CONTENT_LENGTH, whole.len().into());

@@ -109,6 +109,8 @@ pub struct Settings {
     pub upstream_fallback: Vec<FallbackSettings>,
     /// Whether answers are compressed. Default: yes.
     pub compression: Option<bool>,
+    /// Whether one answer serves all browsers that poll the same. Default: yes.
+    pub share_polls: Option<bool>,
     /// `127.0.0.1:9108` or the path of a unix socket: where metrics are read. Default: nowhere.
     pub metrics_listen: Option<String>,
     /// What is forbidden although Proxmox VE would allow it.

@@ -14,6 +14,8 @@ use crate::observe::MetricsAddress;
 pub struct Traffic {
     /// Whether answers are compressed. Proxmox VE is asked for plain ones either way.
     pub compression: bool,
+    /// Whether one answer serves all browsers that poll the same and may see the same.
+    pub share_polls: bool,
     /// Where metrics are read; nowhere by default.
     pub metrics_listen: Option<MetricsAddress>,
     /// Where else Proxmox VE is, in the order in which they stand in for the first.
@@ -32,7 +34,7 @@ pub struct FallbackSettings {
 
 impl Default for Traffic {
     fn default() -> Self {
-        Self { compression: true, metrics_listen: None, fallback: Vec::new() }
+        Self { compression: true, share_polls: true, metrics_listen: None, fallback: Vec::new() }
     }
 }
 
@@ -43,6 +45,7 @@ impl Settings {
         let metrics_listen = self.metrics_listen.as_deref().map(str::parse).transpose();
         Ok(Traffic {
             compression: self.compression.unwrap_or(default.compression),
+            share_polls: self.share_polls.unwrap_or(default.share_polls),
             metrics_listen: metrics_listen
                 .map_err(|error| ConfigError::new("metrics_listen", &error))?,
             fallback: self.fallback(trust)?,

@@ -38,13 +38,9 @@ pub(super) async fn answered(
             let read = Box::pin(rewrite::console(peer, (caller, client), format, answer)).await;
             read.map(|read| readout(parts.version, read))
         }
-        _ => match (adapt(parts.version, answer).await, &peer.worker.compressors) {
-            (Ok(answer), Some(compressors)) => {
-                let tools = (compressors, &peer.worker.shared.metrics);
-                let shrunk = shrink((parts, &route), tools, keep, answer).await;
-                shrunk.map_err(|error| UpstreamError::Broken(error.to_string()))
-            }
-            (answer, _) => answer,
+        _ => match adapt(parts.version, answer).await {
+            Ok(answer) => shrunk(asked, keep, answer).await,
+            error => error,
         },
     };
     let mut answer = answer.map_err(|error| refused(record, &error))?;
@@ -68,6 +64,19 @@ pub(super) async fn answered(
         answer.headers_mut().extend(session_cookie("").map(|cookie| (SET_COOKIE, cookie)));
     }
     Ok(answer)
+}
+
+/// The answer, compressed where that is allowed.
+pub(super) async fn shrunk(
+    asked: &Asked<'_>,
+    keep: Option<Keep>,
+    answer: Response<AnswerBody>,
+) -> Result<Response<AnswerBody>, UpstreamError> {
+    let Asked { peer, parts, route, .. } = asked;
+    let Some(compressors) = &peer.worker.compressors else { return Ok(answer) };
+    let tools = (compressors, &peer.worker.shared.metrics);
+    let shrunk = shrink((parts, route), tools, keep, answer).await;
+    shrunk.map_err(|error| UpstreamError::Broken(error.to_string()))
 }
 
 /// Whether Proxmox VE did not believe the credential. Its other 401s are for a CSRF token and

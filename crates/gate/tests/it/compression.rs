@@ -1,6 +1,7 @@
 //! What goes out compressed, what never does, and what is kept of it.
 
 use std::io::Read;
+use std::time::Duration;
 
 use flate2::read::{GzDecoder, ZlibDecoder};
 
@@ -157,7 +158,9 @@ fn what_has_come_of_an_endless_answer_is_shown() {
     let log = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n\
         b\r\nfirst line\n\r\n";
     let pve = Pve::start(&[("/api2/json/nodes/a/tasks/x/log", log, Then::Stay)]);
-    let gate = Gate::start(pve.address);
+    let gate = Gate::with(pve.address, |config| {
+        config.limits.upstream_body_idle = Duration::from_millis(500);
+    });
     let mut client = Client::connect(&gate);
     client.send("GET /api2/json/nodes/a/tasks/x/log HTTP/1.1\r\nAccept-Encoding: zstd\r\n\r\n");
     let mut all = Vec::new();

@@ -29,7 +29,7 @@ fn upstream_that_does_not_answer_is_not_waited_for_for_ever() {
 
 /// pveproxy may close between two requests at any time (its bug 5391).
 #[test]
-fn a_read_is_repeated_on_a_fresh_connection_and_a_write_is_not() {
+fn bug_5391_a_read_is_repeated_on_a_fresh_connection_and_a_write_is_not() {
     let pve = Pve::start(&[("/", &ok("{}"), Then::CloseOnNext)]);
     let gate = Gate::start(pve.address);
     let mut client = Client::connect(&gate);

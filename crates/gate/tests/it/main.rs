@@ -32,6 +32,7 @@ mod refusals;
 mod reload;
 mod requests;
 mod sessions;
+mod sharing;
 mod silence;
 mod smuggling;
 mod smuggling_http2;

@@ -3,10 +3,11 @@
 //! Every program is the release build, started anew for every round. Medians and the tenth
 //! percentile of the rounds are printed; the machine's load is part of both. `mock-beside-sdk`
 //! is run by name only: it installs its peer. So are `broker`, which has redis beside it, and
-//! `cells`, which wants its peers.
+//! `cells`, which wants its peers, and `gate`, which takes half a minute.
 
 mod broker;
 mod cells;
+mod gate;
 mod large;
 mod load;
 mod peers;
@@ -59,6 +60,9 @@ fn run() -> Result<bool> {
     }
     if wanted.as_deref() == Some("broker") {
         return broker::broker(&program);
+    }
+    if wanted.as_deref() == Some("gate") {
+        return gate::run(&program);
     }
     if wanted.as_deref() == Some("cells") {
         return cells::run(&program);

@@ -7,26 +7,26 @@ use telemetry::CorrelationId;
 
 /// What was planted, with its description.
 #[derive(Debug, Default)]
-pub(super) struct Planted {
+pub(crate) struct Planted {
     secrets: Vec<(String, Vec<String>)>,
 }
 
 impl Planted {
     /// A new secret: letters and digits, so that no escaping hides it.
-    pub(super) fn one(&mut self, what: &str) -> String {
+    pub(crate) fn one(&mut self, what: &str) -> String {
         let secret = format!("Canary{}", CorrelationId::random());
         self.known(what, &secret)
     }
 
     /// A secret made by the program itself.
-    pub(super) fn known(&mut self, what: &str, secret: &str) -> String {
+    pub(crate) fn known(&mut self, what: &str, secret: &str) -> String {
         self.secrets.push((what.to_owned(), forms(secret.as_bytes())));
         secret.to_owned()
     }
 
     /// Fails when one of the secrets is in `text`. The error tells which and where, and shows
     /// the line with it: these secrets open nothing that outlives the test.
-    pub(super) fn search(&self, place: &str, text: &[u8]) -> Result<()> {
+    pub(crate) fn search(&self, place: &str, text: &[u8]) -> Result<()> {
         let text = String::from_utf8_lossy(text);
         for (what, forms) in &self.secrets {
             let Some(at) = forms.iter().find_map(|form| text.find(form)) else { continue };

@@ -11,14 +11,18 @@ pub(super) type Act = (&'static str, String);
 
 /// A user that can log in.
 pub(super) fn user(address: &str, token: &str) -> Result<()> {
+    direct(address, token, "POST /api2/json/access/users", "userid=k@pve&password=killed-not")
+}
+
+/// A call to the mock itself.
+pub(super) fn direct(address: &str, token: &str, call: &str, body: &str) -> Result<()> {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect(address)?;
-    let body = "userid=k@pve&password=killed-not";
+    let length = body.len();
     write!(
         stream,
-        "POST /api2/json/access/users HTTP/1.1\r\nConnection: close\r\n\
-         Authorization: PVEAPIToken={token}\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
+        "{call} HTTP/1.1\r\nConnection: close\r\nAuthorization: PVEAPIToken={token}\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
@@ -53,7 +57,7 @@ pub(super) fn try_logout(files: &Files) -> Result<(String, Answer)> {
     Ok((ticket, Client::connect(files)?.ask(&request)?))
 }
 
-fn login(files: &Files, lines: &str, password: &str) -> Result<Answer> {
+pub(super) fn login(files: &Files, lines: &str, password: &str) -> Result<Answer> {
     let body = format!("username=k%40pve&password={password}");
     let length = body.len();
     Client::connect(files)?.ask(&format!(

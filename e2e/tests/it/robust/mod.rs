@@ -6,4 +6,5 @@ mod client;
 mod disk;
 mod kills;
 mod process;
+mod secrets;
 mod websocket;

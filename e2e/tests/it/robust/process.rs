@@ -46,12 +46,21 @@ impl Files {
     }
 
     pub(crate) fn start(&self, home: &Home) -> Result<Process> {
-        self.start_by(home.proxward(&[])?)
+        self.run(home.proxward(&[])?, "info")
     }
 
     /// By a command that runs the program with the arguments it is given.
-    pub(crate) fn start_by(&self, mut command: Command) -> Result<Process> {
-        command.args(["gate", "--config"]).arg(&self.config);
+    pub(crate) fn start_by(&self, command: Command) -> Result<Process> {
+        self.run(command, "info")
+    }
+
+    /// With everything in its log that can be there.
+    pub(crate) fn start_logging(&self, command: Command) -> Result<Process> {
+        self.run(command, "trace")
+    }
+
+    fn run(&self, mut command: Command, log: &str) -> Result<Process> {
+        command.args(["gate", "--log", log, "--config"]).arg(&self.config);
         let mut running = Running::start(&mut command)?;
         running.until("the gate's ready line", |gate| {
             gate.stderr().contains("gate: ready on").then_some(())
