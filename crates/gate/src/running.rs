@@ -27,7 +27,7 @@ use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
 use crate::origin::Origins;
 use crate::permissions::Permissions;
-use crate::policy::{Policy, PolicyError, PolicyRules, Proposed};
+use crate::policy::{Policy, PolicyError, PolicyRules, Proposed, ProxyTokens, Sealed, StepUps};
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
 use crate::watch::Watch;
 use crate::worker::{Shared, Worker};
@@ -173,7 +173,8 @@ pub fn start(
     let each = u32::try_from(config.limits.connections_per_address).unwrap_or(u32::MAX);
     let silent = u32::try_from(config.limits.silent_per_address).unwrap_or(u32::MAX);
     let metrics = Metrics::register(registry)?;
-    let (logins, sessions, policy) = open_state(&config, &clock, &metrics)?;
+    let opened = open_state(&config, &clock, &metrics)?;
+    let Opened { logins, sessions, policy, tokens, step_ups } = opened;
     let shared = Arc::new(Shared {
         consoles: Consoles::new(config.sessions.pass_unknown_console_tickets),
         origins: Origins::new(config.sessions.origins),
@@ -188,6 +189,8 @@ pub fn start(
         logins,
         sessions,
         policy,
+        tokens,
+        step_ups,
     });
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
     for listener in &listeners.0 {
@@ -263,34 +266,43 @@ impl Running {
     }
 }
 
+/// Those who begin with what has outlasted a restart.
+struct Opened {
+    logins: Logins,
+    sessions: Sessions,
+    policy: Policy,
+    tokens: ProxyTokens,
+    step_ups: StepUps,
+}
+
 /// What outlasts a restart, and those who begin with it.
-fn open_state(
-    config: &Config,
-    clock: &Clock,
-    metrics: &Metrics,
-) -> Result<(Logins, Sessions, Policy), StartError> {
+fn open_state(config: &Config, clock: &Clock, metrics: &Metrics) -> Result<Opened, StartError> {
     let mut store: Box<dyn Store> = match &config.state {
         Some(directory) => Box::new(Redb::open(directory)?),
         None => Box::new(Memory::new()),
     };
     let (bans, stored) = (store.load(Table::Bans)?, store.load(Table::Sessions)?);
-    let confirmed = store.load(Table::Pending)?;
-    let sealer = match (&config.sessions.key, &config.state) {
-        (_, None) => None,
-        (Some(path), _) => Some(Sealer::load(path, false)?),
-        (None, Some(directory)) => Some(Sealer::load(&directory.join(SESSION_KEY), true)?),
+    let (confirmed, sealed) = (store.load(Table::Pending)?, store.load(Table::Tokens)?);
+    let sealer = || match (&config.sessions.key, &config.state) {
+        (_, None) => Ok(None),
+        (Some(path), _) => Sealer::load(path, false).map(Some),
+        (None, Some(directory)) => Sealer::load(&directory.join(SESSION_KEY), true).map(Some),
     };
+    let (of_sessions, of_policy) = (sealer()?, sealer()?);
     let writer = Arc::new(Writer::start(store).map_err(StartError::Worker)?);
-    let keeper = sealer.map(|sealer| Keeper { writer: Arc::clone(&writer), sealer });
+    let keeper = of_sessions.map(|sealer| Keeper { writer: Arc::clone(&writer), sealer });
     // Without a directory nothing is remembered: every start begins with what is configured.
-    let keep = config.state.as_ref().map(|_| Arc::clone(&writer));
+    let keep = config.state.as_ref().map(|_| &writer);
     let policy = Policy::begin(config.policy.clone(), &confirmed, keep, clock.monotonic())?;
+    let seal = of_policy.map(|sealer| Arc::new(Sealed::new(Arc::clone(&writer), sealer)));
+    let tokens = ProxyTokens::new(seal.clone(), &sealed);
+    let step_ups = StepUps::new(seal, &sealed);
     let sessions = Sessions::new(config.sessions.clone(), keeper, stored, clock.unix_secs());
     let audit = config.state.as_ref().map(|directory| directory.join(AUDIT));
     let journal = Arc::new(Journal::start(audit.as_deref(), &config.login, clock)?);
     let proxies = [config.proxy_protocol_from.clone(), config.trusted_proxies.clone()];
     let logins = Logins::new(&config.login, proxies, &bans, (clock, metrics), (writer, journal));
-    Ok((logins, sessions, policy))
+    Ok(Opened { logins, sessions, policy, tokens, step_ups })
 }
 
 /// Everything that can fail is done here, before the thread starts. The worker itself is made

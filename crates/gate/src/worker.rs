@@ -28,7 +28,7 @@ use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::origin::Origins;
 use crate::permissions::Permissions;
-use crate::policy::{InForce, Policy};
+use crate::policy::{InForce, Policy, ProxyTokens, StepUps};
 use crate::session::Sessions;
 use crate::upstream::Upstream;
 
@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) origins: Origins,
     pub(crate) logins: Logins,
     pub(crate) policy: Policy,
+    pub(crate) tokens: ProxyTokens,
+    pub(crate) step_ups: StepUps,
 }
 
 /// A worker's copy of the policy and which one it is.

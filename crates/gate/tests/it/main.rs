@@ -27,6 +27,7 @@ mod requests;
 mod sessions;
 mod silence;
 mod sources;
+mod tokens;
 mod trial;
 mod tunnel;
 mod upstream_tls;
