@@ -1,5 +1,6 @@
 //! `proxward config`, and where configuration comes from.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use ::gate::{Config as GateConfig, Settings};
@@ -42,16 +43,16 @@ pub(crate) fn layers(named: Option<&Path>) -> Layers {
 /// The section `[gate]`, checked. An error names the place its value was set at.
 pub(crate) fn gate(document: &Document) -> Result<GateConfig, Stop> {
     let settings: Settings = document.section("gate").map_err(Stop::usage)?;
-    settings.check().map_err(|error| {
-        let origin = document.origin(error.key());
-        Stop::say(
-            Exit::Usage,
-            match origin {
-                settings::Origin::Default => error.to_string(),
-                origin => format!("{origin}: {error}"),
-            },
-        )
-    })
+    settings.check().map_err(|error| placed(document, error.key(), &error))
+}
+
+/// A refused value with the place it was set at; of one within a list, the place of the list.
+pub(crate) fn placed(document: &Document, key: &str, error: &dyn Display) -> Stop {
+    let list = key.split('[').next().unwrap_or(key);
+    let origins = [key, list].map(|key| document.origin(key));
+    let origin = origins.into_iter().find(|origin| *origin != settings::Origin::Default);
+    let place = origin.map(|origin| format!("{origin}: ")).unwrap_or_default();
+    Stop::say(Exit::Usage, format!("{place}{error}"))
 }
 
 fn check(file: &ConfigFile) -> Result<(), Stop> {

@@ -18,6 +18,7 @@ fn pve() -> Pve {
         ("/api2/json/nodes", &ok("{\"data\":[]}"), Then::Stay),
         ("/api2/json/pools", &ok("{\"data\":null}"), Then::Stay),
         ("/api2/json/access/ticket", &ok(login), Then::Stay),
+        ("/api2/json/access/permissions", &ok("{\"data\":{}}"), Then::Stay),
     ])
 }
 
@@ -182,4 +183,31 @@ fn a_call_that_needs_a_code_passes_after_one_was_shown() {
     // Once is enough for anybody who looked over the shoulder.
     assert_eq!(show(&code).status(), "403");
     gate.counts("proxward_gate_logins_total{channel=\"tfa\",outcome=\"failure\"}", 2);
+}
+
+/// A session knows whether its login answered a challenge; the claim alone is worth nothing.
+#[test]
+fn a_second_factor_is_demanded_of_those_who_passed_none() {
+    let (pve, directory) = (pve(), tempfile::tempdir().unwrap());
+    let policy = r#"{"tfa":[{"name":"people","users":["*@pam"]}]}"#;
+    let gate = Gate::with(pve.address, with(&directory.path().join("state"), policy));
+    let status = |password: &str| {
+        let body = format!("{{\"username\":\"root@pam\",\"password\":\"x\"{password}}}");
+        let login = post(&gate, "/api2/json/access/ticket", "", &body);
+        let data = serde_json::from_str::<serde_json::Value>(&login.body).unwrap()["data"].clone();
+        let cookie = format!("Cookie: PVEAuthCookie={}\r\n", data["ticket"].as_str().unwrap());
+        let get = |path: &str| {
+            let request = format!("GET /api2/json/{path} HTTP/1.1\r\nHost: a\r\n{cookie}\r\n");
+            Client::connect(&gate).ask(request).line
+        };
+        [get("version"), get("nodes")].map(|line| line.split(' ').nth(1).unwrap().to_owned())
+    };
+    assert_eq!(status(""), ["200", "403"]);
+    assert_eq!(status(r#","otp":"totp:123456""#), ["200", "403"]);
+    assert_eq!(status(r#","tfa-challenge":"0""#), ["200", "403"]);
+    assert_eq!(status(r#","tfa-challenge":"PVE:!tfa!{}:6B00CE46::x""#), ["200", "200"]);
+    // A ticket from elsewhere tells nothing of its login.
+    let foreign = "Cookie: PVEAuthCookie=PVE%3Aroot@pam%3A6B00CE44%3A%3Ax\r\n";
+    let request = format!("GET /api2/json/nodes HTTP/1.1\r\nHost: a\r\n{foreign}\r\n");
+    assert_eq!(Client::connect(&gate).ask(request).status(), "403");
 }
