@@ -16,6 +16,7 @@ use crate::credential::{CSRF_HEADER, Credential, Headers, Lines};
 use crate::edge::is_upload;
 use crate::login::{Attempt, Channel};
 use crate::origin::has_metadata;
+use crate::policy::{OWNER, ProxyToken, ProxyTokens};
 use crate::refusal::Refusal;
 use crate::route::Route;
 use crate::session::{
@@ -32,6 +33,10 @@ pub(crate) enum Caller<'h> {
     OwnTicket(Credential<'h>),
     /// An API token.
     ApiToken(Credential<'h>),
+    /// A token of the gate itself, with the API token that stands behind it.
+    ProxyToken(Arc<ProxyToken>),
+    /// What has the form of one and is none, or not for this client.
+    NoToken(Credential<'h>),
     /// What was a session, or pretends to have been one. The readable stand-in is no try to
     /// be anybody; a value that stands for nothing is, and is marked.
     Ended(Option<Id>),
@@ -40,12 +45,12 @@ pub(crate) enum Caller<'h> {
 }
 
 impl<'h> Caller<'h> {
-    /// Finds the caller; `now` in seconds since 1970.
+    /// Finds the caller, who asks from this address; `now` in seconds since 1970.
     pub(crate) fn find(
         headers: &'h Headers<'h>,
         parts: &Parts,
-        sessions: &Sessions,
-        now: u64,
+        (sessions, tokens): (&Sessions, &ProxyTokens),
+        (client, now): (IpAddr, u64),
     ) -> Result<Self, Refusal> {
         let enabled = sessions.config().enabled;
         if enabled && let Some(value) = headers.session()?.flatten() {
@@ -68,10 +73,18 @@ impl<'h> Caller<'h> {
                     (None, Policy::Refuse) => Err(Refusal::ForeignTicket),
                 }
             }
-            token @ Credential::ApiToken(_) => match sessions.config().api_tokens {
-                Policy::Allow => Ok(Self::ApiToken(token)),
-                Policy::Refuse => Err(Refusal::ApiToken),
-            },
+            Credential::ApiToken(text) => {
+                if let Some(own) = text.strip_prefix(OWNER.as_bytes()) {
+                    let own = std::str::from_utf8(own).ok();
+                    let token = own.and_then(|own| tokens.find(own, client, now));
+                    let none = || Self::NoToken(Credential::ApiToken(text.clone()));
+                    return Ok(token.map_or_else(none, Self::ProxyToken));
+                }
+                match sessions.config().api_tokens {
+                    Policy::Allow => Ok(Self::ApiToken(Credential::ApiToken(text))),
+                    Policy::Refuse => Err(Refusal::ApiToken),
+                }
+            }
         }
     }
 
@@ -102,7 +115,7 @@ impl<'h> Caller<'h> {
     /// Refuses what has ended, where Proxmox VE would want a credential. Pages and open calls
     /// are answered as to nobody.
     pub(crate) fn check_alive(&self, parts: &Parts, route: &Route<'_>) -> Result<(), Refusal> {
-        let ended = matches!(self, Self::Ended(_) | Self::LoggedOut(_));
+        let ended = matches!(self, Self::Ended(_) | Self::LoggedOut(_) | Self::NoToken(_));
         // The pages of the API lead to their login page by themselves.
         let wanted = matches!(route, Route::Api(..)) && !route.is_index();
         if ended && wanted && !route.is_open(&parts.method) {
@@ -122,7 +135,8 @@ impl<'h> Caller<'h> {
             Self::OwnTicket(credential) | Self::ApiToken(credential) => {
                 headers.with_credential(credential)
             }
-            Self::Anonymous | Self::Ended(_) | Self::LoggedOut(_) => {
+            Self::ProxyToken(token) => headers.with_token(token.line.expose()),
+            Self::Anonymous | Self::Ended(_) | Self::LoggedOut(_) | Self::NoToken(_) => {
                 headers.with_credential(&Credential::None)
             }
         }
@@ -132,7 +146,11 @@ impl<'h> Caller<'h> {
     pub(crate) fn attempt(&self, client: IpAddr, now: u64) -> Option<Attempt> {
         let (channel, text) = match self {
             Self::OwnTicket(Credential::Ticket { text, .. }) => (Channel::Ticket, text),
-            Self::ApiToken(Credential::ApiToken(text)) => (Channel::ApiToken, text),
+            Self::ApiToken(Credential::ApiToken(text))
+            | Self::NoToken(Credential::ApiToken(text)) => (Channel::ApiToken, text),
+            Self::ProxyToken(token) => {
+                return Some(Attempt::new(Channel::ApiToken, client, Some(&token.name())));
+            }
             Self::Ended(Some(id)) => {
                 let attempt = Attempt::new(Channel::Ticket, client, None);
                 return Some(Attempt { expired: Some(id.mark()), ..attempt });
@@ -157,7 +175,8 @@ impl<'h> Caller<'h> {
                 Credential::Ticket { text, .. } | Credential::ApiToken(text) => Some(Id::of(text)),
                 Credential::None => None,
             },
-            Self::Anonymous | Self::Ended(_) | Self::LoggedOut(_) => None,
+            Self::ProxyToken(token) => Some(Id::of(token.line.expose().as_bytes())),
+            Self::Anonymous | Self::Ended(_) | Self::LoggedOut(_) | Self::NoToken(_) => None,
         }
     }
 }

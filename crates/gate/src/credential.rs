@@ -149,6 +149,11 @@ impl<'h> Headers<'h> {
         }
     }
 
+    /// The lines for upstream that carry a [`token_pair`].
+    pub(crate) fn with_token(&self, pair: &str) -> Lines {
+        self.lines(self.cookies(b""), sensitive(pair.as_bytes()))
+    }
+
     fn lines(&self, cookie: Option<HeaderValue>, authorization: Option<HeaderValue>) -> Lines {
         Lines { cookie, authorization, csrf: Csrf::OfTheClient, ..Lines::default() }
     }
@@ -224,6 +229,11 @@ pub(crate) enum Csrf {
 /// The cookie that carries a ticket.
 pub(crate) fn ticket_pair(ticket: &[u8]) -> SecretString {
     SecretString::new(String::from_utf8(pair(TICKET, ticket)).unwrap_or_default())
+}
+
+/// The line that carries an API token.
+pub(crate) fn token_pair(token: &str) -> SecretString {
+    SecretString::new(String::from_utf8(pair(API_TOKEN, token.as_bytes())).unwrap_or_default())
 }
 
 /// `NAME=VALUE` with the value written so that pveproxy reads it back to the byte.

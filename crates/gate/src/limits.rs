@@ -252,6 +252,21 @@ pub const POLICY_NAME: usize = 64;
 /// Longest time for which a shown code is good: a day.
 pub const STEP_UP_MINUTES: u64 = 24 * 60;
 
+/// Users with a secret for codes at the gate.
+pub const STEP_UP_USERS: usize = 1000;
+
+/// Sessions that have shown a code within the longest time.
+pub const STEP_UP_SESSIONS: usize = 10_000;
+
+/// Tokens of the gate itself.
+pub const PROXY_TOKENS: usize = 1000;
+
+/// Characters of the name of one.
+pub const PROXY_TOKEN_NAME: usize = 64;
+
+/// Longest time for which the value before a rotation stays good, in seconds: 30 days.
+pub const PROXY_TOKEN_OVERLAP: u64 = 30 * 24 * 3600;
+
 /// Bytes of the policy as it is stored until it is confirmed.
 pub const POLICY_BYTES: usize = 60 * 1024;
 

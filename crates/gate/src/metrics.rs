@@ -197,7 +197,7 @@ impl Metrics {
 
     /// So many values of the configuration are warned of.
     pub(crate) fn warnings(&self, count: usize) {
-        self.warnings.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.0.warnings.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// The certificate that is shown.

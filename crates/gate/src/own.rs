@@ -19,6 +19,7 @@ use crate::refusal::Refusal;
 use crate::stack::{Asked, Peer};
 
 mod policy;
+mod step_up;
 
 /// Answers a call. Credential, origin, CSRF token and policy have been judged.
 pub(crate) async fn answer(
@@ -36,6 +37,7 @@ pub(crate) async fn answer(
         }
         (&Method::GET, "api/policy") => policy::status(asked).await,
         (&Method::POST, "api/policy/confirm") => policy::confirm(asked, record, body).await,
+        (&Method::POST, "api/step-up") => step_up::show(asked, body).await,
         _ => Err(Refusal::NoSuchPath),
     }
 }

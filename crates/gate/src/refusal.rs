@@ -65,6 +65,11 @@ pub(crate) enum Refusal {
     PolicyUnsaid,
     PolicyParameters,
     PathTooDeep,
+    /// A code that is wrong, or was used.
+    WrongCode,
+    NotEnrolled,
+    /// Only a session can show a code.
+    NoSession,
     /// The caller lacks a privilege at `/`.
     Privilege(&'static str),
     /// A change of the policy is not confirmed.
@@ -248,6 +253,9 @@ impl Refusal {
             Self::NoSuchPath => ("no-such-path", 404, Json, "no such path"),
             Self::PolicyUnsaid => ("policy", 401, Bare, "Authentication failed!"),
             Self::PolicyParameters => ("policy-parameters", 400, Json, "the parameters can not be read, and a rule of this gate looks at them"),
+            Self::WrongCode => ("wrong-code", 403, Json, "the code is wrong, or was used before"),
+            Self::NotEnrolled => ("not-enrolled", 409, Json, "no codes are set up for this account; the operator runs proxward step-up enroll"),
+            Self::NoSession => ("no-session", 403, Json, "a code is shown by a session; log in through this gate"),
             Self::PathTooDeep => ("path-too-deep", 501, Json, "no call has so deep a path"),
             Self::NotStored => ("not-stored", 503, Json, "the session has ended, but that could not be stored"),
             // a banned address; to the letter what a ticket that is not valid gets

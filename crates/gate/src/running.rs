@@ -32,7 +32,7 @@ use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
 use crate::observe::{self, MetricsAddress, Observer};
 use crate::permissions::Permissions;
-use crate::policy::{Policy, PolicyError, PolicyRules, Proposed};
+use crate::policy::{Policy, PolicyError, PolicyRules, Proposed, ProxyTokens, Sealed, StepUps};
 use crate::pulse::{Heartbeat, Pulse};
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
 use crate::sharing::Sharing;
@@ -153,7 +153,8 @@ pub fn start(
     let metrics = Metrics::register(registry)?;
     config.standing.export(registry)?;
     let sealer = config.sealer.take();
-    let (logins, sessions, policy) = open_state(&config, sealer, &clock, &metrics)?;
+    let opened = open_state(&config, sealer, &clock, &metrics)?;
+    let Opened { logins, sessions, policy, tokens, step_ups } = opened;
     let listening = listeners.open().map_err(StartError::Worker)?;
     let bound = addresses(&listening.subscribe().borrow());
     let sharing = config.traffic.share_polls.then(|| Sharing::new(metrics.clone()));
@@ -175,6 +176,8 @@ pub fn start(
         policy,
         standing: config.standing,
         listening: listening.subscribe(),
+        tokens,
+        step_ups,
     });
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
     shared.metrics.certificate(config.identity.validity());
@@ -304,36 +307,50 @@ fn goals(config: &Config, metrics: &Metrics) -> (Vec<Goal>, Option<Goal>) {
     (all.map(goal).collect(), config.daemon.as_ref().map(goal))
 }
 
+/// Those who begin with what has outlasted a restart.
+struct Opened {
+    logins: Logins,
+    sessions: Sessions,
+    policy: Policy,
+    tokens: ProxyTokens,
+    step_ups: StepUps,
+}
+
 /// What outlasts a restart, and those who begin with it.
 fn open_state(
     config: &Config,
     sealer: Option<Sealer>,
     clock: &Clock,
     metrics: &Metrics,
-) -> Result<(Logins, Sessions, Policy), StartError> {
+) -> Result<Opened, StartError> {
     let mut store: Box<dyn Store> = match &config.state {
         Some(directory) => Box::new(Redb::open(directory)?),
         None => Box::new(Memory::new()),
     };
     let (bans, stored) = (store.load(Table::Bans)?, store.load(Table::Sessions)?);
-    let confirmed = store.load(Table::Pending)?;
+    let (confirmed, sealed) = (store.load(Table::Pending)?, store.load(Table::Tokens)?);
     let sealer = match (&config.sessions.key, &config.state) {
         (_, None) => None,
         _ if sealer.is_some() => sealer,
         (Some(path), _) => Some(Sealer::load(path, false)?),
         (None, Some(directory)) => Some(Sealer::load(&directory.join(SESSION_KEY), true)?),
     };
+    let sealer = sealer.map(Arc::new);
     let writer = Arc::new(Writer::start(store).map_err(StartError::Worker)?);
-    let keeper = sealer.map(|sealer| Keeper { writer: Arc::clone(&writer), sealer });
+    let keeper = |sealer| Keeper { writer: Arc::clone(&writer), sealer };
+    let keeper = sealer.clone().map(keeper);
     // Without a directory nothing is remembered: every start begins with what is configured.
-    let keep = config.state.as_ref().map(|_| Arc::clone(&writer));
+    let keep = config.state.as_ref().map(|_| &writer);
     let policy = Policy::begin(config.policy.clone(), &confirmed, keep, clock.monotonic())?;
+    let seal = sealer.map(|sealer| Arc::new(Sealed::new(Arc::clone(&writer), sealer)));
+    let tokens = ProxyTokens::new(seal.clone(), &sealed);
+    let step_ups = StepUps::new(seal, &sealed);
     let sessions = Sessions::new(config.sessions.clone(), keeper, stored, clock.unix_secs());
     let audit = config.state.as_ref().map(|directory| directory.join(AUDIT));
     let journal = Arc::new(Journal::start(audit.as_deref(), &config.login, clock)?);
     let proxies = [config.proxy_protocol_from.clone(), config.trusted_proxies.clone()];
     let logins = Logins::new(&config.login, proxies, &bans, (clock, metrics), (writer, journal));
-    Ok((logins, sessions, policy))
+    Ok(Opened { logins, sessions, policy, tokens, step_ups })
 }
 
 /// Everything that can fail is done here, before the thread starts. The worker itself is made

@@ -156,7 +156,8 @@ async fn pass(
     //    upstream alike.
     let now = record.unix_secs();
     let headers = Headers::of(parts);
-    let caller = &Caller::find(&headers, parts, &shared.sessions, now)?;
+    let known = (&shared.sessions, &shared.tokens);
+    let caller = &Caller::find(&headers, parts, known, (client, now))?;
     let asked = Asked { peer, client, parts, route, caller, now };
 
     // 5. Site. Before anything is changed or opened for a page of somebody else.

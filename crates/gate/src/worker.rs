@@ -26,7 +26,7 @@ use crate::live::{Copy, Current, Lease};
 use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::permissions::Permissions;
-use crate::policy::{InForce, Policy};
+use crate::policy::{InForce, Policy, ProxyTokens, StepUps};
 use crate::pulse::Beat;
 use crate::session::Sessions;
 use crate::sharing::Sharing;
@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     /// Files of the interface, compressed; none when nothing is compressed.
     pub(crate) assets: Option<Assets>,
     pub(crate) policy: Policy,
+    pub(crate) tokens: ProxyTokens,
+    pub(crate) step_ups: StepUps,
     /// What the gate has given up.
     pub(crate) standing: Standing,
     /// Where connections are accepted.

@@ -29,6 +29,10 @@ pub(crate) enum Command {
     Gate(Gate),
     /// Logins in force at a gate that runs
     Session(Session),
+    /// Tokens of a gate that runs, with an API token behind each
+    Token(crate::token::Token),
+    /// Codes that users show to a gate that runs
+    StepUp(crate::token::StepUp),
     /// Programs confined by the operating system
     Cell(crate::cell::Cell),
     /// Calls the API of Proxmox VE
@@ -201,7 +205,7 @@ pub(crate) enum GateOrder {
     /// Addresses banned and accounts locked for failed logins
     Bans(Bans),
     /// Which rule of the policy decides about a call, without making it
-    Explain(crate::gate::explain::Explain),
+    Explain(Box<crate::gate::explain::Explain>),
     /// Keeps a change of the policy that is on trial
     Confirm(crate::gate::confirm::Confirm),
     /// Whether the gate that runs is confined and in place as it was meant

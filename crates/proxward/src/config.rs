@@ -67,11 +67,14 @@ pub(crate) fn gate(document: &Document) -> Result<GateConfig, Stop> {
     Ok(config)
 }
 
-/// A text about a key, with the place it was set at.
-fn placed(document: &Document, key: &str, text: &dyn Display) -> String {
-    match document.origin(key) {
-        Origin::Default => text.to_string(),
-        origin => format!("{origin}: {text}"),
+/// A text about a key, with the place it was set at; of one within a list, the place of the list.
+pub(crate) fn placed(document: &Document, key: &str, text: &dyn Display) -> String {
+    let list = key.split('[').next().unwrap_or(key);
+    let origins = [key, list].map(|key| document.origin(key));
+    let origin = origins.into_iter().find(|origin| *origin != Origin::Default);
+    match origin {
+        None => text.to_string(),
+        Some(origin) => format!("{origin}: {text}"),
     }
 }
 

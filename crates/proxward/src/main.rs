@@ -19,6 +19,7 @@ mod output;
 mod place;
 mod session;
 mod signals;
+mod token;
 
 use std::process::ExitCode;
 
@@ -61,6 +62,8 @@ fn run() -> Result<(), Stop> {
         Command::Mock(arguments) => mock::run(&arguments),
         Command::Gate(arguments) => gate::run(&arguments),
         Command::Session(arguments) => session::run(&arguments),
+        Command::Token(arguments) => token::run(arguments),
+        Command::StepUp(arguments) => token::step_up(arguments),
         Command::Cell(arguments) => cell::run(&arguments),
         Command::Api(arguments) => api::run(&arguments, environment),
         Command::Broker(arguments) => broker::run(&arguments),

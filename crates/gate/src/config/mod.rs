@@ -364,6 +364,11 @@ impl Settings {
                 "only sessions know whether a login passed a second factor; set sessions.enabled";
             return Err(ConfigError::new("policy.tfa", what));
         }
+        let kept = config.sessions.enabled && config.state.is_some();
+        if !kept && !self.policy.step_up.is_empty() {
+            let what = "codes are shown for sessions and kept in the state; set state, and sessions.enabled";
+            return Err(ConfigError::new("policy.step_up", what));
+        }
         config.policy = self
             .policy
             .check()

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::Request;
-use crate::policy::{NotConfirmed, Proof};
+use crate::limits::PROXY_TOKEN_OVERLAP;
+use crate::policy::{EnrolError, NotConfirmed, Proof, TokenError, Wanted};
 use crate::session::{Listed, Selection};
 use crate::worker::Shared;
 
@@ -19,6 +20,12 @@ pub(crate) enum ControlError {
     /// There is nothing to act on.
     #[error("{0}")]
     NotFound(String),
+    /// About a proxy token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// About codes shown to the gate.
+    #[error(transparent)]
+    StepUp(#[from] EnrolError),
     /// A change of the policy stays on trial, or is gone.
     #[error(transparent)]
     NotConfirmed(#[from] NotConfirmed),
@@ -32,6 +39,9 @@ impl ControlError {
         match self {
             Self::Request(_) => "request",
             Self::NotFound(_) => "not_found",
+            Self::Token(TokenError::Unknown) | Self::StepUp(EnrolError::Unknown(_)) => "not_found",
+            Self::Token(_) => "token",
+            Self::StepUp(_) => "step_up",
             Self::NotConfirmed(_) => "not_confirmed",
             Self::State(_) => "state",
         }
@@ -83,6 +93,28 @@ async fn carry_out(shared: &Shared, request: Request) -> Result<Value, ControlEr
         }
         Request::Status => Ok(shared.status()),
         Request::LoginStatus => Ok(shared.logins.status()),
+        Request::TokenCreate { name, token, networks, methods, paths, expires_in } => {
+            let now = shared.clock.unix_secs();
+            let expires = expires_in.map(|seconds| now.saturating_add(seconds));
+            let token = token.expose().to_owned();
+            let wanted = Wanted { name, token, networks, methods, paths, expires };
+            Ok(json!({ "value": shared.tokens.create(wanted, now).await? }))
+        }
+        Request::TokenRotate { name, overlap } => {
+            let until = shared.clock.unix_secs().saturating_add(overlap.min(PROXY_TOKEN_OVERLAP));
+            Ok(json!({ "value": shared.tokens.rotate(&name, until).await? }))
+        }
+        Request::TokenRevoke { name } => {
+            shared.tokens.revoke(&name).await?;
+            Ok(json!({ "revoked": name }))
+        }
+        Request::TokenList => Ok(shared.tokens.list()),
+        Request::StepUpEnroll { user } => Ok(json!({ "uri": shared.step_ups.enrol(&user).await? })),
+        Request::StepUpRemove { user } => {
+            shared.step_ups.remove(&user).await?;
+            Ok(json!({ "removed": user }))
+        }
+        Request::StepUpList => Ok(shared.step_ups.list()),
         Request::PolicyStatus => Ok(shared.policy.status(shared.clock.monotonic())),
         Request::PolicyConfirm { id } => {
             let now = shared.clock.monotonic();

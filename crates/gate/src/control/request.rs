@@ -1,5 +1,7 @@
 //! What can be asked.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// One order. On the wire `{"verb":"ban_remove","of":"192.0.2.1"}`.
@@ -43,4 +45,73 @@ pub enum Request {
         /// As the log and the status show it.
         id: String,
     },
+    /// Makes a proxy token: `{"value":"proxward@gate!NAME=VALUE"}`, shown this once.
+    TokenCreate {
+        /// Letters, digits, `.`, `_`, `-`.
+        name: String,
+        /// The API token behind it, `USER@REALM!NAME=SECRET`.
+        token: Hidden,
+        /// Networks and addresses of clients; none: all.
+        #[serde(default)]
+        networks: Vec<String>,
+        /// `GET`, `POST`, `PUT`, `DELETE`; none: all.
+        #[serde(default)]
+        methods: Vec<String>,
+        /// Patterns as in a rule; none: all.
+        #[serde(default)]
+        paths: Vec<String>,
+        /// Seconds until it ends; none: never.
+        #[serde(default)]
+        expires_in: Option<u64>,
+    },
+    /// Gives one another value, shown this once; the one before stays good for a while.
+    TokenRotate {
+        /// Its name.
+        name: String,
+        /// Seconds for that.
+        overlap: u64,
+    },
+    /// Ends one: `{"revoked":NAME}`.
+    TokenRevoke {
+        /// Its name.
+        name: String,
+    },
+    /// All of them, without values: `{"tokens":[{"name","behind","networks","methods","paths",
+    /// "created","expires","previous_until"}]}`.
+    TokenList,
+    /// Sets up codes for a user: `{"uri":"otpauth://…"}`, shown this once.
+    StepUpEnroll {
+        /// `name@realm`.
+        user: String,
+    },
+    /// Forgets a user's secret: `{"removed":USER}`.
+    StepUpRemove {
+        /// `name@realm`.
+        user: String,
+    },
+    /// Users with a secret: `{"users":[…]}`.
+    StepUpList,
+}
+
+/// A text that no log shows.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(String);
+
+impl Hidden {
+    /// Hides a text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden")
+    }
 }

@@ -27,7 +27,7 @@ mod standing;
 
 pub use settings::{LoginRules, LoginSettings};
 
-pub(crate) use attempt::{Attempt, Channel};
+pub(crate) use attempt::{Attempt, Channel, Outcome};
 pub(crate) use engine::{Begun, Logins};
 pub(crate) use envelope::{Envelope, Member};
 pub(crate) use exchange::{Exchange, Judged, session_cookie};

@@ -130,7 +130,7 @@ impl Policy {
     pub(crate) fn begin(
         configured: PolicyRules,
         stored: &[Entry],
-        keeper: Option<Arc<Writer>>,
+        keeper: Option<&Arc<Writer>>,
         now: Duration,
     ) -> Result<Self, PolicyError> {
         let value = |key: &[u8]| stored.iter().find(|entry| entry.key == key);
@@ -144,7 +144,7 @@ impl Policy {
                 generation: AtomicU64::new(1),
                 until: AtomicU64::new(NEVER),
                 held: Mutex::new(Held { current: Arc::new(InForce::read(rules)?), trial: None }),
-                keeper: keeper.clone(),
+                keeper: keeper.cloned(),
             })
         };
         let Some(before) = first else {

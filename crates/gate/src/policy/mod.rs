@@ -25,8 +25,12 @@ mod profile;
 mod rule;
 mod rules;
 mod schema;
+mod sealed;
 mod settings;
+mod step_up;
 mod times;
+mod tokens;
+mod totp;
 mod values;
 
 pub use active::{PolicyError, Proposed};
@@ -40,6 +44,9 @@ pub(crate) use pattern::Segments;
 pub(crate) use rule::{Factors, Given, Question, Who};
 pub(crate) use rules::Decision;
 pub(crate) use schema::{Answer, check as check_schema};
+pub(crate) use sealed::Sealed;
+pub(crate) use step_up::{EnrolError, Shown, StepUps};
+pub(crate) use tokens::{OWNER, ProxyToken, ProxyTokens, TokenError, Wanted};
 
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;

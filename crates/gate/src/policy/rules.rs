@@ -156,6 +156,11 @@ impl PolicyRules {
         self.settings.schema.unwrap_or(SchemaMode::Off)
     }
 
+    /// Whether any call needs a code that was shown to the gate.
+    pub(crate) fn asks_for_codes(&self) -> bool {
+        !self.step_up.is_empty()
+    }
+
     /// The schema of the release that is fronted.
     pub(crate) fn release(&self) -> &'static Schema {
         if self.settings.release == Some(8) { Schema::v8() } else { Schema::v9() }

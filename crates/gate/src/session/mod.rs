@@ -47,7 +47,7 @@ pub(crate) struct Sessions {
 /// Where sessions outlast the process.
 pub(crate) struct Keeper {
     pub(crate) writer: Arc<Writer>,
-    pub(crate) sealer: Sealer,
+    pub(crate) sealer: Arc<Sealer>,
 }
 
 /// Which sessions to end.

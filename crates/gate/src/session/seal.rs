@@ -73,13 +73,13 @@ impl Sealer {
     }
 
     /// None when the library refuses, which it has no reason to.
-    pub(super) fn seal(&self, id: &Id, mut record: Vec<u8>) -> Option<Vec<u8>> {
+    pub(crate) fn seal(&self, id: &Id, mut record: Vec<u8>) -> Option<Vec<u8>> {
         let nonce = self.0.seal_in_place_append_tag(Aad::from(id.0), &mut record).ok()?;
         Some([&[VERSION], nonce.as_ref().as_slice(), &record].concat())
     }
 
     /// None when it was sealed with another key or for another id, or was changed.
-    pub(super) fn open(&self, id: &Id, sealed: &[u8]) -> Option<SecretBytes> {
+    pub(crate) fn open(&self, id: &Id, sealed: &[u8]) -> Option<SecretBytes> {
         let (nonce, record) = sealed.strip_prefix(&[VERSION])?.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let mut record = record.to_vec();

@@ -20,7 +20,7 @@ fn sealer(directory: &tempfile::TempDir) -> Sealer {
 
 fn keeper(directory: &tempfile::TempDir, store: Box<dyn state::Store>) -> (Keeper, Arc<Writer>) {
     let writer = Arc::new(Writer::start(store).unwrap());
-    (Keeper { writer: Arc::clone(&writer), sealer: sealer(directory) }, writer)
+    (Keeper { writer: Arc::clone(&writer), sealer: Arc::new(sealer(directory)) }, writer)
 }
 
 fn memory_only() -> Sessions {

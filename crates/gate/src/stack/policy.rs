@@ -15,6 +15,7 @@ use crate::caller::Caller;
 use crate::credential::Credential;
 use crate::edge::{self, BodyRule, unescape};
 use crate::login::{Kind, Params, Shape};
+use crate::permissions::Unknown;
 use crate::policy::{
     Decision, Factors, Given, InForce, Question, SchemaMode, Segments, Who, check_schema,
 };
@@ -69,9 +70,10 @@ pub(super) async fn judge(
     target: &PathAndQuery,
     body: &mut dyn Source,
 ) -> Result<Judged, Refusal> {
-    let Some(policy) = asked.peer.worker.policy(record.begun()) else {
+    let policy = asked.peer.worker.policy(record.begun());
+    if policy.is_none() && !matches!(asked.caller, Caller::ProxyToken(_)) {
         return Ok(Judged::default());
-    };
+    }
     let path = match asked.route {
         Route::Api(_, below) => Cow::Borrowed(below),
         Route::Own(below) => Cow::Owned(format!("/proxward/{below}")),
@@ -93,11 +95,18 @@ pub(super) async fn judge(
     let segments = Segments::of(&path).ok_or(Refusal::PathTooDeep)?;
     let method = Verb::from_http(asked.parts.method.as_str());
     let method = method.ok_or_else(|| Refusal::Method(asked.parts.method.to_string()))?;
+    if let Caller::ProxyToken(token) = asked.caller
+        && !token.permits(method, &segments)
+    {
+        record.failed(&"limits of a proxy token");
+        return Err(Refusal::Policy("the limits of this proxy token".to_owned()));
+    }
+    let Some(policy) = policy else { return Ok(Judged::default()) };
     let call = Call { policy: &policy, method, segments: &segments, name: name.as_ref(), open };
     let decision = call.decide(asked, Given::Unread);
     let known = name.is_some();
-    if let Some(denial) = &decision {
-        pass(denial, record, known)?;
+    if let Some(Some(denied)) = &decision {
+        return Err(refuse(asked, denied, record, known).await);
     }
     // A login's parameters are judged by those who read it, and nobody's call by nobody.
     let schema = match asked.route {
@@ -112,7 +121,9 @@ pub(super) async fn judge(
         let params = judged.params.as_ref().ok_or(Refusal::PolicyParameters)?;
         let given = if judged.whole { Given::All(params) } else { Given::Partly(params) };
         let denial = call.decide(asked, given).ok_or(Refusal::PolicyParameters)?;
-        pass(&denial, record, known)?;
+        if let Some(denied) = denial {
+            return Err(refuse(asked, &denied, record, known).await);
+        }
     }
     let enforced = match &schema {
         Some(schema) => schema.check(&judged, record)?,
@@ -209,7 +220,7 @@ impl<'c> Call<'c> {
             now: asked.now,
             accounts: &self.policy.accounts,
             params,
-            factors: asked.factors(),
+            factors: asked.factors(self.policy),
             found: OnceCell::new(),
         };
         match self.policy.rules.decide(&question, self.open) {
@@ -222,8 +233,9 @@ impl<'c> Call<'c> {
     }
 }
 
-fn pass(denial: &Denial, record: &mut Record, known: bool) -> Result<(), Refusal> {
-    let Some(denied) = denial else { return Ok(()) };
+/// The answer to a denied call. Rules are named to whom Proxmox VE or the gate knows, and to
+/// nobody who only claims a name.
+async fn refuse(asked: &Asked<'_>, denied: &Denied, record: &mut Record, known: bool) -> Refusal {
     let (cause, refusal) = match denied {
         Denied::By(by) => (by.clone(), Refusal::Policy(by.clone())),
         Denied::SecondFactor(name) => {
@@ -232,7 +244,21 @@ fn pass(denial: &Denial, record: &mut Record, known: bool) -> Result<(), Refusal
         Denied::StepUp(name) => (format!("step_up '{name}'"), Refusal::StepUp(name.clone())),
     };
     record.failed(&cause);
-    Err(if known { refusal } else { Refusal::PolicyUnsaid })
+    if !known {
+        return Refusal::PolicyUnsaid;
+    }
+    let Asked { peer, parts, caller, .. } = *asked;
+    if !matches!(caller, Caller::OwnTicket(_) | Caller::ApiToken(_)) {
+        return refusal;
+    }
+    match peer.worker.shared.permissions.of(peer, caller, parts, "/").await {
+        Ok(_) | Err(Unknown::Refused) => refusal,
+        Err(Unknown::Upstream(error)) => error.refusal(),
+        Err(Unknown::NotLoggedIn) => {
+            asked.count_refused(record).await;
+            Refusal::NotLoggedIn
+        }
+    }
 }
 
 /// Reads query and body. Parameters that can not be read are left out: whoever needs them
@@ -257,10 +283,12 @@ async fn read(
 }
 
 impl Asked<'_> {
-    fn factors(&self) -> Factors {
-        let second =
-            matches!(self.caller, Caller::Session { session, .. } if session.second_factor);
-        Factors { second, stepped_up: None }
+    /// What the caller has shown. Codes are shown for a session.
+    fn factors(&self, policy: &InForce) -> Factors {
+        let Caller::Session { session, .. } = self.caller else { return Factors::default() };
+        let step_ups = &self.peer.worker.shared.step_ups;
+        let stepped_up = policy.rules.asks_for_codes().then(|| step_ups.of(session.id)).flatten();
+        Factors { second: session.second_factor, stepped_up }
     }
 }
 
@@ -280,8 +308,15 @@ impl<'c> Name<'c> {
                 let (user, token) = (Cow::Borrowed(user), Some(Cow::Borrowed(id)));
                 Ok(Some(Self { user, token }))
             }
+            Caller::ProxyToken(token) => {
+                let id = token.behind();
+                let (user, _) = id.rsplit_once('!').ok_or(())?;
+                Ok(Some(Self { user: Cow::Borrowed(user), token: Some(Cow::Borrowed(id)) }))
+            }
             Caller::OwnTicket(_) | Caller::ApiToken(_) => Err(()),
-            Caller::Anonymous | Caller::Ended(_) | Caller::LoggedOut(_) => Ok(None),
+            Caller::Anonymous | Caller::Ended(_) | Caller::LoggedOut(_) | Caller::NoToken(_) => {
+                Ok(None)
+            }
         }
     }
 

@@ -38,6 +38,7 @@ mod smuggling;
 mod smuggling_http2;
 mod sources;
 mod tls_policy;
+mod tokens;
 mod trial;
 mod tunnel;
 mod upstream_tls;

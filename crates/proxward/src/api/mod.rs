@@ -103,7 +103,7 @@ fn token(text: &SecretString) -> Result<Credentials, Stop> {
 }
 
 /// One line from a private file, or from stdin for `-`.
-fn secret(path: &Path) -> Result<SecretString, Stop> {
+pub(crate) fn secret(path: &Path) -> Result<SecretString, Stop> {
     if path != Path::new("-") {
         return read_secret(path);
     }

@@ -74,26 +74,26 @@ fn a_connection_made_before_the_change_proves_nothing() {
 #[test]
 fn a_restart_goes_back_to_what_was_confirmed() {
     let first = writer();
-    let policy = Policy::begin(old(), &[], Some(Arc::clone(&first)), START).unwrap();
+    let policy = Policy::begin(old(), &[], Some(&first), START).unwrap();
     policy.propose(new(), START).unwrap().unwrap();
     let (stored, second) = restart(&first);
     // The file says the new ones, which were not confirmed.
-    let policy = Policy::begin(new(), &stored, second.clone(), START).unwrap();
+    let policy = Policy::begin(new(), &stored, second.as_ref(), START).unwrap();
     assert!(!denies(&policy, START));
     // A reload tries them again, and now they are confirmed.
     let id = policy.propose(new(), START).unwrap().unwrap().id;
     wait(policy.confirm(&id, &Proof::Connection(later(1)), later(2))).unwrap();
     let (stored, third) = restart(&second.unwrap());
-    let policy = Policy::begin(new(), &stored, third, START).unwrap();
+    let policy = Policy::begin(new(), &stored, third.as_ref(), START).unwrap();
     assert!(denies(&policy, later(1000)));
 }
 
 #[test]
 fn a_start_with_other_rules_is_a_change() {
     let first = writer();
-    Policy::begin(old(), &[], Some(Arc::clone(&first)), START).unwrap();
+    Policy::begin(old(), &[], Some(&first), START).unwrap();
     let (stored, second) = restart(&first);
-    let policy = Policy::begin(new(), &stored, second, START).unwrap();
+    let policy = Policy::begin(new(), &stored, second.as_ref(), START).unwrap();
     assert!(denies(&policy, later(59)));
     assert!(!denies(&policy, later(60)));
 }

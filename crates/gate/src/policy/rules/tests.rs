@@ -199,3 +199,41 @@ fn faults_name_their_key() {
     }
     assert!(PolicySettings::default().check().unwrap().is_empty());
 }
+
+/// Fifty rules of every kind, none of which is about the call: the worst case.
+fn fifty() -> PolicyRules {
+    let kinds = [
+        r#"{"effect":"deny","methods":["DELETE"],"path":"/nodes/*/qemu/{vmid}/**"}"#,
+        r#"{"effect":"deny","path":"/nodes/pve9/**","users":["*@ldap"]}"#,
+        r#"{"effect":"allow","path":"/pools/*","groups":["ops"]}"#,
+        r#"{"effect":"deny","networks":["198.51.100.0/24","203.0.113.0/24"]}"#,
+        r#"{"effect":"deny","path":"/nodes/*/qemu/*/status/{command}","params":{"command":"stop"},"users":["guest@pve"]}"#,
+    ];
+    let list: Vec<_> = kinds.iter().cycle().take(50).copied().collect();
+    rules(&format!("[{}]", list.join(",")))
+}
+
+/// The cost of a request's judgement: the difference of two runs under callgrind with different
+/// numbers in `ROUNDS`, divided by theirs.
+#[test]
+#[ignore = "for callgrind: ROUNDS=1000, then ROUNDS=11000"]
+fn fifty_rules_are_judged() {
+    let rounds = std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let (rules, accounts) = (fifty(), accounts());
+    for _ in 0..rounds {
+        let segments = Segments::of("/nodes/pve1/qemu/150/status/current").unwrap();
+        let asked = Question {
+            method: Verb::Get,
+            path: &segments,
+            who: Some(Who { user: "alice@pve", token: None }),
+            client: "192.0.2.1".parse().unwrap(),
+            now: NOW,
+            accounts: &accounts,
+            params: Given::Unread,
+            factors: Factors::default(),
+            found: OnceCell::new(),
+        };
+        let decision = rules.decide(std::hint::black_box(&asked), false);
+        assert_eq!(decision, Decision::Allow(By::Default));
+    }
+}
