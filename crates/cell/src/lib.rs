@@ -38,7 +38,7 @@ pub use limits::POLICY_BYTES;
 pub use list::{Running, list};
 pub use plan::{PlanError, find_in};
 pub use policy::{
-    Bytes, Destination, DestinationError, Limits, Listen, Policy, PolicyError, Profile,
+    Addon, Bytes, Destination, DestinationError, Limits, Listen, Policy, PolicyError, Profile,
     QuantityError, Restriction, Span, Whom,
 };
 pub use pool::{PoolOptions, SlotState, Wanted, Warm, ask, become_slot, follow, serve, slots};
