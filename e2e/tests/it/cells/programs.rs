@@ -50,6 +50,34 @@ fn a_blessed_add_on_is_loaded_and_no_other() -> Result<()> {
     Ok(())
 }
 
+/// What a cell keeps working, in this machine's Node.js and in those that were installed by
+/// `cargo xtask calls`.
+#[test]
+fn the_smoke_program_passes_in_every_major() -> Result<()> {
+    if !has_node() {
+        return Ok(());
+    }
+    let range = Range::new()?;
+    fs::copy(super::range::source("smoke.js"), range.dir.join("smoke.js"))?;
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
+    let home = || Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+    let installed = cache.or_else(home).unwrap_or_default().join("proxward/node");
+    let mut programs = vec!["node".to_owned()];
+    for major in ["20", "22", "24"] {
+        let program = installed.join(major).join("node_modules/node/bin/node");
+        if program.is_file() {
+            programs.push(program.display().to_string());
+        }
+    }
+    for mode in modes()? {
+        for program in &programs {
+            let ended = range.run(mode, &[], &[program.as_str(), "smoke.js"])?.success()?;
+            ensure!(ended.stdout == "smoke passed\n", "{mode}, {program}: {ended}");
+        }
+    }
+    Ok(())
+}
+
 /// A shell that starts what its policy names, and Node.js whose child is one of these.
 #[test]
 fn a_build_starts_the_programs_it_was_given() -> Result<()> {
