@@ -41,7 +41,9 @@ pub use policy::{
     Addon, Bytes, Destination, DestinationError, Limits, Listen, Policy, PolicyError, Profile,
     QuantityError, Restriction, Span, Whom,
 };
-pub use pool::{PoolOptions, SlotState, Wanted, Warm, ask, become_slot, follow, serve, slots};
+pub use pool::{
+    PoolOptions, SlotState, Totals, Wanted, Warm, ask, become_slot, follow, serve, slots,
+};
 pub use supervise::{
     BuildError, Denial, End, Mode, Observation, OnDenial, Outcome, Request, become_supervisor,
     handed_in_listeners, observe, run, stop_signals,

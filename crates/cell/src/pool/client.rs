@@ -14,7 +14,7 @@ use rustix::net::{
 };
 
 use super::call;
-use super::wire::{Answer, Ask, SlotState, Spec};
+use super::wire::{Answer, Ask, SlotState, Spec, Totals};
 use crate::blueprint::ASK_TERMINATE;
 use crate::limits::{POOL_ANSWER, timespec};
 use crate::supervise::{Mode, OnDenial, Request, stop_signals};
@@ -44,13 +44,13 @@ pub fn ask(socket: &Path, request: &Request<'_>) -> Option<Warm> {
     matches!(answer(&connection)?, Answer::Taken).then_some(Warm { connection })
 }
 
-/// The slots of the server at `socket`; none when no server answers.
+/// The slots of the server at `socket`, and what it has counted; none when no server answers.
 #[must_use]
-pub fn slots(socket: &Path) -> Option<Vec<SlotState>> {
+pub fn slots(socket: &Path) -> Option<(Vec<SlotState>, Totals)> {
     let connection = open(socket)?;
     channel::send(&connection, &Ask::List, &[]).ok()?;
     match answer(&connection)? {
-        Answer::Slots(slots) => Some(slots),
+        Answer::Slots(slots, totals) => Some((slots, totals)),
         _ => None,
     }
 }

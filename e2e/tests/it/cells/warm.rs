@@ -190,6 +190,33 @@ fn slots_end_with_their_server() -> Result<()> {
     Ok(())
 }
 
+/// A policy in which Node.js can not start is tried once, then left alone for a while; the server
+/// goes on for others, and counts.
+#[test]
+fn a_crash_loop_is_left_alone() -> Result<()> {
+    if !has_node() {
+        return Ok(());
+    }
+    let pool = Pool::start(modes()?[0], "1")?;
+    let dir = pool.range.dir.display();
+    let text = format!("[cells.small]\ndir = \"{dir}\"\n[cells.small.limits]\npids = 1\n");
+    let config = pool.range.home.private("cells.toml", &text)?.display().to_string();
+    let socket = pool.range.home.scratch("other").display().to_string();
+    let words = ["cell", "serve", "--config", &config, "--socket", &socket];
+    let mut server = Running::start(&mut pool.range.home.proxward(&words)?)?;
+    server.until("it has failed", |it| it.stderr().contains("not be built").then_some(()))?;
+    let mut run = pool.range.cell(pool.mode, &[], &["node", "-p", "6 * 7"])?;
+    run.env("PROXWARD_CELL_SOCKET", &socket);
+    let ended = finish(&mut run, "")?.success()?;
+    ensure!(ended.stdout == "42\n", "{ended}");
+    let mut ps =
+        pool.range.home.proxward(&["cell", "ps", "--socket", &socket, "--format", "json"])?;
+    let shown: Value = serde_json::from_str(&finish(&mut ps, "")?.success()?.stdout)?;
+    ensure!(shown["totals"]["cold"] == 1, "{shown}");
+    ensure!(shown["totals"]["failed"].as_u64().is_some_and(|failed| failed <= 2), "{shown}");
+    Ok(())
+}
+
 /// The caller goes: its command goes.
 #[test]
 fn a_slot_ends_with_its_caller() -> Result<()> {
