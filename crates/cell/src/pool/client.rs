@@ -36,8 +36,10 @@ pub struct Warm {
 /// has run then.
 #[must_use]
 pub fn ask(socket: &Path, request: &Request<'_>) -> Option<Warm> {
-    let (spec, call) = wanted(request)?;
+    // What is cheap to find out comes first: most machines have no server.
+    call::of(request.command)?;
     let connection = open(socket)?;
+    let (spec, call) = wanted(request)?;
     let streams = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let streams = [streams.0.as_fd(), streams.1.as_fd(), streams.2.as_fd()];
     channel::send(&connection, &Ask::Run { spec: Box::new(spec), call }, &streams).ok()?;
