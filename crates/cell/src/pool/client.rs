@@ -70,7 +70,7 @@ fn wanted(request: &Request<'_>) -> Option<(Spec, super::Call)> {
         return None;
     }
     let mut policy = policy.clone();
-    call::split_environment(&mut policy, &mut call)?;
+    call.environment = call::without_late(&mut policy)?;
     policy.dir = Some(dir);
     let spec = spec(policy, program, request.mode, request.on_denial.is_some())?;
     Some((spec, call))

@@ -13,6 +13,7 @@ use rustix::net::{
     socket_with, sockopt,
 };
 
+use super::call;
 use super::client::spec;
 use super::wire::{Answer, Ask, Give, SlotReport, SlotState, Spec, Totals};
 use crate::channel;
@@ -62,6 +63,12 @@ pub fn serve(mut options: PoolOptions<'_>) -> Result<(), BuildError> {
     for Wanted { mut policy, program } in std::mem::take(&mut options.wanted) {
         let dir = policy.dir.as_ref().and_then(|dir| dir.canonicalize().ok());
         policy.dir = dir;
+        if call::without_late(&mut policy).is_none() {
+            (options.note)(
+                "a policy with NODE_OPTIONS gets no slots: they are for a fresh Node.js",
+            );
+            continue;
+        }
         let spec = spec(policy, program, Mode::Auto, false);
         let spec =
             spec.ok_or_else(|| PlanError::new(Layer::Plan, "a policy's directory is not there"))?;

@@ -156,6 +156,36 @@ fn another_policy_is_built_cold() -> Result<()> {
     Ok(())
 }
 
+/// A policy of the server's file has its slots from the start, for the same policy by `--policy`.
+#[test]
+fn configured_policies_have_slots_from_the_start() -> Result<()> {
+    if !has_node() {
+        return Ok(());
+    }
+    let range = Range::new()?;
+    let text = format!(
+        "dir = \"{}\"\nread_only = true\n[env]\nNODE_ENV = \"test\"\n[limits]\nmemory = \"256M\"\n",
+        range.dir.display()
+    );
+    let folder = range.home.scratch("policies");
+    std::fs::create_dir(&folder)?;
+    let policy = folder.join("app.toml");
+    std::fs::write(&policy, text)?;
+    let (folder, policy) = (folder.display().to_string(), policy.display().to_string());
+    let socket = range.home.scratch("pool");
+    let at = socket.display().to_string();
+    let words = ["cell", "serve", "--config", &folder, "--pool", "1", "--socket", &at];
+    let server = Running::start(&mut range.home.proxward(&words)?)?;
+    let pool = Pool { range, server, socket, mode: "auto" };
+    let waiting = pool.parked()?;
+    let words = ["cell", "run", "--policy", &policy, "--socket", &at, "--", "node", "-p"];
+    let words = [&words[..], &["process.env.NODE_ENV"]].concat();
+    let ended = finish(&mut pool.range.home.proxward(&words)?, "")?.success()?;
+    ensure!(ended.stdout == "test\n", "{ended}");
+    ensure!(waiting.iter().all(|pid| !alive(*pid)), "its slot was not used");
+    Ok(())
+}
+
 /// Killed: nothing stays. Asked to end: what runs may finish.
 #[test]
 fn slots_end_with_their_server() -> Result<()> {
