@@ -64,6 +64,8 @@ pub(crate) enum Kind {
     Data,
     /// Read; a directory.
     DataDirectory,
+    /// Mapped executable, and mounted over the file of this path in the one directory.
+    Addon,
 }
 
 /// Where a mount comes from.

@@ -38,10 +38,12 @@ pub use limits::POLICY_BYTES;
 pub use list::{Running, list};
 pub use plan::{PlanError, find_in};
 pub use policy::{
-    Bytes, Destination, DestinationError, Limits, Listen, Policy, PolicyError, Profile,
+    Addon, Bytes, Destination, DestinationError, Limits, Listen, Policy, PolicyError, Profile,
     QuantityError, Restriction, Span, Whom,
 };
-pub use pool::{PoolOptions, SlotState, Wanted, Warm, ask, become_slot, follow, serve, slots};
+pub use pool::{
+    PoolOptions, SlotState, Totals, Wanted, Warm, ask, become_slot, follow, serve, slots,
+};
 pub use supervise::{
     BuildError, Denial, End, Mode, Observation, OnDenial, Outcome, Request, become_supervisor,
     handed_in_listeners, observe, run, stop_signals,

@@ -18,6 +18,8 @@ pub(crate) const INTERPRETER_LINE: usize = 256;
 pub(crate) const ELF_TABLE_BYTES: u64 = 4 << 20;
 /// Largest file that is copied into a cell because the command could change the original.
 pub(crate) const COPY_BYTES: u64 = 256 << 20;
+/// Largest add-on that is blessed.
+pub(crate) const ADDON_BYTES: u64 = 64 << 20;
 /// Room for directories and small files of a cell's root.
 pub(crate) const ROOT_BYTES: u64 = 256 << 10;
 /// Most entries of a cell's root.

@@ -94,7 +94,7 @@ pub(super) fn landlock(blueprint: &Blueprint) -> Result<(), Failure> {
     for file in &blueprint.files {
         let access = match file.kind {
             Kind::Program => READ_FILE | EXECUTE,
-            Kind::Library | Kind::Data => READ_FILE,
+            Kind::Library | Kind::Data | Kind::Addon => READ_FILE,
             Kind::DataDirectory => READ_FILE | READ_DIR,
         };
         allow(&file.target, access)?;

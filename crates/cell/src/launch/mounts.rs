@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{CWD, Mode, OFlags, fstat, mkdirat, openat};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
     OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
@@ -47,6 +47,8 @@ pub(super) fn build(
     let root = root(ROOT_BYTES + copies)?;
     move_mount(&root, "", CWD, STAGE, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .at(Layer::Mounts, format_args!("attach the root at {STAGE}"))?;
+    let (addons, files): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|(file, _)| file.kind == Kind::Addon);
     for (file, origin) in files {
         place_file(&root, file, origin)?;
     }
@@ -56,7 +58,10 @@ pub(super) fn build(
     if let Some(proc) = proc {
         attach(&root, "proc", &proc)?;
     }
-    place_directory(&root, blueprint, directory)?;
+    let directory = place_directory(&root, blueprint, directory)?;
+    for (number, (file, origin)) in addons.into_iter().enumerate() {
+        place_addon(&root, &directory, number, file, origin)?;
+    }
     for (name, content) in &blueprint.etc {
         write_file(&root, &format!("etc/{name}"), content.as_bytes())?;
     }
@@ -185,7 +190,7 @@ fn place_file(root: &OwnedFd, file: &FileMount, origin: Origin) -> Result<(), Fa
     let target = file.target.trim_start_matches('/');
     match origin {
         Origin::Tree(tree) => {
-            let executable = matches!(file.kind, Kind::Program | Kind::Library);
+            let executable = matches!(file.kind, Kind::Program | Kind::Library | Kind::Addon);
             let noexec = if executable { 0 } else { NOEXEC };
             set_attributes(tree.as_fd(), RDONLY | NOSUID | NODEV | noexec, true, None)
                 .at(Layer::Mounts, format_args!("restrict {target}"))?;
@@ -195,18 +200,22 @@ fn place_file(root: &OwnedFd, file: &FileMount, origin: Origin) -> Result<(), Fa
             }
             attach_file(root, target, &tree)
         }
-        Origin::Copy(from, bytes) => {
-            let mut content = Vec::new();
-            from.take(bytes)
-                .read_to_end(&mut content)
-                .at(Layer::Mounts, format_args!("copy {target}"))?;
-            write_file(root, target, &content)
-        }
+        Origin::Copy(from, bytes) => copy_file(root, target, from, bytes),
     }
 }
 
+fn copy_file(root: &OwnedFd, target: &str, from: File, bytes: u64) -> Result<(), Failure> {
+    let mut content = Vec::new();
+    from.take(bytes).read_to_end(&mut content).at(Layer::Mounts, format_args!("copy {target}"))?;
+    write_file(root, target, &content)
+}
+
 /// The one directory, and the scratch space in it.
-fn place_directory(root: &OwnedFd, blueprint: &Blueprint, origin: Origin) -> Result<(), Failure> {
+fn place_directory(
+    root: &OwnedFd,
+    blueprint: &Blueprint,
+    origin: Origin,
+) -> Result<OwnedFd, Failure> {
     let Origin::Tree(tree) = origin else {
         return Err(Failure::new(Layer::Mounts, "the directory can not be a copy"));
     };
@@ -226,7 +235,39 @@ fn place_directory(root: &OwnedFd, blueprint: &Blueprint, origin: Origin) -> Res
         .at(Layer::Scratch, "make /cell/scratch")?;
     // Not by path: `scratch` in a directory that others write may be a link to anywhere.
     move_mount(&scratch, "", &tree, "scratch", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .at(Layer::Scratch, "mount /cell/scratch")
+        .at(Layer::Scratch, "mount /cell/scratch")?;
+    Ok(tree)
+}
+
+/// An add-on: its bytes in the root, which is read-only in the end, and mounted with the right to
+/// execute where the command looks for it.
+fn place_addon(
+    root: &OwnedFd,
+    directory: &OwnedFd,
+    number: usize,
+    file: &FileMount,
+    origin: Origin,
+) -> Result<(), Failure> {
+    let Some(inside) = file.target.strip_prefix("/cell/") else {
+        return place_file(root, file, origin);
+    };
+    let what = || format!("mount {}", file.target);
+    let kept = format!("addons/{number}");
+    let Origin::Copy(from, bytes) = origin else {
+        return Err(Failure::new(Layer::Mounts, "an add-on is a copy"));
+    };
+    copy_file(root, &kept, from, bytes)?;
+    let held = openat(root, kept.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .at(Layer::Mounts, what())?;
+    let tree = detach(&held).at(Layer::Mounts, what())?;
+    set_attributes(tree.as_fd(), RDONLY | NOSUID | NODEV, false, None).at(Layer::Mounts, what())?;
+    // The directory may be the command's own to change: no link is followed, and none leads out.
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let target =
+        openat2(directory, inside, flags, Mode::empty(), resolve).at(Layer::Mounts, what())?;
+    let empty = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(&tree, "", &target, "", empty).at(Layer::Mounts, what())
 }
 
 fn attach(root: &OwnedFd, target: &str, tree: &OwnedFd) -> Result<(), Failure> {

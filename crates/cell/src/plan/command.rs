@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use super::elf::{self, Wanted};
 use super::files::{Directory, Files};
-use super::{PlanError, Planned as _};
+use super::{PlanError, Planned as _, sha256};
 use crate::blueprint::Kind;
 use crate::layer::Layer;
-use crate::limits::{ARGUMENT_BYTES, COMMAND_FILES, INTERPRETER_LINE, INTERPRETERS};
+use crate::limits::{ADDON_BYTES, ARGUMENT_BYTES, COMMAND_FILES, INTERPRETER_LINE, INTERPRETERS};
+use crate::policy::Addon;
 
 /// A command that can be started in a cell.
 #[derive(Debug)]
@@ -151,9 +152,19 @@ fn add_program(path: &Path, directory: &Directory, files: &mut Files) -> Result<
     files.add(path, &target, Kind::Program)?;
     let Some(loader) = wanted.interpreter.clone() else { return Ok(target) };
     files.add(&canonical(Path::new(&loader))?, &loader, Kind::Program)?;
+    add_libraries(path, wanted, &loader, files)?;
+    Ok(target)
+}
+
+/// Everything that is loaded with a file.
+fn add_libraries(
+    path: &Path,
+    wanted: Wanted,
+    loader: &str,
+    files: &mut Files,
+) -> Result<(), PlanError> {
     let home = if loader.contains("musl") { "/lib" } else { "/lib/x86_64-linux-gnu" };
-    let loader_name =
-        Path::new(&loader).file_name().map(|name| name.to_string_lossy().into_owned());
+    let loader_name = Path::new(loader).file_name().map(|name| name.to_string_lossy().into_owned());
     let mut open = VecDeque::from([(path.to_owned(), wanted)]);
     let mut seen: Vec<String> = loader_name.into_iter().collect();
     while let Some((user, wanted)) = open.pop_front() {
@@ -174,7 +185,70 @@ fn add_program(path: &Path, directory: &Directory, files: &mut Files) -> Result<
             open.push_back((found.clone(), read(&found)?));
         }
     }
-    Ok(target)
+    Ok(())
+}
+
+/// A program that the command may start: itself, or a script with its interpreter.
+pub(crate) fn add_extra(
+    path: &Path,
+    directory: &Directory,
+    search: &[PathBuf],
+    files: &mut Files,
+) -> Result<(), PlanError> {
+    let name = path.to_str().unwrap_or_default();
+    let mut found = find(name, directory, search)?;
+    for _ in 0..INTERPRETERS {
+        let Some(line) = interpreter(&found)? else {
+            add_program(&found, directory, files)?;
+            return Ok(());
+        };
+        // Also under the name that was given: many are links to where their package lies.
+        for target in [found.as_path(), path] {
+            if target.is_absolute() {
+                files.add(&found, &shown(target), Kind::Program)?;
+            }
+        }
+        let mut words = line.split_whitespace();
+        let mut program = words.next().unwrap_or_default().to_owned();
+        if program.ends_with("/env") {
+            add_program(&find(&program, directory, search)?, directory, files)?;
+            program = words.next().unwrap_or_default().to_owned();
+        }
+        found = find(&program, directory, search)?;
+    }
+    Err(PlanError::new(Layer::Plan, format_args!("{name} is a script of a script of a script")))
+}
+
+/// The loader whose libraries an add-on is linked with: that of this architecture's C library.
+const ADDON_LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
+
+/// An add-on that has the hash it is blessed by, with its libraries.
+pub(crate) fn add_addon(
+    addon: &Addon,
+    directory: &Directory,
+    files: &mut Files,
+) -> Result<(), PlanError> {
+    let path = directory.path().join(&addon.path);
+    let what = || format!("read the add-on {}", path.display());
+    let path = path.canonicalize().planned(Layer::Plan, what())?;
+    let mut bytes = Vec::new();
+    let file = File::open(&path).planned(Layer::Plan, what())?;
+    file.take(ADDON_BYTES + 1).read_to_end(&mut bytes).planned(Layer::Plan, what())?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > ADDON_BYTES) {
+        return Err(PlanError::new(Layer::Plan, format_args!("{} is too large", path.display())));
+    }
+    let found = sha256::hex(&bytes);
+    if !found.eq_ignore_ascii_case(&addon.sha256) {
+        let what = format_args!("the add-on {} has the SHA-256 {found}", path.display());
+        return Err(PlanError::new(Layer::Plan, what));
+    }
+    let wanted = elf::over(&bytes).ok_or_else(|| {
+        let what = format_args!("{} is no library for 64-bit x86", path.display());
+        PlanError::new(Layer::Plan, what)
+    })?;
+    let target = directory.inside(&path).unwrap_or_else(|| path.display().to_string());
+    files.add_bytes(&bytes, &target)?;
+    add_libraries(&path, wanted, ADDON_LOADER, files)
 }
 
 fn read(path: &Path) -> Result<Wanted, PlanError> {

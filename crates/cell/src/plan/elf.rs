@@ -50,8 +50,7 @@ pub(super) fn wanted(file: &File) -> Option<Wanted> {
 }
 
 /// The same over bytes in memory.
-#[cfg(any(test, fuzzing))]
-fn over(bytes: &[u8]) -> Option<Wanted> {
+pub(super) fn over(bytes: &[u8]) -> Option<Wanted> {
     read(&|offset, size| {
         let start = usize::try_from(offset).ok()?;
         let rest = bytes.get(start..)?;

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::{Seek as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdirat, openat, statat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, MemfdFlags, Mode, OFlags, memfd_create, mkdirat, openat, statat,
+};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 use super::{PlanError, Planned as _};
@@ -201,6 +204,22 @@ impl<'d> Files<'d> {
             Source::Path { path: utf8(path)?, device: found.dev(), inode: found.ino() }
         };
         self.mounts.push(FileMount { target: target.to_owned(), source, kind });
+        Ok(())
+    }
+
+    /// Adds bytes that were looked at, as an add-on. Never the file again, which may change.
+    pub(crate) fn add_bytes(&mut self, bytes: &[u8], target: &str) -> Result<(), PlanError> {
+        if !self.targets.insert(target.to_owned()) {
+            return Ok(());
+        }
+        let what = "keep an add-on";
+        let memory = memfd_create("proxward-cell", MemfdFlags::CLOEXEC);
+        let mut memory = File::from(memory.planned(Layer::Plan, what)?);
+        memory.write_all(bytes).planned(Layer::Plan, what)?;
+        memory.rewind().planned(Layer::Plan, what)?;
+        let number = self.handed.next(memory.into());
+        let source = Source::Copy { number, bytes: u64::try_from(bytes.len()).unwrap_or(0) };
+        self.mounts.push(FileMount { target: target.to_owned(), source, kind: Kind::Addon });
         Ok(())
     }
 

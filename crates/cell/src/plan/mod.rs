@@ -5,9 +5,10 @@ mod elf;
 mod files;
 mod groups;
 mod names;
+mod sha256;
 
 pub use command::find_in;
-pub(crate) use command::{find_program, resolve};
+pub(crate) use command::{add_addon, add_extra, find_program, resolve};
 #[cfg(fuzzing)]
 pub(crate) use elf::wanted_of;
 pub(crate) use files::{Directory, Files, Handed};

@@ -31,6 +31,10 @@ pub struct Policy {
     pub connect: Vec<Destination>,
     /// Instead of `connect`: everywhere but here.
     pub restrict: Option<Restriction>,
+    /// Native add-ons that may be loaded. All others are refused.
+    pub addons: Vec<Addon>,
+    /// Programs that the command may start, in the profile `build` only.
+    pub programs: Vec<PathBuf>,
     /// Ports it may listen on that are reachable from outside.
     pub publish: Vec<Listen>,
     /// Environment beside the five fixed variables.
@@ -53,6 +57,8 @@ impl Default for Policy {
             read: Vec::new(),
             connect: Vec::new(),
             restrict: None,
+            addons: Vec::new(),
+            programs: Vec::new(),
             publish: Vec::new(),
             env: BTreeMap::new(),
             limits: Limits::default(),
@@ -60,6 +66,16 @@ impl Default for Policy {
             proc: true,
         }
     }
+}
+
+/// A native add-on (`.node`) that somebody has looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Addon {
+    /// Where it is: below the directory when it is relative.
+    pub path: PathBuf,
+    /// SHA-256 of its bytes, 64 hexadecimal digits. With other bytes no cell is built.
+    pub sha256: String,
 }
 
 /// A named kind of cell.
@@ -179,6 +195,13 @@ impl Policy {
         }
         if self.profile == Profile::Build && (!self.connect.is_empty() || self.restrict.is_some()) {
             return wrong("connect", "the profile 'build' has no network");
+        }
+        if self.profile != Profile::Build && !self.programs.is_empty() {
+            return wrong("programs", "only the profile 'build' may start programs");
+        }
+        let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        if self.addons.iter().any(|addon| !is_hash(&addon.sha256)) {
+            return wrong("addons", "sha256 has 64 hexadecimal digits; sha256sum prints them");
         }
         if limits.memory.0 < 4 << 20 {
             return wrong("limits.memory", "less than 4M starts no program");

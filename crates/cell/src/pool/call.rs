@@ -1,5 +1,7 @@
 //! Which commands a parked Node.js can become.
 
+use std::collections::BTreeMap;
+
 use super::wire::Call;
 use crate::policy::Policy;
 
@@ -36,9 +38,9 @@ pub(super) fn of(words: &[String]) -> Option<Call> {
     Some(Call { arguments, code, print, environment: Vec::new() })
 }
 
-/// Moves the variables that can be set later from a policy to a call; none when one of them has to
-/// be there at the start and runs code.
-pub(super) fn split_environment(policy: &mut Policy, call: &mut Call) -> Option<()> {
+/// Takes the variables that can be set later out of a policy; none when one of them has to be there
+/// at the start and runs code.
+pub(super) fn without_late(policy: &mut Policy) -> Option<Vec<(String, String)>> {
     if policy.env.contains_key(OPTIONS) {
         return None;
     }
@@ -46,9 +48,8 @@ pub(super) fn split_environment(policy: &mut Policy, call: &mut Call) -> Option<
     let (early, late) =
         std::mem::take(&mut policy.env).into_iter().partition(|(name, _)| is_early(name));
     policy.env = early;
-    let late: std::collections::BTreeMap<String, String> = late;
-    call.environment = late.into_iter().collect();
-    Some(())
+    let late: BTreeMap<String, String> = late;
+    Some(late.into_iter().collect())
 }
 
 #[cfg(test)]
@@ -75,10 +76,9 @@ mod tests {
         let env = [("NODE_ENV", "test"), ("TZ", "UTC"), ("ID", "7")];
         let env = env.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let mut policy = Policy { env, ..Policy::default() };
-        let mut call = call("node a.js").unwrap();
-        split_environment(&mut policy, &mut call).unwrap();
-        assert_eq!((policy.env.len(), call.environment.len()), (1, 2));
+        let late = without_late(&mut policy).unwrap();
+        assert_eq!((policy.env.len(), late.len()), (1, 2));
         policy.env.insert(OPTIONS.to_owned(), "--require ./x.js".to_owned());
-        assert_eq!(split_environment(&mut policy, &mut call), None);
+        assert_eq!(without_late(&mut policy), None);
     }
 }

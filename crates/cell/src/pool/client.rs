@@ -14,7 +14,7 @@ use rustix::net::{
 };
 
 use super::call;
-use super::wire::{Answer, Ask, SlotState, Spec};
+use super::wire::{Answer, Ask, SlotState, Spec, Totals};
 use crate::blueprint::ASK_TERMINATE;
 use crate::limits::{POOL_ANSWER, timespec};
 use crate::supervise::{Mode, OnDenial, Request, stop_signals};
@@ -36,21 +36,23 @@ pub struct Warm {
 /// has run then.
 #[must_use]
 pub fn ask(socket: &Path, request: &Request<'_>) -> Option<Warm> {
-    let (spec, call) = wanted(request)?;
+    // What is cheap to find out comes first: most machines have no server.
+    call::of(request.command)?;
     let connection = open(socket)?;
+    let (spec, call) = wanted(request)?;
     let streams = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let streams = [streams.0.as_fd(), streams.1.as_fd(), streams.2.as_fd()];
     channel::send(&connection, &Ask::Run { spec: Box::new(spec), call }, &streams).ok()?;
     matches!(answer(&connection)?, Answer::Taken).then_some(Warm { connection })
 }
 
-/// The slots of the server at `socket`; none when no server answers.
+/// The slots of the server at `socket`, and what it has counted; none when no server answers.
 #[must_use]
-pub fn slots(socket: &Path) -> Option<Vec<SlotState>> {
+pub fn slots(socket: &Path) -> Option<(Vec<SlotState>, Totals)> {
     let connection = open(socket)?;
     channel::send(&connection, &Ask::List, &[]).ok()?;
     match answer(&connection)? {
-        Answer::Slots(slots) => Some(slots),
+        Answer::Slots(slots, totals) => Some((slots, totals)),
         _ => None,
     }
 }
@@ -68,7 +70,7 @@ fn wanted(request: &Request<'_>) -> Option<(Spec, super::Call)> {
         return None;
     }
     let mut policy = policy.clone();
-    call::split_environment(&mut policy, &mut call)?;
+    call.environment = call::without_late(&mut policy)?;
     policy.dir = Some(dir);
     let spec = spec(policy, program, request.mode, request.on_denial.is_some())?;
     Some((spec, call))

@@ -14,7 +14,7 @@ mod wire;
 pub use client::{Warm, ask, follow, slots};
 pub use server::{PoolOptions, Wanted, serve};
 pub use slot::become_slot;
-pub use wire::SlotState;
+pub use wire::{SlotState, Totals};
 
 pub(crate) use client::follow_number;
 pub(crate) use slot::{Handover, Parking};

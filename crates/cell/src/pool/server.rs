@@ -13,8 +13,9 @@ use rustix::net::{
     socket_with, sockopt,
 };
 
+use super::call;
 use super::client::spec;
-use super::wire::{Answer, Ask, Give, SlotReport, SlotState, Spec};
+use super::wire::{Answer, Ask, Give, SlotReport, SlotState, Spec, Totals};
 use crate::channel;
 use crate::layer::Layer;
 use crate::limits::{
@@ -62,6 +63,12 @@ pub fn serve(mut options: PoolOptions<'_>) -> Result<(), BuildError> {
     for Wanted { mut policy, program } in std::mem::take(&mut options.wanted) {
         let dir = policy.dir.as_ref().and_then(|dir| dir.canonicalize().ok());
         policy.dir = dir;
+        if call::without_late(&mut policy).is_none() {
+            (options.note)(
+                "a policy with NODE_OPTIONS gets no slots: they are for a fresh Node.js",
+            );
+            continue;
+        }
         let spec = spec(policy, program, Mode::Auto, false);
         let spec =
             spec.ok_or_else(|| PlanError::new(Layer::Plan, "a policy's directory is not there"))?;
@@ -78,6 +85,7 @@ pub fn serve(mut options: PoolOptions<'_>) -> Result<(), BuildError> {
         note,
         ending: None,
         given: None,
+        totals: Totals::default(),
         stop,
     };
     ready();
@@ -170,6 +178,7 @@ struct Server<'a> {
     ending: Option<Instant>,
     /// When a slot was last given away.
     given: Option<Instant>,
+    totals: Totals,
     stop: OwnedFd,
 }
 
@@ -304,6 +313,7 @@ impl Server<'_> {
 
     /// A spec whose slot could not be built: given up when it was only learned.
     fn failed(&mut self, spec: &Spec, why: &str, now: Instant) {
+        self.totals.failed += 1;
         (self.note)(&format!("a slot could not be built: {why}"));
         self.specs.retain(|kept| !(kept.learned && kept.spec == *spec));
         for kept in self.specs.iter_mut().filter(|kept| kept.spec == *spec) {
@@ -316,6 +326,11 @@ impl Server<'_> {
         let Some(socket) = &slot.socket else { return };
         match channel::receive::<SlotReport>(socket) {
             Ok(Some((SlotReport::Ready, _))) => slot.state = State::Parked,
+            Ok(Some((SlotReport::Ended { code, denials }, _))) => {
+                self.totals.denials += denials;
+                self.totals.timeouts += u64::from(code == 124);
+                self.totals.out_of_memory += u64::from(code == 137);
+            }
             Ok(Some((SlotReport::Failed(why), _))) => {
                 let spec = slot.spec.clone();
                 self.failed(&spec, &why, now);
@@ -350,7 +365,7 @@ impl Server<'_> {
         let Caller { socket, .. } = self.callers.remove(at);
         let Ok(Some((ask, streams))) = channel::receive::<Ask>(&socket) else { return };
         let answer = match ask {
-            Ask::List => Answer::Slots(self.slots.iter().map(shown).collect()),
+            Ask::List => Answer::Slots(self.slots.iter().map(shown).collect(), self.totals),
             Ask::Run { spec, call } => {
                 let parked = |slot: &&mut Slot| slot.state == State::Parked && slot.spec == *spec;
                 let slot = self.slots.iter_mut().find(parked).filter(|_| streams.len() == 3);
@@ -358,8 +373,10 @@ impl Server<'_> {
                 self.learn(*spec, now);
                 if given {
                     self.given = Some(now);
+                    self.totals.warm += 1;
                     return;
                 }
+                self.totals.cold += 1;
                 Answer::Cold
             }
         };

@@ -125,10 +125,11 @@ impl Parking {
             }
             return;
         };
-        let (code, notes) = match result {
-            Ok(outcome) => (outcome.code(), outcome.notes()),
-            Err(error) => (125, vec![error.to_string()]),
+        let (code, notes, denials) = match result {
+            Ok(outcome) => (outcome.code(), outcome.notes(), outcome.denials),
+            Err(error) => (125, vec![error.to_string()], 0),
         };
+        let _ = channel::send(&self.server, &SlotReport::Ended { code, denials }, &[]);
         send(client, &Answer::Ended { code, notes });
     }
 

@@ -59,7 +59,7 @@ pub(crate) enum Answer {
         code: u8,
         notes: Vec<String>,
     },
-    Slots(Vec<SlotState>),
+    Slots(Vec<SlotState>, Totals),
 }
 
 /// A denial on its way to the one who records it.
@@ -99,6 +99,25 @@ pub(crate) enum SlotReport {
     Ready,
     /// It could not be built.
     Failed(String),
+    /// What it ran has ended.
+    Ended { code: u8, denials: u64 },
+}
+
+/// What a server of slots has counted since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Commands that a slot ran.
+    pub warm: u64,
+    /// Callers that were told to build their own cell.
+    pub cold: u64,
+    /// Slots that could not be built.
+    pub failed: u64,
+    /// Of the commands that slots ran: refused attempts.
+    pub denials: u64,
+    /// Ended by their time.
+    pub timeouts: u64,
+    /// Ended for want of memory.
+    pub out_of_memory: u64,
 }
 
 /// One slot of a server.

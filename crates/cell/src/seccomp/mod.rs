@@ -7,6 +7,8 @@ mod assemble;
 mod calls;
 mod options;
 mod program;
+#[cfg(test)]
+mod traces;
 
 pub(crate) use calls::rows;
 pub(crate) use program::{Facts, compile};

@@ -11,7 +11,7 @@ use crate::limits::{DENIAL_PAUSE, DENIALS, DENIALS_AT_SPEED};
 pub struct Denial {
     /// The cell.
     pub cell: String,
-    /// What refused it: `connect`, `bind`, `listen`, `send`, `call`, `path`, `memory`, `timeout`,
+    /// What refused it: `connect`, `bind`, `listen`, `send`, `call`, `memory`, `timeout`,
     /// `output`, `layer`, or `more` when no further ones are recorded.
     pub rule: &'static str,
     /// The address, path, call or limit.

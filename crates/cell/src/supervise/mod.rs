@@ -27,6 +27,8 @@ pub(crate) use handover::{become_parked, take as take_over};
 #[cfg(fuzzing)]
 pub(crate) use memory::parse as parse_address;
 pub use observe::Observation;
+#[cfg(fuzzing)]
+pub(crate) use resolver::answer_question;
 
 use crate::layer::Layer;
 use crate::plan::PlanError;

@@ -79,6 +79,12 @@ pub(super) fn prepare(request: Request<'_>) -> Result<Prepared, BuildError> {
     for path in &policy.read {
         files.add_readable(path)?;
     }
+    for program in &policy.programs {
+        plan::add_extra(program, &directory, &request.search, &mut files)?;
+    }
+    for addon in &policy.addons {
+        plan::add_addon(addon, &directory, &mut files)?;
+    }
     let Files { mounts, mut handed, .. } = files;
     let identity = root.then(identity::take).transpose()?;
     let owner_becomes = identity.as_ref().map(|identity| identity.uid);

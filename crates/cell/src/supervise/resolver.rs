@@ -72,7 +72,7 @@ fn parse(bytes: &[u8]) -> Option<Question<'_>> {
         if length == 0 {
             break;
         }
-        if length > 63 || name.len() + length > 253 {
+        if length > 63 || name.len() + length >= 253 {
             return None;
         }
         let label = std::str::from_utf8(bytes.get(at..at + length)?).ok()?;
@@ -88,6 +88,14 @@ fn parse(bytes: &[u8]) -> Option<Question<'_>> {
     let (kind, class) = (half(at)?, half(at + 2)?);
     let question = bytes.get(HEADER..at + 4)?;
     (class == 1 && !name.is_empty()).then_some(Question { name, kind, bytes: question })
+}
+
+/// For a fuzz target.
+#[cfg(fuzzing)]
+pub(crate) fn answer_question(bytes: &[u8]) -> Option<(String, Vec<u8>)> {
+    let question = parse(bytes)?;
+    let found = [IpAddr::from([192, 0, 2, 1]), IpAddr::from([0_u16; 8])];
+    Some((question.name.clone(), answer(bytes, &question, &found)))
 }
 
 fn answer(asked: &[u8], question: &Question<'_>, found: &[IpAddr]) -> Vec<u8> {

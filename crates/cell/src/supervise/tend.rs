@@ -334,7 +334,10 @@ impl<'a> Cell<'a> {
             if let Some(asked) = state.asked_to_end.filter(|_| !state.killed) {
                 at(asked + self.prepared.limits.grace.0);
             }
-            if self.process.is_some() && (self.prepared.watch_memory || self.prepared.watch_cpu) {
+            // What waits for a caller uses nothing that would have to be watched.
+            let waits = state.parked && self.handover.is_some();
+            let watched = self.prepared.watch_memory || self.prepared.watch_cpu;
+            if self.process.is_some() && watched && !waits {
                 at(now + WATCH_INTERVAL);
             }
         }

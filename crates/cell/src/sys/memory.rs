@@ -9,7 +9,7 @@ use std::io::{Read as _, Seek as _};
 pub(crate) struct Program(Option<File>);
 
 /// Bytes below the innermost frame that stay: what a signal or a call needs.
-const STACK_KEPT: usize = 16 << 10;
+const STACK_KEPT: usize = 8 << 10;
 
 impl Program {
     /// Of this process, and of copies of it.
@@ -93,7 +93,7 @@ mod tests {
     fn the_stack_in_use_stays() {
         let line = "7ffd00000000-7ffd00100000 rw-p 00000000 00:00 0 [stack]";
         let here = 0x7ffd_000f_0010;
-        assert_eq!(unused_stack(line, here), Some((0x7ffd_0000_0000, 0x7ffd_000e_c000)));
+        assert_eq!(unused_stack(line, here), Some((0x7ffd_0000_0000, 0x7ffd_000e_e000)));
         assert_eq!(unused_stack(line, 0x1000_0000), None);
         assert_eq!(unused_stack("10-20 rw-p 0 00:00 0 [heap]", 0x18), None);
     }

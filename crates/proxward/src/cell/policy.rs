@@ -58,6 +58,14 @@ fn explained(policy: &Policy) -> String {
             list(policy.read.iter().map(|path| path.display().to_string()).collect())
         ),
     ];
+    lines.push(format!(
+        "add-ons       {}",
+        list(policy.addons.iter().map(|addon| addon.path.display().to_string()).collect())
+    ));
+    lines.push(format!(
+        "starts        {}",
+        list(policy.programs.iter().map(|path| path.display().to_string()).collect())
+    ));
     lines.push(match &policy.restrict {
         Some(restrict) => format!(
             "connects to   everything but {} (of these, ports {})",

@@ -1,6 +1,6 @@
 //! `proxward cell ps`.
 
-use cell::SlotState;
+use cell::{SlotState, Totals};
 use serde_json::json;
 
 use super::arguments::Ps;
@@ -11,18 +11,19 @@ use crate::output::result;
 
 pub(crate) fn run(arguments: &Ps) -> Result<(), Stop> {
     let slots = socket(arguments.socket.as_deref()).and_then(|path| cell::slots(&path));
+    let (slots, totals) = slots.unzip();
     let slots = slots.unwrap_or_default();
     let waits = |pid: u32| slots.iter().any(|slot| slot.pid == pid && slot.state != "running");
     let mut cells = cell::list();
     cells.retain(|cell| !waits(cell.supervisor));
     result(&match arguments.format {
-        Format::Json => json!({ "cells": cells, "slots": slots }).to_string(),
-        Format::Text => shown(&cells, &slots),
+        Format::Json => json!({ "cells": cells, "slots": slots, "totals": totals }).to_string(),
+        Format::Text => shown(&cells, &slots, totals),
     });
     Ok(())
 }
 
-fn shown(cells: &[cell::Running], slots: &[SlotState]) -> String {
+fn shown(cells: &[cell::Running], slots: &[SlotState], totals: Option<Totals>) -> String {
     let mut lines =
         vec!["cell             pid        uid         seconds   memory  command".to_owned()];
     lines.extend(cells.iter().map(|cell| {
@@ -39,6 +40,13 @@ fn shown(cells: &[cell::Running], slots: &[SlotState]) -> String {
                 .iter()
                 .map(|slot| format!("{:<16} {:10} {}", slot.pid, slot.state, slot.dir.display())),
         );
+    }
+    if let Some(totals) = totals {
+        let Totals { warm, cold, failed, denials, timeouts, out_of_memory } = totals;
+        lines.push(format!(
+            "\n{warm} warm, {cold} cold, {failed} not built; {denials} denials, {timeouts} timeouts, \
+             {out_of_memory} out of memory"
+        ));
     }
     lines.join("\n")
 }

@@ -1,7 +1,7 @@
 //! Cells beside what else starts a program in confinement, round by round in one run.
 //!
-//! Peers that are not installed are said to be missing. Deno, srt and Node's own permission model
-//! have no line yet.
+//! Peers that are not installed are said to be missing. Deno is the package `deno` of npm, srt the
+//! package `@anthropic-ai/sandbox-runtime`; both are looked for in PATH.
 
 use std::io::Read as _;
 use std::net::TcpListener;
@@ -28,6 +28,11 @@ const BWRAP: &str = "bwrap --ro-bind /usr /usr --symlink usr/lib /lib --symlink 
 const FIREJAIL: &str = "firejail --quiet --noprofile --net=none --private-tmp --seccomp \
     --caps.drop=all --nonewprivs";
 
+/// One program in a box of its own, without any domain.
+const SRT: &str = "srt";
+/// How long a slot may take to be built, beside everything else.
+const SLOT_PAUSE: Duration = Duration::from_millis(400);
+
 /// A name and the words before the program.
 type Peer = (&'static str, Vec<String>);
 
@@ -51,13 +56,19 @@ pub(crate) fn run(program: &Path) -> Result<bool> {
         show(name, *p10, *median, bar.map(|bar| format!("p10 {bar:.2}")));
     }
     print("start of node -e 0        p10    median   bar");
-    let starts = self::starts(&peers, &["node", "-e", "0"])?;
+    let script = place.path().join("empty.js");
+    std::fs::write(&script, "")?;
+    let mut with_runtimes = peers.clone();
+    with_runtimes.iter_mut().for_each(|(_, words)| words.extend(words_of("node -e 0")));
+    with_runtimes.extend(runtimes(&script.display().to_string()));
+    let starts = self::starts(&with_runtimes, &[])?;
     let bare = of("bare", &starts).map(|(_, median)| median + 10.0);
     for (name, p10, median) in &starts {
         let bar = bare.filter(|_| name.starts_with("cell"));
         met &= bar.is_none_or(|bar| *median <= bar);
         show(name, *p10, *median, bar.map(|bar| format!("median {bar:.2}")));
     }
+    met &= warm(program, &dir)?;
     met &= memory(program, &dir)?;
     met &= work(program, &dir)?;
     Ok(met)
@@ -68,18 +79,17 @@ fn show(name: &str, p10: f64, median: f64, bar: Option<String>) {
 }
 
 fn peers(program: &Path, dir: &Path) -> Vec<Peer> {
-    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let words = words_of;
     let cell = |mode: &str| {
         let (program, dir) = (program.display(), dir.display());
         words(&format!("{program} cell run --mode {mode} --dir {dir} --"))
     };
     let mut peers = vec![("bare", Vec::new())];
-    for (name, line) in [("bubblewrap", BWRAP), ("firejail", FIREJAIL)] {
-        let there = Command::new(name.replace("bubblewrap", "bwrap")).arg("--version").output();
-        if there.is_ok_and(|there| there.status.success()) {
+    for (name, program, line) in
+        [("bubblewrap", "bwrap", BWRAP), ("firejail", "firejail", FIREJAIL), ("srt", "srt", SRT)]
+    {
+        if is_there(program, name) {
             peers.push((name, words(line)));
-        } else {
-            print(&format!("{name} is not installed"));
         }
     }
     if std::fs::metadata("/proc/self")
@@ -89,6 +99,83 @@ fn peers(program: &Path, dir: &Path) -> Vec<Peer> {
     }
     peers.push(("cell unprivileged", cell("unprivileged")));
     peers
+}
+
+fn words_of(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Whether a program can be started; says so when not.
+fn is_there(program: &str, name: &str) -> bool {
+    let there = Command::new(program).arg("--version").output();
+    let there = there.is_ok_and(|there| there.status.success());
+    if !there {
+        print(&format!("{name} is not installed"));
+    }
+    there
+}
+
+/// Runtimes that confine their own scripts, each with an empty one.
+fn runtimes(script: &str) -> Vec<Peer> {
+    let node = clean("node").arg("--version").output().map(|out| out.stdout).unwrap_or_default();
+    // Until Node.js 23.5 it was an experiment, and said so in its name.
+    let flag = if node.starts_with(b"v20") || node.starts_with(b"v22") {
+        "--experimental-permission"
+    } else {
+        "--permission"
+    };
+    let mut peers = vec![(
+        "node permission",
+        words_of(&format!("node {flag} --allow-fs-read={script} {script}")),
+    )];
+    if is_there("deno", "deno") {
+        peers.push(("deno", words_of(&format!("deno run --no-remote {script}"))));
+    }
+    peers
+}
+
+/// From the start of `cell run` to the first byte of a parked Node.js, ms.
+fn warm(program: &Path, dir: &Path) -> Result<bool> {
+    let socket = dir.with_file_name("pool");
+    let mut server = clean(program)
+        .args(["cell", "serve", "--pool", "2", "--socket"])
+        .arg(&socket)
+        .stderr(Stdio::null())
+        .spawn()?;
+    std::thread::sleep(SLOT_PAUSE);
+    let measured = warm_rounds(program, dir, &socket);
+    server.kill()?;
+    server.wait()?;
+    let values = measured?;
+    let (p10, median) = (part(&values, 1), part(&values, 5));
+    print("first result of a slot    p10    median   bar");
+    show("cell warm", p10, median, Some("p10 2.00".to_owned()));
+    Ok(p10 <= 2.0)
+}
+
+fn warm_rounds(program: &Path, dir: &Path, socket: &Path) -> Result<Vec<f64>> {
+    let mut values = Vec::new();
+    for round in 0..=ROUNDS {
+        let began = Instant::now();
+        let mut child = clean(program)
+            .args(["cell", "run", "--socket"])
+            .arg(socket)
+            .arg("--dir")
+            .arg(dir)
+            .args(["--", "node", "-e", "console.log(1)"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut byte = [0];
+        child.stdout.as_mut().context("stdout")?.read_exact(&mut byte)?;
+        // The first is cold: the server learns by it what to keep.
+        if round > 0 {
+            values.push(millis(began.elapsed()));
+        }
+        child.wait()?;
+        std::thread::sleep(SLOT_PAUSE);
+    }
+    Ok(values)
 }
 
 /// Tenth percentile and median of each peer, ms.

@@ -5,11 +5,12 @@ use anyhow::{Context as _, Result, ensure};
 use super::range::source;
 
 /// Sources that hold the named tests.
-const TESTS: [&str; 4] = [
+const TESTS: [&str; 5] = [
     include_str!("lifecycle.rs"),
     include_str!("limits.rs"),
     include_str!("network.rs"),
     include_str!("visible.rs"),
+    include_str!("warm.rs"),
 ];
 const CASES: i64 = 130;
 

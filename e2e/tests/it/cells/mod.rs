@@ -8,6 +8,7 @@ mod limits;
 mod missing;
 mod network;
 mod observe;
+mod programs;
 mod range;
 mod visible;
 mod warm;

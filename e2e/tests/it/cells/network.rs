@@ -266,3 +266,36 @@ fn compiled(name: &str) -> Result<(Range, String)> {
     let program = program.to_str().context("a path")?.to_owned();
     Ok((range, program))
 }
+
+/// Each connection is a descriptor of the command's: as many as it may have, and no more on the
+/// host. Others reach the same port meanwhile.
+#[test]
+fn a_flood_of_connections_is_bounded() -> Result<()> {
+    if !has_node() {
+        return Ok(());
+    }
+    let range = Range::new()?;
+    let port = range.open_port()?;
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let script = format!(
+        "const net = require('net'), held = []; let failed = 0, up = 0; const end = () => {{ \
+         if (up + failed === 2000) {{ console.log(up, failed > 1400); process.exit(0); }} }}; \
+         for (let i = 0; i < 2000; i++) held.push(net.connect({port}, '127.0.0.1', () => \
+         {{ up++; end(); }}).on('error', () => {{ failed++; end(); }}))"
+    );
+    std::thread::scope(|scope| {
+        scope.spawn(|| range.accept_until(&over));
+        let tried = modes()?.into_iter().try_for_each(|mode| {
+            let to = format!("127.0.0.1:{port}");
+            let ended =
+                range.run(mode, &["--connect", &to], &["node", "-e", &script])?.success()?;
+            let up = ended.stdout.split(' ').next().and_then(|up| up.parse::<u32>().ok());
+            ensure!(up.is_some_and(|up| (1..=512).contains(&up)), "{mode}: {ended}");
+            ensure!(ended.stdout.contains("true"), "{mode}: {ended}");
+            TcpStream::connect(("127.0.0.1", port))?;
+            Ok(())
+        });
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        tried
+    })
+}

@@ -156,6 +156,36 @@ fn another_policy_is_built_cold() -> Result<()> {
     Ok(())
 }
 
+/// A policy of the server's file has its slots from the start, for the same policy by `--policy`.
+#[test]
+fn configured_policies_have_slots_from_the_start() -> Result<()> {
+    if !has_node() {
+        return Ok(());
+    }
+    let range = Range::new()?;
+    let text = format!(
+        "dir = \"{}\"\nread_only = true\n[env]\nNODE_ENV = \"test\"\n[limits]\nmemory = \"256M\"\n",
+        range.dir.display()
+    );
+    let folder = range.home.scratch("policies");
+    std::fs::create_dir(&folder)?;
+    let policy = folder.join("app.toml");
+    std::fs::write(&policy, text)?;
+    let (folder, policy) = (folder.display().to_string(), policy.display().to_string());
+    let socket = range.home.scratch("pool");
+    let at = socket.display().to_string();
+    let words = ["cell", "serve", "--config", &folder, "--pool", "1", "--socket", &at];
+    let server = Running::start(&mut range.home.proxward(&words)?)?;
+    let pool = Pool { range, server, socket, mode: "auto" };
+    let waiting = pool.parked()?;
+    let words = ["cell", "run", "--policy", &policy, "--socket", &at, "--", "node", "-p"];
+    let words = [&words[..], &["process.env.NODE_ENV"]].concat();
+    let ended = finish(&mut pool.range.home.proxward(&words)?, "")?.success()?;
+    ensure!(ended.stdout == "test\n", "{ended}");
+    ensure!(waiting.iter().all(|pid| !alive(*pid)), "its slot was not used");
+    Ok(())
+}
+
 /// Killed: nothing stays. Asked to end: what runs may finish.
 #[test]
 fn slots_end_with_their_server() -> Result<()> {
@@ -187,6 +217,33 @@ fn slots_end_with_their_server() -> Result<()> {
         ensure!(running.wait(PATIENCE)?.code == Some(125), "{mode}: the caller was not told");
         ensure!(parts.iter().all(|pid| left_of(*pid).is_empty()), "{mode}: groups are left");
     }
+    Ok(())
+}
+
+/// A policy in which Node.js can not start is tried once, then left alone for a while; the server
+/// goes on for others, and counts.
+#[test]
+fn a_crash_loop_is_left_alone() -> Result<()> {
+    if !has_node() {
+        return Ok(());
+    }
+    let pool = Pool::start(modes()?[0], "1")?;
+    let dir = pool.range.dir.display();
+    let text = format!("[cells.small]\ndir = \"{dir}\"\n[cells.small.limits]\npids = 1\n");
+    let config = pool.range.home.private("cells.toml", &text)?.display().to_string();
+    let socket = pool.range.home.scratch("other").display().to_string();
+    let words = ["cell", "serve", "--config", &config, "--socket", &socket];
+    let mut server = Running::start(&mut pool.range.home.proxward(&words)?)?;
+    server.until("it has failed", |it| it.stderr().contains("not be built").then_some(()))?;
+    let mut run = pool.range.cell(pool.mode, &[], &["node", "-p", "6 * 7"])?;
+    run.env("PROXWARD_CELL_SOCKET", &socket);
+    let ended = finish(&mut run, "")?.success()?;
+    ensure!(ended.stdout == "42\n", "{ended}");
+    let mut ps =
+        pool.range.home.proxward(&["cell", "ps", "--socket", &socket, "--format", "json"])?;
+    let shown: Value = serde_json::from_str(&finish(&mut ps, "")?.success()?.stdout)?;
+    ensure!(shown["totals"]["cold"] == 1, "{shown}");
+    ensure!(shown["totals"]["failed"].as_u64().is_some_and(|failed| failed <= 2), "{shown}");
     Ok(())
 }
 
