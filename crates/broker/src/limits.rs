@@ -62,6 +62,12 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 /// Answers gathered before they are written, in bytes.
 pub(crate) const OUT_BUFFER: usize = 64 * 1024;
 
+/// Audit records gathered before they are written, and how long the first of them waits for the
+/// others. Those of changes wait for nothing.
+pub(crate) const AUDIT_GATHERED: usize = 256;
+/// See [`AUDIT_GATHERED`].
+pub(crate) const AUDIT_PAUSE: Duration = Duration::from_millis(10);
+
 /// Bytes read from a peer at once.
 pub(crate) const IN_BUFFER: usize = 8 * 1024;
 

@@ -1,7 +1,6 @@
 //! The process with the sockets, from its first message to its end.
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::net::UnixListener as StdListener;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -10,7 +9,6 @@ use broker_api::Code;
 use serde_json::Map;
 use telemetry::Clock;
 use telemetry::audit::{AuditError, Event, Key, Log, SyncPolicy};
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -21,11 +19,12 @@ use super::connections::Connections;
 use super::dispatch::Idempotent;
 use super::metrics::Metrics;
 use super::readings::Readings;
+use super::stream::{Listener, Stream};
 use super::{Shared, connection, metrics_http};
 use crate::config::{Config, Settings};
 use crate::confine::{Calls, Confinement, confine, paths};
 use crate::ipc::{AsyncChannel, Channel, ChannelError, Control, Packet};
-use crate::limits::{DRAIN, STRANGERS, WORKER_PAUSE};
+use crate::limits::{AUDIT_PAUSE, DRAIN, STRANGERS, WORKER_PAUSE};
 use crate::peer::{Attestor, SubIds};
 use crate::race::{Either, race};
 use crate::remote::Members;
@@ -108,9 +107,7 @@ async fn serve(
     let (ending, ended) = watch::channel(false);
     let mut tasks = JoinSet::new();
     for (name, socket) in begin.sockets {
-        let socket = StdListener::from(socket);
-        socket.set_nonblocking(true)?;
-        let socket = UnixListener::from_std(socket)?;
+        let socket = Listener::new(socket)?;
         tasks.spawn(accept(Arc::clone(&shared), name, socket, ended.clone()));
     }
     if let Some(socket) = begin.metrics {
@@ -132,7 +129,9 @@ async fn serve(
         });
     }
     let keeper = keep(Arc::clone(&shared), Arc::clone(&channel), begin.alive);
-    tasks.spawn(race_end(keeper, ended));
+    tasks.spawn(race_end(keeper, ended.clone()));
+    let writer = Arc::clone(&shared);
+    tasks.spawn(race_end(async move { write_records(&writer).await }, ended));
     let over = obey(&shared, &channel).await;
     ending.send_replace(true);
     shared.connections.end_all_idle();
@@ -180,14 +179,14 @@ fn shared(
 async fn accept(
     shared: Arc<Shared>,
     name: Arc<str>,
-    socket: UnixListener,
+    socket: Listener,
     mut ended: watch::Receiver<bool>,
 ) {
     let mut open = JoinSet::new();
     loop {
         while open.try_join_next().is_some() {}
         match race(socket.accept(), ended.changed()).await {
-            Either::First(Ok((stream, _))) => accepted(&shared, &name, stream, &mut open),
+            Either::First(Ok(stream)) => accepted(&shared, &name, stream, &mut open),
             Either::First(Err(error)) => {
                 // Out of descriptors or memory: waiting is all that helps.
                 tracing::warn!(%error, "accept");
@@ -200,7 +199,7 @@ async fn accept(
     let _ = timeout(DRAIN, async { while open.join_next().await.is_some() {} }).await;
 }
 
-fn accepted(shared: &Arc<Shared>, name: &Arc<str>, stream: UnixStream, open: &mut JoinSet<()>) {
+fn accepted(shared: &Arc<Shared>, name: &Arc<str>, stream: OwnedFd, open: &mut JoinSet<()>) {
     let now = shared.clock.monotonic();
     let peer = shared.attestor.attest(stream.as_fd(), name, now);
     let outcome = |what: &str| shared.metrics.connections.with([what]).inc();
@@ -222,6 +221,7 @@ fn accepted(shared: &Arc<Shared>, name: &Arc<str>, stream: UnixStream, open: &mu
         return;
     };
     outcome("accepted");
+    let Ok(stream) = Stream::new(stream) else { return };
     let (id, serving) = (place.id(), Arc::clone(shared));
     let task = open.spawn(async move {
         connection::serve(&serving, stream, &peer, &key, &place).await;
@@ -230,13 +230,12 @@ fn accepted(shared: &Arc<Shared>, name: &Arc<str>, stream: UnixStream, open: &mu
 }
 
 /// A few strangers at a time get an answer; the rest is closed. The log has one line for many.
-fn stranger(shared: &Arc<Shared>, who: &str, stream: UnixStream, open: &mut JoinSet<()>) {
-    if let Some(event) = shared.audit.repeated(who, Code::Unauthorized.name())
-        && shared.audit.write(vec![event]).is_err()
-    {
-        shared.metrics.audit_failures.inc();
+fn stranger(shared: &Arc<Shared>, who: &str, stream: OwnedFd, open: &mut JoinSet<()>) {
+    if let Some(event) = shared.audit.repeated(who, Code::Unauthorized.name()) {
+        shared.record(event);
     }
     if let Ok(permit) = Arc::clone(&shared.strangers).try_acquire_owned() {
+        let Ok(stream) = Stream::new(stream) else { return };
         let (shared, who) = (Arc::clone(shared), who.to_owned());
         open.spawn(async move {
             connection::refuse_stranger(&shared, stream, &who).await;
@@ -322,9 +321,7 @@ async fn keep(shared: Arc<Shared>, channel: Arc<AsyncChannel>, alive: Option<Dur
         shared.metrics.under_way.set(shared.admission.under_way().into());
         shared.metrics.peers.set(figure(shared.admission.peers()));
         let sums = shared.audit.summary(shared.clock.monotonic(), false);
-        if shared.audit.write(sums).is_err() {
-            shared.metrics.audit_failures.inc();
-        }
+        sums.into_iter().for_each(|event| shared.record(event));
         let now = Some(shared.audit.head());
         if now != head {
             head = now;
@@ -335,6 +332,15 @@ async fn keep(shared: Arc<Shared>, channel: Arc<AsyncChannel>, alive: Option<Dur
             let _ = tell(&channel, &Control::Alive);
         }
         sleep(pause).await;
+    }
+}
+
+/// Writes what was gathered, a moment after the first of it.
+async fn write_records(shared: &Shared) {
+    loop {
+        shared.audit.gathered().await;
+        sleep(AUDIT_PAUSE).await;
+        shared.write_gathered();
     }
 }
 

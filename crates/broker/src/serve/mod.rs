@@ -11,6 +11,7 @@ mod listener;
 mod metrics;
 mod metrics_http;
 mod readings;
+mod stream;
 
 pub(crate) use connection::Asked;
 pub(crate) use emit::{Emitter, Gone, Protocol};
@@ -23,6 +24,7 @@ use std::time::Duration;
 use broker_api::Refusal;
 use serde_json::Value;
 use telemetry::Clock;
+use telemetry::audit::Event;
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
@@ -79,6 +81,20 @@ impl Shared {
         F: Future<Output = Result<Value, Refusal>>,
     {
         self.readings.at_most(&self.clock, name, age, read).await
+    }
+
+    /// Gathers a record; a failure to write is counted and logged.
+    fn record(&self, event: Event) {
+        if self.audit.gather(event) {
+            self.write_gathered();
+        }
+    }
+
+    fn write_gathered(&self) {
+        if let Err(error) = self.audit.write(Vec::new()) {
+            self.metrics.audit_failures.inc();
+            tracing::error!(%error, "audit");
+        }
     }
 
     /// The line that nodes have to know, when there is a key.

@@ -66,7 +66,8 @@ pub(crate) async fn run(
             let name = format!("{} {}", verb.name, Value::Object(params.clone()));
             shared.reading(&name, age, || call(shared, kind, verb.name, params)).await
         }
-        Some(Route::Here) => return here(emitter, peer, verb, params).await,
+        // Apart from the others: what it keeps while it waits would make every connection larger.
+        Some(Route::Here) => return Box::pin(here(emitter, peer, verb, params)).await,
         None => Err(Refusal::new(Code::Internal, "a verb without a route")),
     };
     Ok(outcome.map(|value| shaped(emitter, verb, value, params)))
