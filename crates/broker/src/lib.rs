@@ -37,8 +37,8 @@ pub mod fuzzing;
 
 pub use accounts::Accounts;
 pub use config::{
-    AuditSettings, CommandSettings, Config, ConfigError, FALLBACK_ID, Layer, Limits, NodeMode,
-    NodeSettings, PulseError, PulseImport, RootSettings, Settings, USER, import_pulse,
+    AuditSettings, CellSettings, CommandSettings, Config, ConfigError, FALLBACK_ID, Layer, Limits,
+    NodeMode, NodeSettings, PulseError, PulseImport, RootSettings, Settings, USER, import_pulse,
 };
 pub use forced::forced_command;
 pub use peer::{Peer, PeerKey, Place, Range};

@@ -160,6 +160,20 @@ pub(crate) const WATCH_PAUSE: Duration = Duration::from_millis(250);
 /// Answers with an idempotency key that are remembered, and how long.
 pub(crate) const IDEMPOTENT: (usize, Duration) = (1024, Duration::from_secs(600));
 
+/// How long a cell is watched after its start for an end at once, and how long it has to end.
+pub(crate) const CELL_SETTLE: Duration = Duration::from_millis(300);
+/// See [`CELL_SETTLE`].
+pub(crate) const CELL_STOP: Duration = Duration::from_secs(10);
+/// How often running cells are looked at for leases and logs.
+pub(crate) const CELL_TICK: Duration = Duration::from_secs(1);
+/// A cell's log in bytes; beyond it begins anew.
+pub(crate) const CELL_LOG: u64 = 1024 * 1024;
+/// Declared cells.
+pub(crate) const CELLS: usize = 64;
+
+/// Changes of bans that wait for their confirmation.
+pub(crate) const BAN_LEASES: usize = 256;
+
 /// Output and time of a declared command unless it says otherwise, and the most it can say.
 pub(crate) const COMMAND_OUTPUT: (usize, usize) = (64 * 1024, 1024 * 1024);
 /// See [`COMMAND_OUTPUT`].

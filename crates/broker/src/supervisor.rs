@@ -295,7 +295,7 @@ fn start_listener(
         sockets: sockets.iter().map(|socket| socket.name.clone()).collect(),
         metrics: metrics.is_some(),
         audit_key: key.expose().clone(),
-        leases: crate::verbs::pending(&config.settings.state.join("snapshots")),
+        due: due(&config.settings),
         public_key: crate::remote::public_key(&config.settings),
         alive_ms: alive.map(|time| u64::try_from(time.as_millis()).unwrap_or(1).max(1)),
     };
@@ -305,6 +305,14 @@ fn start_listener(
     let failed = |error: ChannelError| io_error("listener")(io::Error::other(error.to_string()));
     sent.map_err(failed)?;
     Ok((AsyncChannel::new(channel).map_err(io_error("socket pair"))?, listener))
+}
+
+/// Workers with changes on trial, or with something that runs.
+fn due(settings: &Settings) -> Vec<WorkerKind> {
+    let files = crate::verbs::pending(&settings.state.join("snapshots"));
+    let cells = crate::verbs::noted(&settings.state.join("cells"));
+    let found = [(files, WorkerKind::Files), (cells, WorkerKind::Cells)];
+    found.into_iter().filter_map(|(due, kind)| due.then_some(kind)).collect()
 }
 
 /// This program again, with the channel as its standard input and nothing of the environment.

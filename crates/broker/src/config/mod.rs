@@ -50,6 +50,10 @@ pub struct Settings {
     pub roots: BTreeMap<String, RootSettings>,
     /// What `command.run` may run, by name.
     pub commands: BTreeMap<String, CommandSettings>,
+    /// What `cell.start` may start, by name.
+    pub cells: BTreeMap<String, CellSettings>,
+    /// The program that starts cells, by its whole path.
+    pub cell_launcher: PathBuf,
     /// Other nodes.
     pub nodes: NodeSettings,
     /// Layers of confinement that may be missing: `landlock`, `seccomp`. A weaker mode.
@@ -91,6 +95,19 @@ pub struct CommandSettings {
     /// Longest time.
     #[serde(default = "command_time")]
     pub time_ms: u64,
+}
+
+/// `[broker.cells.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CellSettings {
+    /// The policy file of `proxward cell run`.
+    pub policy: PathBuf,
+    /// The cell's directory, when the policy does not name it.
+    #[serde(default)]
+    pub dir: Option<PathBuf>,
+    /// The program and its words.
+    pub command: Vec<String>,
 }
 
 /// `[broker.nodes]`.
@@ -187,6 +204,8 @@ impl Default for Settings {
             state: "/var/lib/proxward-broker".into(),
             roots: BTreeMap::new(),
             commands: BTreeMap::new(),
+            cells: BTreeMap::new(),
+            cell_launcher: "/usr/bin/proxward".into(),
             nodes: NodeSettings::default(),
             allow_degraded: Vec::new(),
         }
@@ -254,6 +273,7 @@ impl Settings {
             ("broker.audit.key_file", &self.audit.key_file),
             ("broker.audit.head_file", &self.audit.head_file),
             ("broker.state", &self.state),
+            ("broker.cell_launcher", &self.cell_launcher),
             ("broker.nodes.known_hosts", &self.nodes.known_hosts),
         ];
         let more = self.sockets.values().map(|path| ("broker.sockets", path));
@@ -270,6 +290,7 @@ impl Settings {
             check_command(command)
                 .map_err(|what| value("broker.commands", format!("{name}: {what}")))?;
         }
+        check_cells(&self.cells).map_err(|what| value("broker.cells", what))?;
         self.limits.check()?;
         crate::remote::check_allow(&self.nodes.allow)
             .map_err(|what| value("broker.nodes.allow", what))?;
@@ -308,6 +329,25 @@ fn check_command(command: &CommandSettings) -> Result<(), String> {
     }
     if command.time_ms == 0 || u128::from(command.time_ms) > time {
         return Err(format!("time_ms: from 1 to {time}"));
+    }
+    Ok(())
+}
+
+fn check_cells(cells: &BTreeMap<String, CellSettings>) -> Result<(), String> {
+    if cells.len() > bounds::CELLS {
+        return Err(format!("at most {}", bounds::CELLS));
+    }
+    for (name, cell) in cells {
+        if !is_name(name) {
+            return Err(format!("{name:?}: {NAME}"));
+        }
+        if !cell.policy.is_absolute() || cell.dir.as_ref().is_some_and(|dir| !dir.is_absolute()) {
+            return Err(format!("{name}: write the whole path of policy and dir"));
+        }
+        let sound = |word: &String| !word.contains('\0');
+        if !(1..=64).contains(&cell.command.len()) || !cell.command.iter().all(sound) {
+            return Err(format!("{name}: command: 1 to 64 words without null characters"));
+        }
     }
     Ok(())
 }
@@ -364,6 +404,8 @@ mod tests {
             ("[broker.commands.x]\nargv = ['true']", "whole path"),
             ("[broker.commands.x]\nargv = ['/bin/true']\ntime_ms = 0", "time_ms"),
             ("[broker.roots.x]\npath = 'etc'", "broker.roots"),
+            ("[broker.cells.x]\npolicy = 'x.toml'\ncommand = ['node']", "whole path"),
+            ("[broker.cells.x]\npolicy = '/x.toml'\ncommand = []", "1 to 64 words"),
             ("[broker.limits]\nburst = 0", "broker.limits.burst"),
             ("[broker.nodes]\nallow = ['10.0.0.0/33']", "broker.nodes.allow"),
             (

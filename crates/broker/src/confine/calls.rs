@@ -26,6 +26,8 @@ pub(crate) enum Calls {
     Listener,
     /// Starts other programs.
     Programs,
+    /// Starts a program that makes namespaces.
+    Launcher,
 }
 
 /// Calls and why they are needed.
@@ -253,12 +255,14 @@ impl Calls {
 
     fn programs(self) -> Result<Vec<BpfProgram>, String> {
         let eperm = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-        if self == Self::Programs {
-            let rules = REFUSED.iter().flat_map(|(_, calls)| *calls).map(|call| (*call, vec![]));
+        if matches!(self, Self::Programs | Self::Launcher) {
+            // What builds a cell needs the second row, and gives it up itself.
+            let rows = REFUSED.iter().take(if self == Self::Launcher { 1 } else { REFUSED.len() });
+            let rules = rows.flat_map(|(_, calls)| *calls).map(|call| (*call, vec![]));
             return Ok(vec![compile(rules.collect(), SeccompAction::Allow, eperm)?]);
         }
         let extra = match self {
-            Self::Read | Self::Programs => &[][..],
+            Self::Read | Self::Programs | Self::Launcher => &[][..],
             Self::Devices => DEVICES,
             Self::Netlink => NETLINK,
             Self::Files => FILES,
@@ -330,13 +334,14 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    const KINDS: [Calls; 6] = [
+    const KINDS: [Calls; 7] = [
         Calls::Read,
         Calls::Devices,
         Calls::Netlink,
         Calls::Files,
         Calls::Listener,
         Calls::Programs,
+        Calls::Launcher,
     ];
 
     #[test]

@@ -20,8 +20,8 @@ pub(crate) enum Control {
         metrics: bool,
         audit_key: Vec<u8>,
         public_key: Option<String>,
-        /// Whether changes are on trial, so that their worker is needed at once.
-        leases: bool,
+        /// Workers that are needed at once: what is on trial ends only while they run.
+        due: Vec<WorkerKind>,
         /// How often it has to say that it is alive.
         alive_ms: Option<u64>,
     },

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::admission::Admission;
 use super::audit::Audit;
+use super::cells::CellNames;
 use super::connections::Connections;
 use super::dispatch::Idempotent;
 use super::metrics::Metrics;
@@ -52,7 +53,7 @@ struct Begin {
     metrics: Option<OwnedFd>,
     key: Key,
     alive: Option<Duration>,
-    leases: bool,
+    due: Vec<WorkerKind>,
 }
 
 /// Serves until the supervisor says it is over, or is gone.
@@ -71,7 +72,7 @@ pub(crate) fn run(channel: Channel) -> Result<(), ListenerError> {
 fn receive_begin(channel: &Channel) -> Result<Begin, ListenerError> {
     let received = channel.receive()?;
     let message = Control::from_bytes(&received.body)?;
-    let Control::Begin { settings, sockets, metrics, audit_key, public_key, leases, alive_ms } =
+    let Control::Begin { settings, sockets, metrics, audit_key, public_key, due, alive_ms } =
         message
     else {
         return Err(ChannelError::Malformed.into());
@@ -83,7 +84,7 @@ fn receive_begin(channel: &Channel) -> Result<Begin, ListenerError> {
     let sockets: Vec<_> = sockets.into_iter().map(Arc::from).zip(descriptors.by_ref()).collect();
     let metrics = if metrics { descriptors.next() } else { None };
     let key = Key::new(&audit_key).map_err(|error| other(&error))?;
-    Ok(Begin { config, sockets, metrics, key, alive: alive_ms.map(Duration::from_millis), leases })
+    Ok(Begin { config, sockets, metrics, key, alive: alive_ms.map(Duration::from_millis), due })
 }
 
 /// It reads what tells peers apart, and writes its log.
@@ -117,16 +118,9 @@ async fn serve(
     let record = Event::new("broker.started").field("version", env!("CARGO_PKG_VERSION"));
     shared.audit.write(vec![record])?;
     tell(&channel, &Control::Ready)?;
-    if begin.leases {
+    for kind in begin.due {
         let shared = Arc::clone(&shared);
-        tasks.spawn(async move {
-            // Only to have the worker started: it knows what is due.
-            let nothing = Map::new();
-            let asked = shared.links.call(WorkerKind::Files, "files.leases", &nothing, DRAIN);
-            if let Err(refusal) = asked.await {
-                tracing::error!(error = refusal.message, "changes on trial are not put back");
-            }
-        });
+        tasks.spawn(async move { wake(&shared, kind).await });
     }
     let keeper = keep(Arc::clone(&shared), Arc::clone(&channel), begin.alive);
     tasks.spawn(race_end(keeper, ended.clone()));
@@ -172,6 +166,7 @@ fn shared(
         readings: Readings::default(),
         idempotent: Idempotent::default(),
         members: Members::default(),
+        cells: CellNames::default(),
     })
 }
 
@@ -204,7 +199,10 @@ fn accepted(shared: &Arc<Shared>, name: &Arc<str>, stream: OwnedFd, open: &mut J
     let peer = shared.attestor.attest(stream.as_fd(), name, now);
     let outcome = |what: &str| shared.metrics.connections.with([what]).inc();
     let peer = match peer {
-        Ok(peer) => peer,
+        Ok(mut peer) => {
+            shared.cells.resolve(&mut peer);
+            peer
+        }
         Err(unknown) => {
             outcome("unknown");
             tracing::debug!(%unknown, "a peer is not known");
@@ -274,15 +272,24 @@ async fn obey(shared: &Arc<Shared>, channel: &AsyncChannel) -> Result<(), Listen
     }
 }
 
-/// Reads a worker's answers until it ends. The one with files is started again: it may have
-/// changes on trial, which end by themselves only while it runs.
+/// Reads a worker's answers until it ends. Those with files and cells are started again: they may
+/// have changes on trial, which end by themselves only while they run.
 async fn follow(shared: Arc<Shared>, kind: WorkerKind, link: Arc<Link>) {
     shared.links.read(kind, link).await;
-    if kind == WorkerKind::Files {
+    let cells = kind == WorkerKind::Cells && !shared.config().settings.cells.is_empty();
+    if kind == WorkerKind::Files || cells {
         sleep(WORKER_PAUSE * 2).await;
-        let nothing = Map::new();
-        let asked = shared.links.call(kind, "files.leases", &nothing, DRAIN).await;
-        if let Err(refusal) = asked {
+        wake(&shared, kind).await;
+    }
+}
+
+/// Has a worker started that knows what is due.
+async fn wake(shared: &Shared, kind: WorkerKind) {
+    let verb = if kind == WorkerKind::Cells { "cell.list" } else { "files.leases" };
+    match shared.links.call(kind, verb, &Map::new(), DRAIN).await {
+        Ok(value) if kind == WorkerKind::Cells => shared.cells.learn(&value),
+        Ok(_) => {}
+        Err(refusal) => {
             tracing::error!(error = refusal.message, "changes on trial are not put back");
         }
     }

@@ -2,6 +2,7 @@
 
 mod admission;
 mod audit;
+mod cells;
 mod connection;
 mod connections;
 mod dispatch;
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     readings: readings::Readings,
     idempotent: dispatch::Idempotent,
     members: Members,
+    cells: cells::CellNames,
 }
 
 impl Shared {
@@ -64,6 +66,10 @@ impl Shared {
 
     pub(crate) fn members(&self) -> &Members {
         &self.members
+    }
+
+    pub(crate) fn cells(&self) -> &cells::CellNames {
+        &self.cells
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

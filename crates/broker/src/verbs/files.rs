@@ -160,8 +160,10 @@ impl Files {
         if snapshot.path != text(params, "path") {
             return Err(Refusal::new(Code::Conflict, "the snapshot is of another file"));
         }
-        self.put_back(&snapshot)?;
-        self.snapshots.release(&snapshot)?;
+        if !is_plan(params) {
+            self.put_back(&snapshot)?;
+            self.snapshots.release(&snapshot)?;
+        }
         Ok(json!({"restored": snapshot.path, "sha256": snapshot.content.as_deref().map(sha256)}))
     }
 

@@ -9,7 +9,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use broker_api::{Code, Refusal};
@@ -20,8 +20,9 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with,
 };
 use serde_json::{Map, Value, json};
+use telemetry::Clock;
 
-use crate::limits::BANS;
+use crate::limits::{BAN_LEASES, BANS};
 use message::Reply;
 
 /// How many elements a packet lists, for the fuzz target.
@@ -46,6 +47,15 @@ const PACKETS: usize = 4096;
 /// The kernel's packet filter, as far as it is ours.
 pub(crate) struct Nft {
     socket: Mutex<OwnedFd>,
+    leases: Mutex<BTreeMap<String, Lease>>,
+    clock: Clock,
+}
+
+/// Bans on trial. The kernel itself ends them: they have its timeout until they are confirmed.
+struct Lease {
+    until: Duration,
+    addresses: Vec<IpAddr>,
+    millis: Option<u64>,
 }
 
 /// Milliseconds left, or for ever.
@@ -65,7 +75,8 @@ impl Nft {
         bound.map_err(|error| format!("netlink: {error}"))?;
         let timed = set_socket_timeout(&socket, Timeout::Recv, Some(WAIT));
         timed.map_err(|error| format!("netlink: {error}"))?;
-        Ok(Self { socket: Mutex::new(socket) })
+        let (socket, leases) = (Mutex::new(socket), Mutex::default());
+        Ok(Self { socket, leases, clock: Clock::system() })
     }
 
     pub(super) fn handle(&self, verb: &str, params: &Map<String, Value>) -> Result<Value, Refusal> {
@@ -73,37 +84,103 @@ impl Nft {
         let kernel = Kernel { socket: &socket };
         match verb {
             "ban.list" => Ok(json!({"bans": shown(&kernel.list()?)})),
-            "ban.apply" => apply(&kernel, params),
+            "ban.apply" => self.apply(&kernel, params),
+            "ban.confirm" => self.confirm(&kernel, params),
             _ => Err(super::handler::not_mine()),
         }
     }
+
+    fn apply(&self, kernel: &Kernel<'_>, params: &Map<String, Value>) -> Result<Value, Refusal> {
+        let add = addresses(params, "add")?;
+        let remove = addresses(params, "remove")?;
+        let invalid = |text: String| Err(Refusal::new(Code::InvalidParameter, text));
+        if let Some(both) = add.iter().find(|address| remove.contains(address)) {
+            return invalid(format!("{both} is to be added and removed; decide"));
+        }
+        let lease = params.get("lease_ms").and_then(Value::as_u64);
+        if lease.is_some() && !remove.is_empty() {
+            return invalid(
+                "lease_ms holds for added bans; remove others by themselves".to_owned(),
+            );
+        }
+        let millis = params.get("seconds").and_then(Value::as_u64).map(|s| s.saturating_mul(1000));
+        let before = kernel.list()?;
+        let gone: Vec<IpAddr> = remove.into_iter().filter(|one| before.contains_key(one)).collect();
+        if before.len() + add.len() > BANS.1 {
+            let text = format!("the table holds at most {} addresses", BANS.1);
+            return Err(Refusal::new(Code::Unavailable, text));
+        }
+        let added: Vec<&IpAddr> = add.iter().filter(|one| !before.contains_key(one)).collect();
+        let mut result =
+            json!({"added": added, "removed": gone, "prolonged": add.len() - added.len()});
+        if params.get("plan").and_then(Value::as_bool) == Some(true) {
+            return Ok(result);
+        }
+        // What is there already stays as it is when the lease ends.
+        let add: Vec<IpAddr> = match lease {
+            Some(_) => added.into_iter().copied().collect(),
+            None => add,
+        };
+        let first = match (millis, lease) {
+            (Some(millis), Some(lease)) => Some(millis.min(lease)),
+            (millis, lease) => lease.or(millis),
+        };
+        change(kernel, &before, &gone, &add, first)?;
+        if let Some(lease) = lease {
+            let until = self.clock.monotonic().saturating_add(Duration::from_millis(lease));
+            let id = self.keep(Lease { until, addresses: add, millis })?;
+            if let Some(members) = result.as_object_mut() {
+                members.insert("lease".to_owned(), json!(id));
+                members.insert("lease_ms".to_owned(), json!(lease));
+            }
+        }
+        Ok(result)
+    }
+
+    fn confirm(&self, kernel: &Kernel<'_>, params: &Map<String, Value>) -> Result<Value, Refusal> {
+        let id = params.get("lease").and_then(Value::as_str).unwrap_or_default();
+        let found = self.leases().remove(id);
+        let Some(lease) = found.filter(|lease| lease.until > self.clock.monotonic()) else {
+            let text = "no such lease, or it has ended and its bans with it; apply them again";
+            return Err(Refusal::new(Code::NotFound, text));
+        };
+        // Those that were freed meanwhile stay free.
+        let before = kernel.list()?;
+        let there: Vec<IpAddr> =
+            lease.addresses.into_iter().filter(|one| before.contains_key(one)).collect();
+        change(kernel, &before, &[], &there, lease.millis)?;
+        Ok(json!({"confirmed": there}))
+    }
+
+    fn keep(&self, lease: Lease) -> Result<String, Refusal> {
+        let id = secrets::random::hex().map_err(super::files::failed)?.expose().clone();
+        let (mut leases, now) = (self.leases(), self.clock.monotonic());
+        leases.retain(|_, lease| lease.until > now);
+        if leases.len() >= BAN_LEASES {
+            let text = format!("{BAN_LEASES} changes of bans wait to be confirmed");
+            return Err(Refusal::new(Code::Busy, text));
+        }
+        leases.insert(id.clone(), lease);
+        Ok(id)
+    }
+
+    fn leases(&self) -> MutexGuard<'_, BTreeMap<String, Lease>> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-fn apply(kernel: &Kernel<'_>, params: &Map<String, Value>) -> Result<Value, Refusal> {
-    let add = addresses(params, "add")?;
-    let remove = addresses(params, "remove")?;
-    if let Some(both) = add.iter().find(|address| remove.contains(address)) {
-        let text = format!("{both} is to be added and removed; decide");
-        return Err(Refusal::new(Code::InvalidParameter, text));
-    }
-    let millis = params.get("seconds").and_then(Value::as_u64).map(|s| s.saturating_mul(1000));
-    let before = kernel.list()?;
-    let gone: Vec<IpAddr> = remove.into_iter().filter(|one| before.contains_key(one)).collect();
-    if before.len() + add.len() > BANS.1 {
-        let text = format!("the table holds at most {} addresses", BANS.1);
-        return Err(Refusal::new(Code::Unavailable, text));
-    }
-    let added: Vec<&IpAddr> = add.iter().filter(|one| !before.contains_key(one)).collect();
-    let result = json!({"added": added, "removed": gone, "prolonged": add.len() - added.len()});
-    if params.get("plan").and_then(Value::as_bool) == Some(true) {
-        return Ok(result);
-    }
-    // What is there already is taken out first, so that its time begins anew.
-    let again = add.iter().filter(|one| before.contains_key(one)).copied();
-    let out: Vec<IpAddr> = gone.iter().copied().chain(again).collect();
+/// One transaction. What is there already is taken out first, so that its time begins anew.
+fn change(
+    kernel: &Kernel<'_>,
+    before: &Bans,
+    gone: &[IpAddr],
+    add: &[IpAddr],
+    millis: Option<u64>,
+) -> Result<(), Refusal> {
+    let again = add.iter().filter(|one| before.contains_key(one));
+    let out: Vec<IpAddr> = gone.iter().chain(again).copied().collect();
     let with_table = !kernel.has_table()?;
-    kernel.commit(&table::change(with_table, &out, &add, millis))?;
-    Ok(result)
+    kernel.commit(&table::change(with_table, &out, add, millis))
 }
 
 fn addresses(params: &Map<String, Value>, name: &str) -> Result<Vec<IpAddr>, Refusal> {
@@ -278,6 +355,30 @@ mod tests {
             ] {
                 assert!(text.contains(part), "{part}\n{text}");
             }
+        });
+    }
+
+    #[test]
+    fn bans_on_trial_end_by_the_kernel_unless_confirmed() {
+        in_namespace("bans_on_trial_end_by_the_kernel_unless_confirmed", || {
+            let nft = Nft::open().unwrap();
+            let list = || handle(&nft, "ban.list", &json!({})).unwrap()["bans"].clone();
+            handle(&nft, "ban.apply", &json!({"add": ["192.0.2.9"]})).unwrap();
+            let trial = json!({"add": ["192.0.2.1", "192.0.2.9"], "lease_ms": 60_000});
+            let done = handle(&nft, "ban.apply", &trial).unwrap();
+            assert!(list()[0]["expires_in_ms"].as_u64().unwrap() <= 60_000);
+            assert_eq!(list()[1], json!({"address": "192.0.2.9"}), "older bans are not on trial");
+            let confirm = json!({"lease": done["lease"]});
+            handle(&nft, "ban.confirm", &confirm).unwrap();
+            assert_eq!(list()[0], json!({"address": "192.0.2.1"}));
+            assert_eq!(handle(&nft, "ban.confirm", &confirm).unwrap_err().code, Code::NotFound);
+            let short = json!({"add": ["192.0.2.2"], "seconds": 3600, "lease_ms": 100});
+            let id = handle(&nft, "ban.apply", &short).unwrap()["lease"].clone();
+            std::thread::sleep(Duration::from_millis(300));
+            let late = handle(&nft, "ban.confirm", &json!({"lease": id})).unwrap_err();
+            assert_eq!((late.code, list().as_array().unwrap().len()), (Code::NotFound, 2));
+            let both = json!({"remove": ["192.0.2.1"], "lease_ms": 1000});
+            assert!(handle(&nft, "ban.apply", &both).is_err());
         });
     }
 

@@ -32,14 +32,23 @@ pub(crate) enum WorkerKind {
     Files,
     /// Declared commands.
     Commands,
+    /// Declared cells.
+    Cells,
     /// Other nodes.
     Ssh,
 }
 
 impl WorkerKind {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Reader, Self::Devices, Self::Nft, Self::Files, Self::Commands, Self::Ssh];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Reader,
+        Self::Devices,
+        Self::Nft,
+        Self::Files,
+        Self::Commands,
+        Self::Cells,
+        Self::Ssh,
+    ];
 
     /// The word on the command line and in logs.
     pub(crate) fn name(self) -> &'static str {
@@ -49,6 +58,7 @@ impl WorkerKind {
             Self::Nft => "nft",
             Self::Files => "files",
             Self::Commands => "commands",
+            Self::Cells => "cells",
             Self::Ssh => "ssh",
         }
     }
@@ -99,10 +109,19 @@ impl WorkerKind {
                     read: vec!["/".into()],
                     write: paths(root, &["/dev/null", "/run", "/var", "/tmp"]),
                     execute: programs.map(Into::into).chain(paths(root, LIBRARIES)).collect(),
-                    connect: Vec::new(),
                     calls: Calls::Programs,
+                    ..base
                 }
             }
+            // A cell is built of namespaces and mounts, and Landlock lets nobody mount who is
+            // under it. What confines this worker is what it reads: the name of a cell. The
+            // program and its words come from the supervisor.
+            Self::Cells => Confinement {
+                capabilities: CapabilitySet::all(),
+                landlock: false,
+                calls: Calls::Launcher,
+                ..base
+            },
             Self::Ssh => Confinement {
                 read: paths(root, &["/etc", "/usr/share", "/dev/urandom", "/proc", "/sys/kernel"])
                     .into_iter()
@@ -140,13 +159,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_are_found_by_name_and_only_two_start_programs() {
+    fn kinds_are_found_by_name_and_only_three_start_programs() {
         let settings = Settings::default();
         for kind in WorkerKind::ALL {
             assert_eq!(WorkerKind::find(kind.name()), Some(kind));
             let confinement = kind.confinement(&settings);
             let programs = matches!(kind, WorkerKind::Commands | WorkerKind::Ssh);
             assert_eq!(confinement.calls == Calls::Programs, programs, "{kind:?}");
+            assert_eq!(confinement.landlock, kind != WorkerKind::Cells, "{kind:?}");
             assert_eq!(confinement.execute.is_empty(), !programs, "{kind:?}");
         }
         let ssh = WorkerKind::Ssh.confinement(&settings);
