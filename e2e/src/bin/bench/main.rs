@@ -6,6 +6,7 @@
 //! `cells`, which wants its peers.
 
 mod broker;
+mod broker_peers;
 mod cells;
 mod large;
 mod load;
