@@ -15,6 +15,7 @@
 //! crosses threads and no task outlives the connection it belongs to.
 
 mod admission;
+mod api;
 mod body;
 mod caller;
 mod config;
@@ -60,6 +61,7 @@ mod upstream;
 mod watch;
 mod worker;
 
+pub use api::{ApiConfig, ApiRow, ApiSettings, api_rows};
 pub use config::{AccessLogTo, Config, ConfigError, LimitSettings, Settings};
 pub use destination::{Destination, DestinationError};
 pub use limits::Limits;

@@ -6,7 +6,9 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response};
 use pve_access::Privilege;
 use serde_json::{Value, json};
+use telemetry::CorrelationId;
 
+use crate::api::Call;
 use crate::body::AnswerBody;
 use crate::caller::Caller;
 use crate::credential::TICKET;
@@ -22,7 +24,12 @@ pub(crate) async fn answer(
     parts: &Parts,
     path: &str,
     caller: &Caller<'_>,
+    (id, body): (CorrelationId, &Bytes),
 ) -> Result<Response<AnswerBody>, Refusal> {
+    let shared = &peer.worker.shared;
+    if let (Some(path), Some(api)) = (path.strip_prefix("api/"), &shared.api) {
+        return api.answer(&Call { peer, parts, caller, id, path }, body).await;
+    }
     match (&parts.method, path) {
         (&Method::POST, "logout") => logout(peer, caller).await,
         (&Method::GET, "permissions") => permissions(peer, parts, caller).await,

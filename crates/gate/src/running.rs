@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::admission::Admission;
+use crate::api::Api;
 use crate::config::Config;
 use crate::console::Consoles;
 use crate::control::{self, Control};
@@ -176,6 +177,7 @@ pub fn start(
         limits: config.limits,
         logins,
         sessions,
+        api: config.api.map(Api::new),
     });
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
     for listener in &listeners.0 {

@@ -146,8 +146,8 @@ async fn pass(
     asked.refuse_locked(record).await?;
     caller.check_csrf(parts, &route, &path, now)?;
     if let Route::Own(own) = route {
-        peer.permit.heard();
-        let answer = crate::own::answer(peer, parts, own, caller).await;
+        let body = whole(peer, body).await?;
+        let answer = crate::own::answer(peer, parts, own, caller, (record.id(), &body)).await;
         if matches!(answer, Err(Refusal::NotLoggedIn)) {
             asked.count_refused(record).await;
         }

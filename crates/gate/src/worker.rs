@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::admission::Admission;
+use crate::api::Api;
 use crate::connection;
 use crate::console::Consoles;
 use crate::destination::Destination;
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     /// From which pages browsers may change something.
     pub(crate) origins: Origins,
     pub(crate) logins: Logins,
+    /// The broker's verbs, where a broker is named.
+    pub(crate) api: Option<Api>,
 }
 
 /// What the connections of one worker share.

@@ -8,7 +8,8 @@ mod message;
 mod table;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -54,12 +55,43 @@ pub(crate) struct Nft {
 /// Bans on trial. The kernel itself ends them: they have its timeout until they are confirmed.
 struct Lease {
     until: Duration,
-    addresses: Vec<IpAddr>,
+    addresses: Vec<Banned>,
     millis: Option<u64>,
 }
 
+/// Who is shut out: an address, or the /64 of IPv6 that begins with it. Whoever has one IPv6
+/// address has its /64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Banned {
+    address: IpAddr,
+    whole: bool,
+}
+
 /// Milliseconds left, or for ever.
-type Bans = BTreeMap<IpAddr, Option<u64>>;
+type Bans = BTreeMap<Banned, Option<u64>>;
+
+impl Banned {
+    fn parse(text: &str) -> Option<Self> {
+        let Some(start) = text.strip_suffix("/64") else {
+            return Some(Self { address: netpolicy::canonical(text.parse().ok()?), whole: false });
+        };
+        let start: Ipv6Addr = start.parse().ok()?;
+        let sound = start.segments().iter().skip(4).all(|part| *part == 0);
+        sound.then_some(Self { address: IpAddr::V6(start), whole: true })
+    }
+}
+
+impl fmt::Display for Banned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.address, if self.whole { "/64" } else { "" })
+    }
+}
+
+impl serde::Serialize for Banned {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
 
 impl Nft {
     /// Opens the way to the kernel.
@@ -105,19 +137,19 @@ impl Nft {
         }
         let millis = params.get("seconds").and_then(Value::as_u64).map(|s| s.saturating_mul(1000));
         let before = kernel.list()?;
-        let gone: Vec<IpAddr> = remove.into_iter().filter(|one| before.contains_key(one)).collect();
+        let gone: Vec<Banned> = remove.into_iter().filter(|one| before.contains_key(one)).collect();
         if before.len() + add.len() > BANS.1 {
             let text = format!("the table holds at most {} addresses", BANS.1);
             return Err(Refusal::new(Code::Unavailable, text));
         }
-        let added: Vec<&IpAddr> = add.iter().filter(|one| !before.contains_key(one)).collect();
+        let added: Vec<&Banned> = add.iter().filter(|one| !before.contains_key(one)).collect();
         let mut result =
             json!({"added": added, "removed": gone, "prolonged": add.len() - added.len()});
         if params.get("plan").and_then(Value::as_bool) == Some(true) {
             return Ok(result);
         }
         // What is there already stays as it is when the lease ends.
-        let add: Vec<IpAddr> = match lease {
+        let add: Vec<Banned> = match lease {
             Some(_) => added.into_iter().copied().collect(),
             None => add,
         };
@@ -146,7 +178,7 @@ impl Nft {
         };
         // Those that were freed meanwhile stay free.
         let before = kernel.list()?;
-        let there: Vec<IpAddr> =
+        let there: Vec<Banned> =
             lease.addresses.into_iter().filter(|one| before.contains_key(one)).collect();
         change(kernel, &before, &[], &there, lease.millis)?;
         Ok(json!({"confirmed": there}))
@@ -173,37 +205,38 @@ impl Nft {
 fn change(
     kernel: &Kernel<'_>,
     before: &Bans,
-    gone: &[IpAddr],
-    add: &[IpAddr],
+    gone: &[Banned],
+    add: &[Banned],
     millis: Option<u64>,
 ) -> Result<(), Refusal> {
     let again = add.iter().filter(|one| before.contains_key(one));
-    let out: Vec<IpAddr> = gone.iter().chain(again).copied().collect();
+    let out: Vec<Banned> = gone.iter().chain(again).copied().collect();
     let with_table = !kernel.has_table()?;
     kernel.commit(&table::change(with_table, &out, add, millis))
 }
 
-fn addresses(params: &Map<String, Value>, name: &str) -> Result<Vec<IpAddr>, Refusal> {
+fn addresses(params: &Map<String, Value>, name: &str) -> Result<Vec<Banned>, Refusal> {
     let texts = params.get(name).and_then(Value::as_array).into_iter().flatten();
     let mut addresses = Vec::new();
     for text in texts.filter_map(Value::as_str) {
-        let address: IpAddr = text.parse().map_err(|_| {
-            Refusal::new(Code::InvalidParameter, format!("{name}: expected addresses"))
+        let banned = Banned::parse(text).ok_or_else(|| {
+            let text = format!("{name}: expected addresses, or 2001:db8::/64 of IPv6");
+            Refusal::new(Code::InvalidParameter, text)
         })?;
-        let address = netpolicy::canonical(address);
+        let address = banned.address;
         if address.is_loopback() || address.is_unspecified() || address.is_multicast() {
-            let text = format!("{address} is not banned: that would cut this host off itself");
+            let text = format!("{banned} is not banned: that would cut this host off itself");
             return Err(Refusal::new(Code::InvalidParameter, text));
         }
-        if !addresses.contains(&address) {
-            addresses.push(address);
+        if !addresses.contains(&banned) {
+            addresses.push(banned);
         }
     }
     Ok(addresses)
 }
 
 fn shown(bans: &Bans) -> Vec<Value> {
-    let one = |(address, millis): (&IpAddr, &Option<u64>)| match millis {
+    let one = |(address, millis): (&Banned, &Option<u64>)| match millis {
         Some(millis) => json!({"address": address, "expires_in_ms": millis}),
         None => json!({"address": address}),
     };
@@ -230,8 +263,9 @@ impl Kernel<'_> {
         if !self.has_table()? {
             return Ok(bans);
         }
-        for (bytes, last) in table::list() {
-            let read = |body: &[u8]| bans.extend(message::elements(body));
+        for (whole, (bytes, last)) in table::list() {
+            let banned = |(address, left)| (Banned { address, whole }, left);
+            let read = |body: &[u8]| bans.extend(message::elements(body).into_iter().map(banned));
             self.ask(&bytes, last, read).map_err(failed)?;
         }
         Ok(bans)
@@ -379,6 +413,28 @@ mod tests {
             assert_eq!((late.code, list().as_array().unwrap().len()), (Code::NotFound, 2));
             let both = json!({"remove": ["192.0.2.1"], "lease_ms": 1000});
             assert!(handle(&nft, "ban.apply", &both).is_err());
+        });
+    }
+
+    #[test]
+    fn a_64_of_ipv6_is_shut_out_whole() {
+        in_namespace("a_64_of_ipv6_is_shut_out_whole", || {
+            let nft = Nft::open().unwrap();
+            let add = json!({"add": ["2001:db8:0:1::/64", "2001:db8::1"], "seconds": 60});
+            let done = handle(&nft, "ban.apply", &add).unwrap();
+            assert_eq!(done["added"], json!(["2001:db8:0:1::/64", "2001:db8::1"]));
+            let list = handle(&nft, "ban.list", &json!({})).unwrap()["bans"].clone();
+            let texts: Vec<_> = list.as_array().unwrap().iter().map(|b| &b["address"]).collect();
+            assert_eq!(texts, ["2001:db8::1", "2001:db8:0:1::/64"]);
+            if let Ok(out) = std::process::Command::new("nft").args(["list", "ruleset"]).output() {
+                let text = String::from_utf8_lossy(&out.stdout).into_owned();
+                let rule = "ip6 saddr & ffff:ffff:ffff:ffff:: @banned64 drop";
+                assert!(text.contains(rule), "{text}");
+            }
+            handle(&nft, "ban.apply", &json!({"remove": ["2001:db8:0:1::/64"]})).unwrap();
+            for wrong in ["2001:db8::1/64", "192.0.2.0/64", "2001:db8::/48", "::/64"] {
+                assert!(handle(&nft, "ban.apply", &json!({"add": [wrong]})).is_err(), "{wrong}");
+            }
         });
     }
 

@@ -15,6 +15,7 @@ use thiserror::Error;
 use tls::{Identity, Trust};
 
 pub use self::limits::LimitSettings;
+use crate::api::{ApiConfig, ApiSettings};
 use crate::destination::Destination;
 use crate::limits::{Limits, WORKERS};
 use crate::login::{LoginRules, LoginSettings};
@@ -62,6 +63,8 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// What failed logins cost.
     pub login: LoginSettings,
+    /// The broker's verbs for callers.
+    pub api: ApiSettings,
 }
 
 /// What the gate is to do: every value checked, every file read.
@@ -94,6 +97,8 @@ pub struct Config {
     pub state: Option<PathBuf>,
     /// What failed logins cost.
     pub login: LoginRules,
+    /// The broker's verbs for callers. None: there are none.
+    pub api: Option<ApiConfig>,
 }
 
 /// Where the access log goes; see [`telemetry::access`] for its lines.
@@ -156,6 +161,7 @@ impl Config {
             limits: Limits::default(),
             state: None,
             login: LoginRules::default(),
+            api: None,
         }
     }
 }
@@ -215,6 +221,7 @@ impl Settings {
         self.limits.apply(&mut config.limits)?;
         config.state = self.state_directory()?;
         config.login = self.login.check()?;
+        config.api = self.api.check()?;
         Ok(config)
     }
 

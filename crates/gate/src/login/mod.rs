@@ -16,6 +16,7 @@
 //! are only ever delayed: behind them are others.
 
 mod attempt;
+mod enforce;
 mod engine;
 mod envelope;
 mod exchange;
@@ -27,7 +28,7 @@ mod standing;
 
 pub use settings::{LoginRules, LoginSettings};
 
-pub(crate) use attempt::{Attempt, Channel};
+pub(crate) use attempt::{Attempt, Channel, UserText};
 pub(crate) use engine::{Begun, Logins};
 pub(crate) use envelope::Envelope;
 pub(crate) use exchange::{Exchange, Judged, describe, session_cookie};

@@ -10,6 +10,7 @@
 )]
 
 mod answers;
+mod api;
 mod client;
 mod consoles;
 mod control;
