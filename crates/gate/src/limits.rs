@@ -141,6 +141,12 @@ pub const LOGIN_TIME: u64 = 366 * 24 * 3600;
 /// Bans that are taken over from the state at the start.
 pub const LOGIN_BANS_KEPT: usize = LOGIN_SOURCES / 4 * 3;
 
+/// Plugins.
+pub const PLUGINS: usize = 32;
+
+/// How far ahead the end of a development upstream may be.
+pub const DEVELOPMENT: Duration = Duration::from_secs(8 * 3600);
+
 /// Calls of the broker's verbs that are passed on at a time.
 pub const API_CALLS: usize = 16;
 

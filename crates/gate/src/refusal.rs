@@ -53,6 +53,8 @@ pub(crate) enum Refusal {
     Parameters,
     ConsoleTicket,
     NoSuchPath,
+    Privilege,
+    Development,
     NotStored,
     Unauthorized,
     UpstreamUnreachable,
@@ -202,6 +204,8 @@ impl Refusal {
             Self::ContentType => ("content-type", 506, Text, "a login of this Content-Type is not implemented"),
             Self::Parameters => ("login-parameters", 400, Json, "the parameters of the login can not be read"),
             Self::NoSuchPath => ("no-such-path", 404, Json, "no such path"),
+            Self::Privilege => ("privilege", 403, Json, "the plugin needs a privilege that you do not hold"),
+            Self::Development => ("development", 403, Json, "the development upstream has ended, or another site's page asks"),
             Self::NotStored => ("not-stored", 503, Json, "the session has ended, but that could not be stored"),
             // a banned address; to the letter what a ticket that is not valid gets
             Self::Unauthorized => ("banned", 401, Bare, "Authentication failed!"),

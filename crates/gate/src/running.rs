@@ -19,7 +19,7 @@ use tokio::task::LocalSet;
 
 use crate::admission::Admission;
 use crate::api::Api;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::console::Consoles;
 use crate::control::{self, Control};
 use crate::limits::LISTEN_BACKLOG;
@@ -27,6 +27,7 @@ use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
 use crate::origin::Origins;
 use crate::permissions::Permissions;
+use crate::plugins;
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
 use crate::watch::Watch;
 use crate::worker::{Shared, Worker};
@@ -73,6 +74,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// A value that only the time of the start can judge.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// There is nothing to listen on.
     #[error("gate.listen: no address; give at least one")]
     NoListener,
@@ -162,6 +166,7 @@ pub fn start(
     let total = u32::try_from(config.limits.connections).unwrap_or(u32::MAX);
     let each = u32::try_from(config.limits.connections_per_address).unwrap_or(u32::MAX);
     let silent = u32::try_from(config.limits.silent_per_address).unwrap_or(u32::MAX);
+    plugins::admit(&config.plugins, clock.unix())?;
     let metrics = Metrics::register(registry)?;
     let (logins, sessions) = open_state(&config, &clock, &metrics)?;
     let shared = Arc::new(Shared {
@@ -178,6 +183,7 @@ pub fn start(
         logins,
         sessions,
         api: config.api.map(Api::new),
+        plugins: config.plugins,
     });
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
     for listener in &listeners.0 {

@@ -7,6 +7,7 @@
 
 mod answer;
 mod login;
+mod plugin;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -147,7 +148,10 @@ async fn pass(
     caller.check_csrf(parts, &route, &path, now)?;
     if let Route::Own(own) = route {
         let body = whole(peer, body).await?;
-        let answer = crate::own::answer(peer, parts, own, caller, (record.id(), &body)).await;
+        let answer = match own.strip_prefix("plugins/") {
+            Some(path) => plugin::plugin(peer, record, parts, caller, (path, &body)).await,
+            None => crate::own::answer(peer, parts, own, caller, (record.id(), &body)).await,
+        };
         if matches!(answer, Err(Refusal::NotLoggedIn)) {
             asked.count_refused(record).await;
         }

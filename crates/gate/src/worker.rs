@@ -1,6 +1,7 @@
 //! One thread: a runtime, its share of the connections, its own way upstream.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -29,6 +30,7 @@ use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::origin::Origins;
 use crate::permissions::Permissions;
+use crate::plugins::Plugin;
 use crate::session::Sessions;
 use crate::upstream::Upstream;
 
@@ -54,6 +56,7 @@ pub(crate) struct Shared {
     pub(crate) logins: Logins,
     /// The broker's verbs, where a broker is named.
     pub(crate) api: Option<Api>,
+    pub(crate) plugins: BTreeMap<String, Plugin>,
 }
 
 /// What the connections of one worker share.
@@ -62,6 +65,8 @@ pub(crate) struct Worker {
     pub(crate) upstream: Upstream,
     /// pvedaemon, for the calls that log somebody in.
     pub(crate) daemon: Option<Upstream>,
+    /// The plugins, by name.
+    plugins: BTreeMap<String, Upstream>,
     /// Where the lines of requests go, if anywhere.
     pub(crate) access: Option<RefCell<Lines>>,
     /// Turns true when the gate stops.
@@ -80,7 +85,11 @@ impl Worker {
         let to =
             |destination| Upstream::new(destination, shared.limits.clone(), shared.metrics.clone());
         let (upstream, daemon) = (to(destination), daemon.map(to));
+        let plugins = shared.plugins.iter();
+        let plugins = plugins.map(|(name, plugin)| (name.clone(), to(plugin.destination.clone())));
+        let plugins = plugins.collect();
         Self {
+            plugins,
             shared,
             upstream,
             daemon,
@@ -88,6 +97,11 @@ impl Worker {
             drain,
             date: RefCell::default(),
         }
+    }
+
+    /// A plugin and the way to it.
+    pub(crate) fn plugin(&self, name: &str) -> Option<(&Plugin, &Upstream)> {
+        Some((self.shared.plugins.get(name)?, self.plugins.get(name)?))
     }
 
     /// The date for answers that have none.

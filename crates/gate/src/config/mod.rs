@@ -2,6 +2,7 @@
 
 mod limits;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -19,6 +20,7 @@ use crate::api::{ApiConfig, ApiSettings};
 use crate::destination::Destination;
 use crate::limits::{Limits, WORKERS};
 use crate::login::{LoginRules, LoginSettings};
+use crate::plugins::{self, Plugin, PluginSettings};
 use crate::session::{SessionConfig, SessionSettings};
 
 /// Bytes of `upstream_ca` at most.
@@ -65,6 +67,8 @@ pub struct Settings {
     pub login: LoginSettings,
     /// The broker's verbs for callers.
     pub api: ApiSettings,
+    /// Programs whose pages stand below `/proxward/plugins/NAME/`.
+    pub plugins: BTreeMap<String, PluginSettings>,
 }
 
 /// What the gate is to do: every value checked, every file read.
@@ -99,6 +103,8 @@ pub struct Config {
     pub login: LoginRules,
     /// The broker's verbs for callers. None: there are none.
     pub api: Option<ApiConfig>,
+    /// Programs whose pages stand below `/proxward/plugins/NAME/`.
+    pub plugins: BTreeMap<String, Plugin>,
 }
 
 /// Where the access log goes; see [`telemetry::access`] for its lines.
@@ -162,6 +168,7 @@ impl Config {
             state: None,
             login: LoginRules::default(),
             api: None,
+            plugins: BTreeMap::new(),
         }
     }
 }
@@ -222,6 +229,7 @@ impl Settings {
         config.state = self.state_directory()?;
         config.login = self.login.check()?;
         config.api = self.api.check()?;
+        config.plugins = plugins::check(&self.plugins)?;
         Ok(config)
     }
 

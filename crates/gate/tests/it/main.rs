@@ -21,6 +21,7 @@ mod lifecycle;
 mod log;
 mod logins;
 mod permissions;
+mod plugins;
 mod pve;
 mod refusals;
 mod requests;
