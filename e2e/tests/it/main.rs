@@ -16,6 +16,7 @@ mod home;
 mod login;
 mod mock_state;
 mod newcomer;
+mod packet_filter;
 mod processes;
 mod program;
 mod python;
