@@ -62,6 +62,9 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 /// Answers gathered before they are written, in bytes.
 pub(crate) const OUT_BUFFER: usize = 64 * 1024;
 
+/// Largest file of the audit log's key.
+pub(crate) const AUDIT_KEY: usize = 4096;
+
 /// Audit records gathered before they are written, and how long the first of them waits for the
 /// others. Those of changes wait for nothing.
 pub(crate) const AUDIT_GATHERED: usize = 256;

@@ -126,6 +126,9 @@ pub struct NodeSettings {
     pub known_hosts: PathBuf,
     /// Host keys of other nodes.
     pub extra_known_hosts: Option<PathBuf>,
+    /// Where the broker's public key is put for the nodes: `/etc/pve/priv/authorized_keys`, which
+    /// every member of a cluster has. Without it the line is printed only.
+    pub authorized_keys: Option<PathBuf>,
     /// Most bytes of a node's answer.
     pub output_bytes: usize,
 }
@@ -231,6 +234,7 @@ impl Default for NodeSettings {
             port: 22,
             known_hosts: "/etc/pve/nodes".into(),
             extra_known_hosts: None,
+            authorized_keys: None,
             output_bytes: bounds::SSH_OUTPUT,
         }
     }
@@ -277,6 +281,8 @@ impl Settings {
             ("broker.nodes.known_hosts", &self.nodes.known_hosts),
         ];
         let more = self.sockets.values().map(|path| ("broker.sockets", path));
+        let keys = self.nodes.authorized_keys.iter();
+        let more = more.chain(keys.map(|path| ("broker.nodes.authorized_keys", path)));
         let roots = self.roots.values().map(|root| ("broker.roots", &root.path));
         for (key, path) in paths.into_iter().chain(more).chain(roots) {
             if !path.is_absolute() {

@@ -13,12 +13,11 @@ use crate::worker::WorkerKind;
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Control {
     /// To the listener, first: its settings; descriptors are the sockets in the order of the
-    /// names, then the one for metrics when there is one.
+    /// names, then the one for metrics when there is one, then the audit log's key.
     Begin {
         settings: Box<Settings>,
         sockets: Vec<String>,
         metrics: bool,
-        audit_key: Vec<u8>,
         public_key: Option<String>,
         /// Workers that are needed at once: what is on trial ends only while they run.
         due: Vec<WorkerKind>,

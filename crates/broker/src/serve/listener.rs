@@ -1,11 +1,14 @@
 //! The process with the sockets, from its first message to its end.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use broker_api::Code;
+use secrets::SecretBytes;
 use serde_json::Map;
 use telemetry::Clock;
 use telemetry::audit::{AuditError, Event, Key, Log, SyncPolicy};
@@ -25,7 +28,7 @@ use super::{Shared, connection, metrics_http};
 use crate::config::{Config, Settings};
 use crate::confine::{Calls, Confinement, confine, paths};
 use crate::ipc::{AsyncChannel, Channel, ChannelError, Control, Packet};
-use crate::limits::{AUDIT_PAUSE, DRAIN, STRANGERS, WORKER_PAUSE};
+use crate::limits::{AUDIT_KEY, AUDIT_PAUSE, DRAIN, STRANGERS, WORKER_PAUSE};
 use crate::peer::{Attestor, SubIds};
 use crate::race::{Either, race};
 use crate::remote::Members;
@@ -72,9 +75,7 @@ pub(crate) fn run(channel: Channel) -> Result<(), ListenerError> {
 fn receive_begin(channel: &Channel) -> Result<Begin, ListenerError> {
     let received = channel.receive()?;
     let message = Control::from_bytes(&received.body)?;
-    let Control::Begin { settings, sockets, metrics, audit_key, public_key, due, alive_ms } =
-        message
-    else {
+    let Control::Begin { settings, sockets, metrics, public_key, due, alive_ms } = message else {
         return Err(ChannelError::Malformed.into());
     };
     let other = |error: &dyn std::fmt::Display| ListenerError::Other(error.to_string());
@@ -83,7 +84,12 @@ fn receive_begin(channel: &Channel) -> Result<Begin, ListenerError> {
     let mut descriptors = received.descriptors.into_iter();
     let sockets: Vec<_> = sockets.into_iter().map(Arc::from).zip(descriptors.by_ref()).collect();
     let metrics = if metrics { descriptors.next() } else { None };
-    let key = Key::new(&audit_key).map_err(|error| other(&error))?;
+    // By descriptor, so that no message holds it, and wiped as soon as the chain is keyed.
+    let key = descriptors.next().ok_or(ChannelError::Malformed)?;
+    let mut bytes = Vec::with_capacity(AUDIT_KEY);
+    let limit = u64::try_from(AUDIT_KEY).unwrap_or(u64::MAX);
+    File::from(key).take(limit).read_to_end(&mut bytes)?;
+    let key = Key::new(SecretBytes::new(bytes).expose()).map_err(|error| other(&error))?;
     Ok(Begin { config, sockets, metrics, key, alive: alive_ms.map(Duration::from_millis), due })
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use broker_api::{Code, Refusal};
 use serde_json::{Map, Value, json};
 
-use super::sensors::{DeadlineFiles, model, read_chips, read_zones, sensors_j};
+use super::sensors::{DeadlineFiles, model, read_chips, read_energy, read_zones, sensors_j};
 use super::{cells, commands, devices, files, guests, nft, node, ssh};
 use crate::config::Settings;
 use crate::limits::SENSOR_FILE;
@@ -126,6 +126,16 @@ impl Reader {
             return json!({"sensors": sensors_j(&chips)});
         }
         let zones = read_zones(&self.root, &mut files);
-        model(&chips, &zones)
+        let mut model = model(&chips, &zones);
+        let energy = read_energy(&self.root, &mut files).into_iter().map(|counter| {
+            json!({
+                "key": counter.key, "name": counter.name, "energy_uj": counter.microjoules,
+                "max_energy_uj": counter.range,
+            })
+        });
+        if let Some(members) = model.as_object_mut() {
+            members.insert("energy".to_owned(), energy.collect());
+        }
+        model
     }
 }

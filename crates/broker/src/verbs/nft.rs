@@ -428,8 +428,10 @@ mod tests {
             assert_eq!(texts, ["2001:db8::1", "2001:db8:0:1::/64"]);
             if let Ok(out) = std::process::Command::new("nft").args(["list", "ruleset"]).output() {
                 let text = String::from_utf8_lossy(&out.stdout).into_owned();
-                let rule = "ip6 saddr & ffff:ffff:ffff:ffff:: @banned64 drop";
-                assert!(text.contains(rule), "{text}");
+                // Versions of nft differ in whether they write `==` in between.
+                let rule = text.lines().find(|line| line.contains("@banned64 drop"));
+                let mask = "ip6 saddr & ffff:ffff:ffff:ffff::";
+                assert!(rule.is_some_and(|rule| rule.contains(mask)), "{text}");
             }
             handle(&nft, "ban.apply", &json!({"remove": ["2001:db8:0:1::/64"]})).unwrap();
             for wrong in ["2001:db8::1/64", "192.0.2.0/64", "2001:db8::/48", "::/64"] {

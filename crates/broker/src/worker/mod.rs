@@ -151,6 +151,14 @@ fn writable(settings: &Settings) -> Vec<std::path::PathBuf> {
     roots
         .map(|root| root.path.clone())
         .chain([settings.state.join("snapshots"), settings.state.join("ssh")])
+        .chain(
+            settings
+                .nodes
+                .authorized_keys
+                .iter()
+                .filter_map(|path| path.parent())
+                .map(Path::to_owned),
+        )
         .collect()
 }
 

@@ -129,3 +129,24 @@ fn declared_cells_outlive_the_broker_and_are_stopped_with_all_they_started() {
     });
     assert!(gone);
 }
+
+#[test]
+fn the_key_is_put_where_nodes_look_for_it_and_other_keys_stay() {
+    let dir = open_dir();
+    let file = dir.path().join("priv/authorized_keys");
+    std::fs::create_dir(dir.path().join("priv")).unwrap();
+    std::fs::write(&file, "ssh-ed25519 AAAA root@pve1\n").unwrap();
+    let more = format!("nodes = {{ authorized_keys = '{}' }}", file.display());
+    let broker = Broker::start_in(dir, &more);
+    let text = || std::fs::read_to_string(&file).unwrap();
+    let rotate = |step: &str| {
+        done(&broker.call(Request::new("keys.rotate").with("step", step)));
+        text().matches("restrict,").count()
+    };
+    done(&broker.call(Request::new("keys.ensure").with("plan", true)));
+    assert_eq!(text().lines().count(), 1, "a plan writes nothing");
+    done(&broker.call(Request::new("keys.ensure")));
+    assert!(text().starts_with("ssh-ed25519 AAAA root@pve1\nrestrict,command="), "{}", text());
+    assert_eq!(["begin", "finish", "rollback"].map(rotate), [2, 1, 2]);
+    assert!(text().starts_with("ssh-ed25519 AAAA root@pve1\n"));
+}
