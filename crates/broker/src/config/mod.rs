@@ -54,6 +54,8 @@ pub struct Settings {
     pub cells: BTreeMap<String, CellSettings>,
     /// The program that starts cells, by its whole path.
     pub cell_launcher: PathBuf,
+    /// The program that starts units, by its whole path.
+    pub systemctl: PathBuf,
     /// Other nodes.
     pub nodes: NodeSettings,
     /// Layers of confinement that may be missing: `landlock`, `seccomp`. A weaker mode.
@@ -101,12 +103,18 @@ pub struct CommandSettings {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CellSettings {
+    /// The unit that is the cell, such as `proxward-cell@web.service`; then nothing else stands
+    /// here, and systemd starts it.
+    #[serde(default)]
+    pub unit: Option<String>,
     /// The policy file of `proxward cell run`.
+    #[serde(default)]
     pub policy: PathBuf,
     /// The cell's directory, when the policy does not name it.
     #[serde(default)]
     pub dir: Option<PathBuf>,
     /// The program and its words.
+    #[serde(default)]
     pub command: Vec<String>,
 }
 
@@ -209,6 +217,7 @@ impl Default for Settings {
             commands: BTreeMap::new(),
             cells: BTreeMap::new(),
             cell_launcher: "/usr/bin/proxward".into(),
+            systemctl: "/usr/bin/systemctl".into(),
             nodes: NodeSettings::default(),
             allow_degraded: Vec::new(),
         }
@@ -278,6 +287,7 @@ impl Settings {
             ("broker.audit.head_file", &self.audit.head_file),
             ("broker.state", &self.state),
             ("broker.cell_launcher", &self.cell_launcher),
+            ("broker.systemctl", &self.systemctl),
             ("broker.nodes.known_hosts", &self.nodes.known_hosts),
         ];
         let more = self.sockets.values().map(|path| ("broker.sockets", path));
@@ -347,6 +357,17 @@ fn check_cells(cells: &BTreeMap<String, CellSettings>) -> Result<(), String> {
         if !is_name(name) {
             return Err(format!("{name:?}: {NAME}"));
         }
+        if let Some(unit) = &cell.unit {
+            let byte = |b: u8| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b);
+            let plain = unit.len() <= 255 && !unit.starts_with('-') && unit.bytes().all(byte);
+            if !plain || !unit.ends_with(".service") {
+                return Err(format!("{name}: unit: write NAME.service"));
+            }
+            if cell.dir.is_some() || !cell.command.is_empty() || cell.policy != Path::new("") {
+                return Err(format!("{name}: the unit says what runs; leave the rest out"));
+            }
+            continue;
+        }
         if !cell.policy.is_absolute() || cell.dir.as_ref().is_some_and(|dir| !dir.is_absolute()) {
             return Err(format!("{name}: write the whole path of policy and dir"));
         }
@@ -412,6 +433,8 @@ mod tests {
             ("[broker.roots.x]\npath = 'etc'", "broker.roots"),
             ("[broker.cells.x]\npolicy = 'x.toml'\ncommand = ['node']", "whole path"),
             ("[broker.cells.x]\npolicy = '/x.toml'\ncommand = []", "1 to 64 words"),
+            ("[broker.cells.x]\nunit = '-x.service'", "NAME.service"),
+            ("[broker.cells.x]\nunit = 'x.service'\ncommand = ['a']", "leave the rest out"),
             ("[broker.limits]\nburst = 0", "broker.limits.burst"),
             ("[broker.nodes]\nallow = ['10.0.0.0/33']", "broker.nodes.allow"),
             (

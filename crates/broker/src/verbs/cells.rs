@@ -2,7 +2,7 @@
 //!
 //! A request names a cell; what it runs stands in the configuration, and what it may do in the
 //! policy file named there. The one program that is started is `proxward cell run`, with fixed
-//! words. A cell outlives the broker: what runs is noted in a file each, with the time at which
+//! words; or `systemctl`, for cells that are units. A cell outlives the broker: what runs is noted in a file each, with the time at which
 //! the kernel started the process, so that a number given anew is never taken for it.
 
 use std::collections::{BTreeMap, HashMap};
@@ -41,6 +41,7 @@ const NOTE: usize = 4096;
 /// The declared cells.
 pub(crate) struct Cells {
     launcher: PathBuf,
+    systemctl: PathBuf,
     declared: BTreeMap<String, CellSettings>,
     folder: PathBuf,
     clock: Clock,
@@ -70,6 +71,7 @@ impl Cells {
         private_file::create_dir(&folder).map_err(|error| error.to_string())?;
         Ok(Self {
             launcher: settings.cell_launcher.clone(),
+            systemctl: settings.systemctl.clone(),
             declared: settings.cells.clone(),
             folder,
             clock: Clock::system(),
@@ -85,6 +87,12 @@ impl Cells {
     pub(super) fn tick(&self) {
         self.reap();
         for name in self.declared.keys() {
+            // systemd keeps a unit's log, and is asked only when there is something to decide.
+            if self.unit(name).is_some()
+                && self.kept(name).is_none_or(|note| note.lease_until_ms.is_none())
+            {
+                continue;
+            }
             let Some(note) = self.note(name) else { continue };
             if note.lease_until_ms.is_some_and(|until| until <= self.now_ms()) {
                 tracing::warn!(cell = name, "not confirmed in time: stopped");
@@ -127,12 +135,23 @@ impl Cells {
         params: &Map<String, Value>,
         plan: bool,
     ) -> Result<Value, Refusal> {
-        let arguments = arguments(cell);
+        let (launcher, arguments) = match &cell.unit {
+            Some(unit) => (&self.systemctl, vec!["start".to_owned(), unit.clone()]),
+            None => (&self.launcher, arguments(cell)),
+        };
         if self.note(name).is_some() {
             return Ok(json!({"changed": false, "cell": self.row(name)}));
         }
         if plan {
-            return Ok(json!({"changed": true, "launcher": self.launcher, "arguments": arguments}));
+            return Ok(json!({"changed": true, "launcher": launcher, "arguments": arguments}));
+        }
+        let lease = params.get("lease_ms").and_then(Value::as_u64);
+        let lease_until_ms = lease.map(|lease| self.now_ms().saturating_add(lease));
+        if cell.unit.is_some() {
+            self.systemctl(&arguments)?;
+            // Only what systemd does not know is kept.
+            self.keep(name, &Note { pid: 0, started: 0, since_ms: self.now_ms(), lease_until_ms })?;
+            return Ok(json!({"changed": true, "cell": self.row(name)}));
         }
         let log = self.file(name, "log");
         let output = File::options().create(true).append(true).open(&log).map_err(failed)?;
@@ -155,13 +174,8 @@ impl Cells {
             return Err(Refusal::new(Code::Unavailable, text));
         }
         let pid = i32::try_from(child.id()).unwrap_or_default();
-        let lease = params.get("lease_ms").and_then(Value::as_u64);
-        let note = Note {
-            pid,
-            started: started(pid).ok_or_else(|| failed("the cell has ended"))?,
-            since_ms: self.now_ms(),
-            lease_until_ms: lease.map(|lease| self.now_ms().saturating_add(lease)),
-        };
+        let started = started(pid).ok_or_else(|| failed("the cell has ended"))?;
+        let note = Note { pid, started, since_ms: self.now_ms(), lease_until_ms };
         self.children().insert(name.to_owned(), child);
         if let Err(error) = self.keep(name, &note) {
             // What is not noted would run on unseen after a restart.
@@ -193,7 +207,9 @@ impl Cells {
     /// Asks the cell's supervisor to end it, which has the policy's grace for it; then ends the
     /// group. Without its supervisor a cell ends.
     fn end(&self, name: &str, note: &Note) -> Result<(), Refusal> {
-        if let Some(process) = process(note) {
+        if let Some(unit) = self.unit(name) {
+            self.systemctl(&["stop".to_owned(), unit.to_owned()])?;
+        } else if let Some(process) = process(note) {
             let _ = pidfd_send_signal(&process, Signal::TERM);
             let asked = ended_within(&process, CELL_STOP);
             // What it left behind, too.
@@ -225,13 +241,55 @@ impl Cells {
     /// The note of a cell that runs. One that has ended by itself loses its note.
     fn note(&self, name: &str) -> Option<Note> {
         let file = self.file(name, "json");
-        let bytes = private_file::read(&file, NOTE).ok()?;
-        let note: Note = serde_json::from_slice(bytes.expose()).ok()?;
+        if let Some(unit) = self.unit(name) {
+            let words = ["show", "--property=MainPID", "--value", unit].map(str::to_owned);
+            let pid = self.systemctl(&words).ok()?.trim().parse().ok().filter(|pid| *pid > 0);
+            let Some(pid) = pid else {
+                let _ = std::fs::remove_file(file);
+                return None;
+            };
+            let kept = self.kept(name);
+            return Some(Note {
+                pid,
+                started: started(pid)?,
+                since_ms: kept.as_ref().map_or(0, |kept| kept.since_ms),
+                lease_until_ms: kept.and_then(|kept| kept.lease_until_ms),
+            });
+        }
+        let note = self.kept(name)?;
         if process(&note).is_some_and(|process| !ended_within(&process, Duration::ZERO)) {
             return Some(note);
         }
         let _ = std::fs::remove_file(file);
         None
+    }
+
+    /// The note as it was written.
+    fn kept(&self, name: &str) -> Option<Note> {
+        let bytes = private_file::read(&self.file(name, "json"), NOTE).ok()?;
+        serde_json::from_slice(bytes.expose()).ok()
+    }
+
+    /// The unit that a cell is.
+    fn unit(&self, name: &str) -> Option<&str> {
+        self.declared.get(name)?.unit.as_deref()
+    }
+
+    fn systemctl(&self, words: &[String]) -> Result<String, Refusal> {
+        let done = process::run(&process::Spec {
+            program: &self.systemctl,
+            arguments: words,
+            environment: ENVIRONMENT,
+            output_bytes: NOTE,
+            time: CELL_STOP,
+        });
+        let done = done.map_err(failed)?;
+        if done.status.success() {
+            return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
+        }
+        let said =
+            String::from_utf8_lossy(&done.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+        Err(Refusal::new(Code::Unavailable, format!("systemctl: {said}")))
     }
 
     fn keep(&self, name: &str, note: &Note) -> Result<(), Refusal> {
@@ -326,6 +384,7 @@ mod tests {
         std::fs::write(&launcher, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&launcher, std::fs::Permissions::from_mode(0o755)).unwrap();
         let cell = CellSettings {
+            unit: None,
             policy: "/etc/proxward/cells/web.toml".into(),
             dir: None,
             command: vec!["node".to_owned()],
@@ -392,6 +451,36 @@ mod tests {
         let refused = ask(&cells, "cell.start", json!({})).unwrap_err();
         assert!(refused.message.contains("no user namespaces"), "{}", refused.message);
         assert_eq!(ask(&cells, "cell.list", json!({})).unwrap()["cells"][0]["state"], "stopped");
+    }
+
+    #[test]
+    fn a_cell_that_is_a_unit_is_systemds_to_start_and_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut cells = cells(folder.path(), "exit 1");
+        let systemctl = folder.path().join("launcher");
+        // Stands for systemd: a process for the unit while it is started.
+        let script = "#!/bin/sh\nf=\"${0%/*}/unit\"\n[ \"$1\" = show ] || echo \"$@\" >> \"${0%/*}/said\"\n\
+            case \"$1\" in start) echo $PPID > \"$f\";; stop) rm \"$f\";; show) cat \"$f\" || echo 0;; esac\n";
+        std::fs::write(&systemctl, script).unwrap();
+        cells.systemctl = systemctl;
+        let web = cells.declared.get_mut("web").unwrap();
+        *web = CellSettings {
+            unit: Some("proxward-cell@web.service".to_owned()),
+            policy: PathBuf::new(),
+            dir: None,
+            command: Vec::new(),
+        };
+        let state = |cells: &Cells| {
+            let list = ask(cells, "cell.list", json!({})).unwrap();
+            list["cells"][0]["state"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(state(&cells), "stopped");
+        ask(&cells, "cell.start", json!({"lease_ms": 0})).unwrap();
+        assert_eq!(state(&cells), "running");
+        cells.tick();
+        assert_eq!(state(&cells), "stopped", "not confirmed");
+        let said = std::fs::read_to_string(folder.path().join("said")).unwrap();
+        assert_eq!(said, "start proxward-cell@web.service\nstop proxward-cell@web.service\n");
     }
 
     #[test]

@@ -113,6 +113,17 @@ impl WorkerKind {
                     ..base
                 }
             }
+            // Units are systemd's to build: one program, no rights.
+            Self::Cells if settings.cells.values().all(|cell| cell.unit.is_some()) => Confinement {
+                read: vec!["/".into()],
+                write: vec![settings.state.join("cells"), "/dev/null".into()],
+                execute: [settings.systemctl.clone()]
+                    .into_iter()
+                    .chain(paths(root, LIBRARIES))
+                    .collect(),
+                calls: Calls::Programs,
+                ..base
+            },
             // A cell is built of namespaces and mounts, and Landlock lets nobody mount who is
             // under it. What confines this worker is what it reads: the name of a cell. The
             // program and its words come from the supervisor.
@@ -165,6 +176,7 @@ fn writable(settings: &Settings) -> Vec<std::path::PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::CellSettings;
 
     #[test]
     fn kinds_are_found_by_name_and_only_three_start_programs() {
@@ -172,11 +184,16 @@ mod tests {
         for kind in WorkerKind::ALL {
             assert_eq!(WorkerKind::find(kind.name()), Some(kind));
             let confinement = kind.confinement(&settings);
-            let programs = matches!(kind, WorkerKind::Commands | WorkerKind::Ssh);
+            let programs =
+                matches!(kind, WorkerKind::Commands | WorkerKind::Cells | WorkerKind::Ssh);
             assert_eq!(confinement.calls == Calls::Programs, programs, "{kind:?}");
-            assert_eq!(confinement.landlock, kind != WorkerKind::Cells, "{kind:?}");
+            assert!(confinement.landlock, "{kind:?}");
             assert_eq!(confinement.execute.is_empty(), !programs, "{kind:?}");
         }
+        let cell = CellSettings { unit: None, policy: "/p".into(), dir: None, command: vec![] };
+        let cells = std::collections::BTreeMap::from([("web".to_owned(), cell)]);
+        let cells = WorkerKind::Cells.confinement(&Settings { cells, ..Settings::default() });
+        assert!(!cells.landlock && cells.calls == Calls::Launcher);
         let ssh = WorkerKind::Ssh.confinement(&settings);
         assert!(ssh.capabilities.is_empty());
         assert_eq!(ssh.connect, [22]);
