@@ -3,6 +3,7 @@
 
 mod access_command;
 mod api_command;
+mod broker;
 mod canary;
 mod cells;
 mod channels;
@@ -16,7 +17,6 @@ mod home;
 mod login;
 mod mock_state;
 mod newcomer;
-mod packet_filter;
 mod processes;
 mod program;
 mod python;

@@ -1,4 +1,5 @@
-//! The gate's bans in the packet filter: a real broker with a network of its own.
+//! The gate and a real broker with a network of its own: bans in the packet filter, and verbs
+//! behind privileges.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -23,6 +24,7 @@ impl Broker {
         let shown = at.display();
         let config = format!(
             "[broker]\nsocket = '{shown}/s/broker.sock'\nstate = '{shown}/state'\n\
+             commands = {{ hello = {{ argv = ['/bin/echo', 'hello'] }} }}\n\
              [broker.audit]\nfile = '{shown}/log/audit.jsonl'\n\
              key_file = '{shown}/state/audit.key'\nhead_file = '{shown}/state/audit.head'\n"
         );
@@ -98,5 +100,39 @@ fn bans_reach_the_packet_filter_and_come_back_after_a_restart_of_the_broker() ->
     ensure!(front.bans(&home, &["remove", "203.0.113.21"])?.code == Some(0));
     waits_for(&home, &broker, &["203.0.113.22", "2001:db8:9::/64"])?;
     front.end()?;
+    broker.end()
+}
+
+#[test]
+fn a_command_runs_for_who_holds_the_privilege() -> Result<()> {
+    let broker = profile_dir()?.join("proxward-brokerd");
+    if !broker.is_file() || !rustix::process::geteuid().is_root() {
+        println!("skipped: needs root, and `cargo build -p proxward-brokerd` first");
+        return Ok(());
+    }
+    let home = Home::new()?;
+    std::fs::set_permissions(home.scratch(""), Permissions::from_mode(0o755))?;
+    let broker = Broker::start(&home)?;
+    let socket = broker.socket.display();
+    let front =
+        Front::start(&home, &format!("[gate.api]\nbroker = \"{socket}\"\nnode = \"pve1\""))?;
+    let token = format!("Authorization: PVEAPIToken={}", front.token);
+    let client = "203.0.113.31";
+    let ask = |path: &str| front.from(client, path).with("header", &token);
+
+    let node = ask("/proxward/api/node").send(&home)?;
+    is(&node, "HTTP/1.1 200 OK")?;
+    ensure!(node.json()?["data"]["uptime_s"].is_number(), "{node}");
+    let run = ask("/proxward/api/commands/hello").with("data", "{}").send(&home)?;
+    is(&run, "HTTP/1.1 200 OK")?;
+    ensure!(run.json()?["data"]["stdout"] == "hello\n", "{run}");
+    let other = ask("/proxward/api/commands/other").with("data", "{}").send(&home)?;
+    is(&other, "HTTP/1.1 404 Not Found")?;
+    ensure!(other.json()?["error"]["name"] == "not_found", "{other}");
+    let nobody = front.from(client, "/proxward/api/commands/hello").with("data", "{}");
+    is(&nobody.send(&home)?, "HTTP/1.1 401 Authentication failed!")?;
+    front.end()?;
+    let audit = std::fs::read_to_string(home.scratch("gate-state").join("audit.jsonl"))?;
+    ensure!(audit.contains("\"kind\":\"api.call\"") && audit.contains("root@pam!ci"), "{audit}");
     broker.end()
 }
