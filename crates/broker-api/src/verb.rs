@@ -196,7 +196,7 @@ pub const VERBS: &[Verb] = &[
         target: None,
         streams: false,
         parameters: &[],
-        about: "power reading of the baseboard controller (DCMI)",
+        about: "power (DCMI) and sensors of the baseboard controller",
     },
     Verb {
         name: "node.status",

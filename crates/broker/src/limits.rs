@@ -134,6 +134,11 @@ pub(crate) const DISK_AGE: Duration = Duration::from_secs(30);
 /// How long the baseboard controller's reading is handed out again.
 pub(crate) const IPMI_AGE: Duration = Duration::from_secs(10);
 
+/// Records of the baseboard controller's sensors, and the time for all of them.
+pub(crate) const IPMI_RECORDS: usize = 512;
+/// See [`IPMI_RECORDS`].
+pub(crate) const IPMI_TOTAL: Duration = Duration::from_secs(20);
+
 /// Readings kept.
 pub(crate) const CACHED: usize = 256;
 
