@@ -94,7 +94,9 @@ impl Answer {
         if more {
             text.push_str(",\"more\":true");
         }
-        let _ = write!(text, ",\"result\":{result}}}");
+        text.push_str(",\"result\":");
+        text.push_str(&serde_json::to_string(result).unwrap_or_else(|_| "null".to_owned()));
+        text.push('}');
         text
     }
 

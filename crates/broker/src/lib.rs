@@ -33,8 +33,8 @@ mod worker;
 pub mod fuzzing;
 
 pub use config::{
-    AuditSettings, CommandSettings, Config, ConfigError, FALLBACK_ID, Layer, Limits, NodeMode,
-    NodeSettings, PulseError, PulseImport, RootSettings, Settings, USER, import_pulse,
+    AuditSettings, CellSettings, CommandSettings, Config, ConfigError, FALLBACK_ID, Layer, Limits,
+    NodeMode, NodeSettings, PulseError, PulseImport, RootSettings, Settings, USER, import_pulse,
 };
 pub use forced::forced_command;
 pub use peer::{Peer, PeerKey, Place, Range};

@@ -62,6 +62,15 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 /// Answers gathered before they are written, in bytes.
 pub(crate) const OUT_BUFFER: usize = 64 * 1024;
 
+/// Largest file of the audit log's key.
+pub(crate) const AUDIT_KEY: usize = 4096;
+
+/// Audit records gathered before they are written, and how long the first of them waits for the
+/// others. Those of changes wait for nothing.
+pub(crate) const AUDIT_GATHERED: usize = 256;
+/// See [`AUDIT_GATHERED`].
+pub(crate) const AUDIT_PAUSE: Duration = Duration::from_millis(10);
+
 /// Bytes read from a peer at once.
 pub(crate) const IN_BUFFER: usize = 8 * 1024;
 
@@ -122,6 +131,11 @@ pub(crate) const DISK_AGE: Duration = Duration::from_secs(30);
 /// How long the baseboard controller's reading is handed out again.
 pub(crate) const IPMI_AGE: Duration = Duration::from_secs(10);
 
+/// Records of the baseboard controller's sensors, and the time for all of them.
+pub(crate) const IPMI_RECORDS: usize = 512;
+/// See [`IPMI_RECORDS`].
+pub(crate) const IPMI_TOTAL: Duration = Duration::from_secs(20);
+
 /// Readings kept.
 pub(crate) const CACHED: usize = 256;
 
@@ -150,6 +164,20 @@ pub(crate) const WATCH_PAUSE: Duration = Duration::from_millis(250);
 
 /// Answers with an idempotency key that are remembered, and how long.
 pub(crate) const IDEMPOTENT: (usize, Duration) = (1024, Duration::from_secs(600));
+
+/// How long a cell is watched after its start for an end at once, and how long it has to end.
+pub(crate) const CELL_SETTLE: Duration = Duration::from_millis(300);
+/// See [`CELL_SETTLE`].
+pub(crate) const CELL_STOP: Duration = Duration::from_secs(10);
+/// How often running cells are looked at for leases and logs.
+pub(crate) const CELL_TICK: Duration = Duration::from_secs(1);
+/// A cell's log in bytes; beyond it begins anew.
+pub(crate) const CELL_LOG: u64 = 1024 * 1024;
+/// Declared cells.
+pub(crate) const CELLS: usize = 64;
+
+/// Changes of bans that wait for their confirmation.
+pub(crate) const BAN_LEASES: usize = 256;
 
 /// Output and time of a declared command unless it says otherwise, and the most it can say.
 pub(crate) const COMMAND_OUTPUT: (usize, usize) = (64 * 1024, 1024 * 1024);

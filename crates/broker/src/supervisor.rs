@@ -1,6 +1,6 @@
 //! The process that starts the others. It has the rights and reads no byte of any peer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -12,13 +12,13 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use secrets::private_file::{self, FileError};
-use secrets::{SecretBytes, random};
+use secrets::random;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, timeout};
 
 use crate::config::{Config, ConfigError, Settings};
 use crate::ipc::{self, AsyncChannel, ChannelError, Control, Packet, Sender as _};
-use crate::limits::{DRAIN, WORKER_PAUSE, WORKER_START};
+use crate::limits::{AUDIT_KEY, DRAIN, WORKER_PAUSE, WORKER_START};
 use crate::race::{Either, race};
 use crate::role::{LISTENER, ROLE_FLAG};
 use crate::worker::WorkerKind;
@@ -97,7 +97,9 @@ async fn run(source: &dyn Source, ready: impl FnOnce()) -> Result<(), SuperviseE
     let (sockets, metrics) = open_sockets(&config.settings)?;
     let (channel, listener) =
         start_listener(&config, &key, &sockets, metrics.as_ref(), notify.interval())?;
+    drop(key);
     let mut supervisor = Supervisor {
+        proposed: VecDeque::new(),
         source,
         settings: config.settings,
         channel,
@@ -165,7 +167,7 @@ impl Signals {
 }
 
 /// Directories, the audit log's place and its key.
-fn prepare(config: &Config) -> Result<SecretBytes, SuperviseError> {
+fn prepare(config: &Config) -> Result<OwnedFd, SuperviseError> {
     let settings = &config.settings;
     let (uid, gid) = config.ids;
     let root = rustix::process::geteuid().is_root();
@@ -200,14 +202,16 @@ fn prepare(config: &Config) -> Result<SecretBytes, SuperviseError> {
     audit_key(&settings.audit.key_file)
 }
 
-/// Kept at the first start: records of later runs go on with the same key.
-fn audit_key(path: &Path) -> Result<SecretBytes, SuperviseError> {
-    const KEY_FILE: usize = 4096;
+/// Made at the first start and kept: records of later runs go on with the same key. The process
+/// with the sockets reads it by itself.
+fn audit_key(path: &Path) -> Result<OwnedFd, SuperviseError> {
     if !path.exists() {
         let key = random::hex().map_err(io_error("randomness"))?;
         private_file::write(path, key.expose().as_bytes())?;
     }
-    Ok(private_file::read(path, KEY_FILE)?)
+    // Refuses what others may read, or a link.
+    private_file::read(path, AUDIT_KEY)?;
+    std::fs::File::open(path).map(Into::into).map_err(io_error("the audit log's key"))
 }
 
 /// Handed in by a service manager, or opened here.
@@ -283,7 +287,7 @@ fn bind_metrics(place: &str) -> Result<OwnedFd, SuperviseError> {
 
 fn start_listener(
     config: &Config,
-    key: &SecretBytes,
+    key: &OwnedFd,
     sockets: &[Socket],
     metrics: Option<&OwnedFd>,
     alive: Option<Duration>,
@@ -294,17 +298,29 @@ fn start_listener(
         settings: Box::new(config.settings.clone()),
         sockets: sockets.iter().map(|socket| socket.name.clone()).collect(),
         metrics: metrics.is_some(),
-        audit_key: key.expose().clone(),
-        leases: crate::verbs::pending(&config.settings.state.join("snapshots")),
+        due: due(&config.settings),
         public_key: crate::remote::public_key(&config.settings),
         alive_ms: alive.map(|time| u64::try_from(time.as_millis()).unwrap_or(1).max(1)),
     };
-    let descriptors: Vec<BorrowedFd<'_>> =
-        sockets.iter().map(|socket| &socket.fd).chain(metrics).map(|fd| fd.as_fd()).collect();
+    let descriptors: Vec<BorrowedFd<'_>> = sockets
+        .iter()
+        .map(|socket| &socket.fd)
+        .chain(metrics)
+        .chain([key])
+        .map(|fd| fd.as_fd())
+        .collect();
     let sent = begin.to_bytes().and_then(|bytes| channel.send(&bytes, &descriptors));
     let failed = |error: ChannelError| io_error("listener")(io::Error::other(error.to_string()));
     sent.map_err(failed)?;
     Ok((AsyncChannel::new(channel).map_err(io_error("socket pair"))?, listener))
+}
+
+/// Workers with changes on trial, or with something that runs.
+fn due(settings: &Settings) -> Vec<WorkerKind> {
+    let files = crate::verbs::pending(&settings.state.join("snapshots"));
+    let cells = crate::verbs::noted(&settings.state.join("cells"));
+    let found = [(files, WorkerKind::Files), (cells, WorkerKind::Cells)];
+    found.into_iter().filter_map(|(due, kind)| due.then_some(kind)).collect()
 }
 
 /// This program again, with the channel as its standard input and nothing of the environment.
@@ -323,6 +339,8 @@ fn start(role: &str, end: OwnedFd, ids: Option<(u32, u32)>) -> Result<Child, Sup
 struct Supervisor<'a> {
     source: &'a dyn Source,
     settings: Settings,
+    /// Told to the listener, which has not said yet whether it takes them over.
+    proposed: VecDeque<Settings>,
     channel: AsyncChannel,
     listener: Child,
     workers: HashMap<WorkerKind, Child>,
@@ -376,10 +394,15 @@ impl Supervisor<'_> {
             Control::NeedWorker { kind } => self.start_worker(kind),
             Control::EndWorker { kind } => self.end_worker(kind),
             Control::Reloaded { refused: None } => {
+                // Workers that are started from now on get them; the listener has ended the others.
+                if let Some(settings) = self.proposed.pop_front() {
+                    self.settings = settings;
+                }
                 tracing::info!("the configuration was taken over");
                 self.notify.tell("READY=1\nSTATUS=serving");
             }
             Control::Reloaded { refused: Some(why) } => {
+                self.proposed.pop_front();
                 tracing::error!(why, "the configuration before stays");
                 self.notify.tell("READY=1\nSTATUS=the configuration before stays");
             }
@@ -395,8 +418,8 @@ impl Supervisor<'_> {
         });
         match checked {
             Ok(settings) => {
-                self.settings = settings;
-                self.say(&Control::Reload { settings: Box::new(self.settings.clone()) });
+                self.say(&Control::Reload { settings: Box::new(settings.clone()) });
+                self.proposed.push_back(settings);
             }
             Err(why) => {
                 tracing::error!(why, "the configuration before stays");

@@ -14,7 +14,7 @@ use http::request::Parts;
 
 use crate::credential::{CSRF_HEADER, Credential, Headers, Lines};
 use crate::edge::is_upload;
-use crate::login::{Attempt, Channel};
+use crate::login::{Attempt, Channel, UserText};
 use crate::origin::has_metadata;
 use crate::policy::{OWNER, ProxyToken, ProxyTokens};
 use crate::refusal::Refusal;
@@ -165,6 +165,24 @@ impl<'h> Caller<'h> {
         let attempt = Attempt::new(channel, client, ticket_label(text));
         let old = ticket_time(text).is_some_and(|time| time + TICKET_SECONDS <= now);
         Some(Attempt { expired: old.then(|| Id::of(text.as_bytes()).mark()), ..attempt })
+    }
+
+    /// The account, for records: of a session the one that logged in, of a ticket or token the
+    /// one it names, which is true once Proxmox VE has answered for it.
+    pub(crate) fn name(&self) -> String {
+        let named =
+            |text: Option<&str>| UserText::new(text.unwrap_or_default()).as_str().to_owned();
+        match self {
+            Self::Session { session, .. } | Self::LoggedOut(session) => named(Some(&session.user)),
+            Self::OwnTicket(Credential::Ticket { text, .. }) => {
+                named(std::str::from_utf8(text).ok().and_then(ticket_label))
+            }
+            Self::ApiToken(Credential::ApiToken(text)) => {
+                let id = std::str::from_utf8(text).ok().and_then(|text| text.rsplit_once('='));
+                named(id.map(|(id, _)| id))
+            }
+            _ => String::new(),
+        }
     }
 
     /// What this caller is known by where something is bound to them; None for nobody.

@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use netpolicy::{AddressClass, Host, HostError, class};
 use thiserror::Error;
 use tls::{CertificateError, Connector, Trust};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::socket::Socket;
 
@@ -25,6 +26,8 @@ pub struct Destination {
     port: u16,
     /// None: clear text, loopback only.
     connector: Option<Connector>,
+    /// A socket of this machine instead of host and port.
+    socket: Option<PathBuf>,
 }
 
 /// Why text is no upstream.
@@ -87,7 +90,7 @@ impl Destination {
             ("http", None) => return Err(DestinationError::ClearText(host.to_string())),
             _ => return Err(bad()),
         };
-        Ok(Self { host, port, connector })
+        Ok(Self { host, port, connector, socket: None })
     }
 
     /// pvedaemon, for the calls whose failures it logs: `ADDRESS:PORT` of this machine, in clear
@@ -101,7 +104,15 @@ impl Destination {
         if !is_own(address) || address.port() == 0 {
             return Err(DestinationError::Daemon(text.chars().take(100).collect()));
         }
-        Ok(Self { host: Host::Address(address.ip()), port: address.port(), connector: None })
+        let host = Host::Address(address.ip());
+        Ok(Self { host, port: address.port(), connector: None, socket: None })
+    }
+
+    /// A unix socket of this machine, by its whole path.
+    #[must_use]
+    pub fn unix(path: PathBuf) -> Self {
+        let host = Host::Address(Ipv4Addr::LOCALHOST.into());
+        Self { host, port: 0, connector: None, socket: Some(path) }
     }
 
     /// The TCP port.
@@ -125,6 +136,9 @@ impl Destination {
 
     /// A new connection. The caller bounds its time.
     pub(crate) async fn connect(&self) -> io::Result<Socket> {
+        if let Some(path) = &self.socket {
+            return UnixStream::connect(path).await.map(Socket::Unix);
+        }
         let tcp = match &self.host {
             Host::Address(address) => TcpStream::connect((*address, self.port)).await?,
             Host::Name(name) => self.connect_name(name).await?,
@@ -171,6 +185,9 @@ pub fn probe(destination: &Destination) -> io::Result<()> {
 
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = &self.socket {
+            return write!(f, "unix:{}", path.display());
+        }
         let scheme = if self.connector.is_some() { "https" } else { "http" };
         match &self.host {
             Host::Address(std::net::IpAddr::V6(v6)) => write!(f, "{scheme}://[{v6}]:{}", self.port),

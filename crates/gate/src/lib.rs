@@ -16,6 +16,7 @@
 
 mod addresses;
 mod admission;
+mod api;
 mod body;
 mod breaker;
 mod caller;
@@ -54,6 +55,7 @@ mod own;
 mod pages;
 mod permissions;
 mod plain;
+mod plugins;
 mod policy;
 mod prefixed;
 mod proxy_protocol;
@@ -78,6 +80,7 @@ mod watch;
 mod worker;
 
 pub use addresses::{AddressPolicy, AddressRules};
+pub use api::{ApiConfig, ApiRow, ApiSettings, api_rows};
 pub use certificates::{ClientFiles, TlsFiles, TlsFilesError, TlsLoaded};
 pub use config::{
     AccessLogTo, CertificateFrom, ClientAuthMode, Config, ConfigError, ConfigWarning,
@@ -94,6 +97,7 @@ pub use listeners::Listeners;
 pub use login::{LoginRules, LoginSettings};
 pub use observe::{MetricsAddress, MetricsAddressError};
 pub use pages::ContentPolicy;
+pub use plugins::{Plugin, PluginSettings};
 pub use policy::{
     PolicyEffect, PolicyError, PolicyQuestion, PolicyRules, PolicySettings, PolicyVerdict,
     Proposed, RuleSettings, SchemaMode,

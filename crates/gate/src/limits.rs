@@ -146,6 +146,31 @@ pub const LOGIN_TIME: u64 = 366 * 24 * 3600;
 /// Bans that are taken over from the state at the start.
 pub const LOGIN_BANS_KEPT: usize = LOGIN_SOURCES / 4 * 3;
 
+/// Plugins.
+pub const PLUGINS: usize = 32;
+
+/// How far ahead the end of a development upstream may be.
+pub const DEVELOPMENT: Duration = Duration::from_secs(8 * 3600);
+
+/// Calls of the broker's verbs that are passed on at a time.
+pub const API_CALLS: usize = 16;
+
+/// How long one of them may take: longer than the broker's own limit on work.
+pub const API_WAIT: Duration = Duration::from_secs(35);
+
+/// Bans told to the broker in one request.
+pub const BROKER_BANS: usize = 1024;
+
+/// How long the gate waits for the broker's answer about bans.
+pub const BROKER_WAIT: Duration = Duration::from_secs(10);
+
+/// How often the packet filter is compared with the bans in force.
+pub const BROKER_RESYNC: Duration = Duration::from_secs(30);
+
+/// Pause after the first failure to reach the broker; it doubles up to the second time.
+pub const BROKER_PAUSES: (Duration, Duration) =
+    (Duration::from_millis(500), Duration::from_secs(60));
+
 /// After so many new bans the expired ones are removed from the state.
 pub const BANS_BETWEEN_PRUNES: u64 = 256;
 

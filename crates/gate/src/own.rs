@@ -6,7 +6,9 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
 use pve_access::Privilege;
 use serde_json::{Value, json};
+use telemetry::CorrelationId;
 
+use crate::api::Call;
 use crate::body::{AnswerBody, Source};
 use crate::caller::Caller;
 use crate::credential::TICKET;
@@ -16,7 +18,7 @@ use crate::observe::{Health, is_local};
 use crate::permissions::Unknown;
 use crate::record::Record;
 use crate::refusal::Refusal;
-use crate::stack::{Asked, Peer};
+use crate::stack::{Asked, Peer, whole};
 
 mod policy;
 mod step_up;
@@ -38,8 +40,23 @@ pub(crate) async fn answer(
         (&Method::GET, "api/policy") => policy::status(asked).await,
         (&Method::POST, "api/policy/confirm") => policy::confirm(asked, record, body).await,
         (&Method::POST, "api/step-up") => step_up::show(asked, body).await,
-        _ => Err(Refusal::NoSuchPath),
+        _ => verb(asked, record.id(), path, body).await,
     }
+}
+
+/// A verb of the broker, where one is named.
+async fn verb(
+    asked: &Asked<'_>,
+    id: CorrelationId,
+    path: &str,
+    body: &mut dyn Source,
+) -> Result<Response<AnswerBody>, Refusal> {
+    let Asked { peer, parts, caller, .. } = *asked;
+    let (Some(path), Some(api)) = (path.strip_prefix("api/"), &peer.worker.shared.api) else {
+        return Err(Refusal::NoSuchPath);
+    };
+    let body = whole(peer, body).await?;
+    api.answer(&Call { peer, parts, caller, id, path }, &body).await
 }
 
 /// What the caller may do at a path of the access list: `{"data":{"path":…,"held":[…]}}`.

@@ -76,6 +76,9 @@ pub(crate) enum Refusal {
     NotConfirmed(String),
     /// What the schema does not know.
     Unfit(Box<Answer>),
+    /// The caller lacks the privilege that a plugin asks for.
+    PluginPrivilege,
+    Development,
     NotStored,
     Unauthorized,
     UpstreamUnreachable,
@@ -257,6 +260,8 @@ impl Refusal {
             Self::NotEnrolled => ("not-enrolled", 409, Json, "no codes are set up for this account; the operator runs proxward step-up enroll"),
             Self::NoSession => ("no-session", 403, Json, "a code is shown by a session; log in through this gate"),
             Self::PathTooDeep => ("path-too-deep", 501, Json, "no call has so deep a path"),
+            Self::PluginPrivilege => ("privilege", 403, Json, "the plugin needs a privilege that you do not hold"),
+            Self::Development => ("development", 403, Json, "the development upstream has ended, or another site's page asks"),
             Self::NotStored => ("not-stored", 503, Json, "the session has ended, but that could not be stored"),
             // a banned address; to the letter what a ticket that is not valid gets
             Self::Unauthorized => ("banned", 401, Bare, "Authentication failed!"),

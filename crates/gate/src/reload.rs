@@ -102,6 +102,9 @@ pub const RELOAD: &[(InForce, &str, &[&str])] = &[
             "share_polls",
             "user",
             "allow_degraded",
+            "api.broker",
+            "api.node",
+            "plugins",
         ],
     ),
     (
@@ -158,6 +161,7 @@ pub const RELOAD: &[(InForce, &str, &[&str])] = &[
             "login.attempts_per_address",
             "login.waiting",
             "login.never_ban",
+            "login.broker",
             "login.failure_log",
             "login.failure_syslog",
         ],

@@ -19,9 +19,10 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::admission::Admission;
+use crate::api::Api;
 use crate::breaker::Breaker;
 use crate::compression::Assets;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::console::Consoles;
 use crate::control::{self, Control};
 use crate::destination::Destination;
@@ -32,13 +33,14 @@ use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
 use crate::observe::{self, MetricsAddress, Observer};
 use crate::permissions::Permissions;
+use crate::plugins;
 use crate::policy::{Policy, PolicyError, PolicyRules, Proposed, ProxyTokens, Sealed, StepUps};
 use crate::pulse::{Heartbeat, Pulse};
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
 use crate::sharing::Sharing;
 use crate::upstream::Goal;
 use crate::watch::Watch;
-use crate::worker::{Shared, Worker};
+use crate::worker::{Shared, Ways, Worker};
 
 /// The audit log in the state directory.
 const AUDIT: &str = "audit.jsonl";
@@ -86,6 +88,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// A value that only the time of the start can judge.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// There is nothing to listen on.
     #[error("gate.listen: no address; give at least one")]
     NoListener,
@@ -150,6 +155,7 @@ pub fn start(
     let total = u32::try_from(config.limits.connections).unwrap_or(u32::MAX);
     let each = u32::try_from(config.limits.connections_per_address).unwrap_or(u32::MAX);
     let silent = u32::try_from(config.limits.silent_per_address).unwrap_or(u32::MAX);
+    plugins::admit(&config.plugins, clock.unix())?;
     let metrics = Metrics::register(registry)?;
     config.standing.export(registry)?;
     let sealer = config.sealer.take();
@@ -159,8 +165,8 @@ pub fn start(
     let bound = addresses(&listening.subscribe().borrow());
     let sharing = config.traffic.share_polls.then(|| Sharing::new(metrics.clone()));
     let assets = config.traffic.compression.then(|| Assets::new(metrics.clone()));
-    let (goals, daemon) = goals(&config, &metrics);
-    let breakers = goals.iter().map(|goal| Arc::clone(&goal.breaker)).collect();
+    let ways = ways(&config, &metrics);
+    let breakers = ways.goals.iter().map(|goal| Arc::clone(&goal.breaker)).collect();
     let shared = Arc::new(Shared {
         consoles: Consoles::new(config.sessions.pass_unknown_console_tickets),
         permissions: Permissions::default(),
@@ -178,6 +184,8 @@ pub fn start(
         listening: listening.subscribe(),
         tokens,
         step_ups,
+        api: config.api.map(Api::new),
+        plugins: config.plugins,
     });
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
     shared.metrics.certificate(config.identity.validity());
@@ -203,7 +211,7 @@ pub fn start(
     for number in 0..count {
         let beat = pulse.as_ref().map(|pulse| pulse.beat(number));
         let shared = Arc::clone(&shared);
-        let ways = (goals.clone(), daemon.clone());
+        let ways = ways.clone();
         let drained = drained.clone();
         let lines = access_log.as_ref().map(AccessLog::lines);
         let worker = move || Worker::new(shared, ways, drained, lines).beating(beat);
@@ -296,15 +304,20 @@ impl Running {
     }
 }
 
-/// Where requests go, and logins where that is elsewhere, each with its breaker.
-fn goals(config: &Config, metrics: &Metrics) -> (Vec<Goal>, Option<Goal>) {
+/// Where requests go, each place with its breaker.
+fn ways(config: &Config, metrics: &Metrics) -> Ways {
     let goal = |destination: &Destination| {
         let (name, destination) = (destination.to_string(), destination.clone());
         let breaker = Arc::new(Breaker::new(name.clone(), metrics.up(&name)));
         Goal { destination, breaker }
     };
     let all = [&config.destination].into_iter().chain(&config.traffic.fallback);
-    (all.map(goal).collect(), config.daemon.as_ref().map(goal))
+    let plugins = config.plugins.iter();
+    Ways {
+        goals: all.map(goal).collect(),
+        daemon: config.daemon.as_ref().map(goal),
+        plugins: plugins.map(|(name, plugin)| (name.clone(), goal(&plugin.destination))).collect(),
+    }
 }
 
 /// Those who begin with what has outlasted a restart.

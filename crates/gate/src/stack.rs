@@ -8,6 +8,7 @@
 mod answer;
 mod file;
 mod login;
+mod plugin;
 mod policy;
 mod shared;
 
@@ -179,7 +180,10 @@ async fn pass(
     let body = if ready.0.is_some() { &mut ready } else { body };
     if let Route::Own(own) = route {
         peer.permit.heard();
-        let answer = Box::pin(crate::own::answer(&asked, record, own, body)).await;
+        let answer = match own.strip_prefix("plugins/") {
+            Some(path) => Box::pin(plugin::plugin(&asked, record, path, body)).await,
+            None => Box::pin(crate::own::answer(&asked, record, own, body)).await,
+        };
         if matches!(answer, Err(Refusal::NotLoggedIn)) {
             asked.count_refused(record).await;
         }

@@ -1,6 +1,7 @@
 //! One thread: a runtime, its share of the connections, its own way upstream.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::admission::Admission;
+use crate::api::Api;
 use crate::breaker::Breaker;
 use crate::compression::{Assets, Compressors};
 use crate::confine::Standing;
@@ -26,6 +28,7 @@ use crate::live::{Copy, Current, Lease};
 use crate::login::Logins;
 use crate::metrics::Metrics;
 use crate::permissions::Permissions;
+use crate::plugins::Plugin;
 use crate::policy::{InForce, Policy, ProxyTokens, StepUps};
 use crate::pulse::Beat;
 use crate::session::Sessions;
@@ -55,6 +58,9 @@ pub(crate) struct Shared {
     pub(crate) policy: Policy,
     pub(crate) tokens: ProxyTokens,
     pub(crate) step_ups: StepUps,
+    /// The broker's verbs, where a broker is named.
+    pub(crate) api: Option<Api>,
+    pub(crate) plugins: BTreeMap<String, Plugin>,
     /// What the gate has given up.
     pub(crate) standing: Standing,
     /// Where connections are accepted.
@@ -80,6 +86,16 @@ impl Shared {
     }
 }
 
+/// Where requests can go.
+#[derive(Clone)]
+pub(crate) struct Ways {
+    /// Proxmox VE, in the order in which they are tried.
+    pub(crate) goals: Vec<Goal>,
+    /// pvedaemon, for the calls that log somebody in.
+    pub(crate) daemon: Option<Goal>,
+    pub(crate) plugins: BTreeMap<String, Goal>,
+}
+
 /// A worker's copy of the policy and which one it is.
 type Copied = (u64, Option<Rc<InForce>>);
 
@@ -91,6 +107,8 @@ pub(crate) struct Worker {
     pub(crate) daemon: Option<Upstream>,
     /// None when nothing is compressed.
     pub(crate) compressors: Option<Rc<Compressors>>,
+    /// The plugins, by name.
+    plugins: BTreeMap<String, Upstream>,
     /// Where the lines of requests go, if anywhere.
     pub(crate) access: Option<RefCell<Lines>>,
     /// Turns true when the gate stops.
@@ -106,7 +124,7 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        (goals, daemon): (Vec<Goal>, Option<Goal>),
+        ways: Ways,
         drain: watch::Receiver<bool>,
         access: Option<Lines>,
     ) -> Self {
@@ -115,10 +133,13 @@ impl Worker {
             let (limits, metrics) = (limits.clone(), shared.metrics.clone());
             Upstream::new(goals, limits, metrics, shared.clock.clone())
         };
+        let Ways { goals, daemon, plugins } = ways;
         let (upstream, daemon) = (to(goals), daemon.map(|daemon| to(vec![daemon])));
+        let plugins = plugins.into_iter().map(|(name, goal)| (name, to(vec![goal]))).collect();
         let compressors = shared.assets.is_some().then(Rc::default);
         Self {
             live: shared.live.copy(),
+            plugins,
             shared,
             upstream,
             daemon,
@@ -139,6 +160,11 @@ impl Worker {
     /// What is in force now. Held by a request, it stays as it is to its end.
     pub(crate) fn live(&self) -> Lease {
         self.live.of(&self.shared.live)
+    }
+
+    /// A plugin and the way to it.
+    pub(crate) fn plugin(&self, name: &str) -> Option<(&Plugin, &Upstream)> {
+        Some((self.shared.plugins.get(name)?, self.plugins.get(name)?))
     }
 
     /// The policy in force at this time of the monotonic clock; None where it restricts nothing.

@@ -1,10 +1,10 @@
 //! Who is at the other end of a unix socket, by the kernel's word.
 //!
 //! `unsafe` stands in [`getsockopt`] alone: rustix has neither `SO_PEERPIDFD` nor
-//! `SO_PEERGROUPS`.
-#![expect(unsafe_code, reason = "two socket options that rustix does not have")]
+//! `SO_PEERGROUPS`, and its `SO_PEERCRED` can not say that there is no pid.
+#![expect(unsafe_code, reason = "socket options that rustix does not have or not safely")]
 
-use rustix::net::sockopt::{socket_domain, socket_peercred};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, getpeername};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
@@ -45,8 +45,10 @@ pub enum PeerError {
     /// Nobody is at the other end.
     #[error("unix socket without a peer: ask the accepted stream, not the listener")]
     NotConnected,
-    /// The kernel refused, or the peer's process has no number here (it lives in a pid
-    /// namespace that is not below ours).
+    /// The peer's process has no number here.
+    #[error("the peer's process lives in a pid namespace that is not below ours")]
+    ForeignNamespace,
+    /// The kernel refused.
     #[error("peer credentials of the unix socket are not readable")]
     Unreadable(#[source] io::Error),
 }
@@ -55,19 +57,23 @@ pub enum PeerError {
 /// (`SO_PEERCRED`, unix(7)).
 pub fn credentials(stream: impl AsFd) -> Result<Credentials, PeerError> {
     let fd = stream.as_fd();
-    let unreadable = |errno: rustix::io::Errno| PeerError::Unreadable(errno.into());
-    // A socket without a peer answers pid 0 and uid -1, which rustix' `Pid` can not hold:
-    // both checks come first.
-    if socket_domain(fd).map_err(unreadable)? != AddressFamily::UNIX {
+    // A socket that listens has credentials too: its own.
+    let peer = getpeername(fd).map_err(|errno| match errno {
+        Errno::NOTCONN => PeerError::NotConnected,
+        errno => PeerError::Unreadable(errno.into()),
+    })?;
+    if peer.is_some_and(|peer| peer.address_family() != AddressFamily::UNIX) {
         return Err(PeerError::NotUnix);
     }
-    getpeername(fd).map_err(|_| PeerError::NotConnected)?;
-    let peer = socket_peercred(fd).map_err(unreadable)?;
-    Ok(Credentials {
-        pid: peer.pid.as_raw_nonzero().get(),
-        uid: peer.uid.as_raw(),
-        gid: peer.gid.as_raw(),
-    })
+    // The kernel's `struct ucred`: pid, uid, gid. A peer whose pid namespace is not below ours
+    // has pid 0, which is why this is not rustix' function: its `Pid` can not hold it.
+    let mut found = [0_u32; 3];
+    getsockopt(fd, libc::SO_PEERCRED, &mut found).map_err(PeerError::Unreadable)?;
+    let [pid, uid, gid] = found;
+    match i32::try_from(pid) {
+        Ok(pid @ 1..) => Ok(Credentials { pid, uid, gid }),
+        _ => Err(PeerError::ForeignNamespace),
+    }
 }
 
 /// A descriptor of the peer's process (`SO_PEERPIDFD`, Linux 6.5). Unlike the pid it can not come

@@ -39,11 +39,64 @@ pub(crate) fn doctor(socket: &Path) -> Result<(), Stop> {
             if degraded.is_some_and(|layers| !layers.is_empty()) {
                 result("warning: the broker is confined less than it could be (allow_degraded)");
             }
+            let may = |verb: &str| grants.is_some_and(|grants| grants.contains_key(verb));
+            if text("peer").starts_with("range:") {
+                result(
+                    "warning: this process is in a user namespace of no known container: a rule \
+                     for a container does not match it; write peer = [\"range:ACCOUNT\"], or give \
+                     the container a socket of its own",
+                );
+            }
+            for verb in ["cluster.members", "sensors.read"].into_iter().filter(|verb| may(verb)) {
+                let answer = client.call(Request::new(verb), |_| {}).map_err(unreached)?;
+                match answer.outcome {
+                    Outcome::Done { result: found, .. } => explain(verb, &found),
+                    Outcome::Refused { message, .. } => {
+                        result(&format!("warning: {verb}: {message}"));
+                    }
+                }
+            }
             Ok(())
         }
         Outcome::Refused { message, .. } => {
             let text = format!("refused: {message}; add a rule to [[broker.allow]]");
             Err(Stop::say(Exit::Denied, text))
+        }
+    }
+}
+
+/// What users took for faults of the broker: members it does not know, keys that are missing,
+/// hosts without sensors.
+fn explain(verb: &str, found: &Value) {
+    let list = |name: &str| found.get(name).and_then(Value::as_array).into_iter().flatten();
+    let text = |value: &Value, name: &str| {
+        value.get(name).and_then(Value::as_str).unwrap_or("?").to_owned()
+    };
+    if verb == "sensors.read" {
+        let (chips, zones) = (list("chips").count(), list("zones").count());
+        match found.get("reason").and_then(Value::as_str) {
+            Some(reason) => result(&format!("no sensors: {reason}")),
+            None => result(&format!("{chips} chips and {zones} thermal zones are read")),
+        }
+        return;
+    }
+    if found.get("stale") == Some(&Value::Bool(true)) {
+        result("warning: the members are old ones: /etc/pve can not be read (is pmxcfs up?)");
+    }
+    let members: Vec<&Value> = list("members").collect();
+    if members.is_empty() {
+        result("this node is in no cluster: it alone is reached, by its own name");
+    }
+    for member in members.iter().filter(|member| member.get("local") != Some(&Value::Bool(true))) {
+        let name = text(member, "name");
+        let keys = Path::new("/etc/pve/nodes").join(&name).join("ssh_known_hosts");
+        match keys.exists() {
+            true => result(&format!("member {name}: its host keys are known")),
+            false => result(&format!(
+                "warning: member {name}: {} is not there or not readable for this user, so it is \
+                 refused; `pvecm updatecerts` on that node makes it",
+                keys.display()
+            )),
         }
     }
 }

@@ -32,7 +32,9 @@ pub(crate) fn bare(c: char) -> Escaped {
 /// Escapes what `serde_json` leaves as it is. Valid for a whole JSON text, because none of
 /// these characters may stand outside a string there.
 pub(crate) fn json(text: String) -> String {
-    if !text.chars().any(is_hostile) {
+    // Most texts are plain ASCII, where a look at each byte is enough.
+    let plain = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if plain || !text.chars().any(is_hostile) {
         return text;
     }
     let mut out = String::with_capacity(text.len() + 16);

@@ -3,6 +3,7 @@
 
 mod access_command;
 mod api_command;
+mod broker;
 mod canary;
 mod cells;
 mod channels;

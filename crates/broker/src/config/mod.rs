@@ -50,6 +50,12 @@ pub struct Settings {
     pub roots: BTreeMap<String, RootSettings>,
     /// What `command.run` may run, by name.
     pub commands: BTreeMap<String, CommandSettings>,
+    /// What `cell.start` may start, by name.
+    pub cells: BTreeMap<String, CellSettings>,
+    /// The program that starts cells, by its whole path.
+    pub cell_launcher: PathBuf,
+    /// The program that starts units, by its whole path.
+    pub systemctl: PathBuf,
     /// Other nodes.
     pub nodes: NodeSettings,
     /// Layers of confinement that may be missing: `landlock`, `seccomp`. A weaker mode.
@@ -93,6 +99,25 @@ pub struct CommandSettings {
     pub time_ms: u64,
 }
 
+/// `[broker.cells.NAME]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CellSettings {
+    /// The unit that is the cell, such as `proxward-cell@web.service`; then nothing else stands
+    /// here, and systemd starts it.
+    #[serde(default)]
+    pub unit: Option<String>,
+    /// The policy file of `proxward cell run`.
+    #[serde(default)]
+    pub policy: PathBuf,
+    /// The cell's directory, when the policy does not name it.
+    #[serde(default)]
+    pub dir: Option<PathBuf>,
+    /// The program and its words.
+    #[serde(default)]
+    pub command: Vec<String>,
+}
+
 /// `[broker.nodes]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -109,6 +134,9 @@ pub struct NodeSettings {
     pub known_hosts: PathBuf,
     /// Host keys of other nodes.
     pub extra_known_hosts: Option<PathBuf>,
+    /// Where the broker's public key is put for the nodes: `/etc/pve/priv/authorized_keys`, which
+    /// every member of a cluster has. Without it the line is printed only.
+    pub authorized_keys: Option<PathBuf>,
     /// Most bytes of a node's answer.
     pub output_bytes: usize,
 }
@@ -187,6 +215,9 @@ impl Default for Settings {
             state: "/var/lib/proxward-broker".into(),
             roots: BTreeMap::new(),
             commands: BTreeMap::new(),
+            cells: BTreeMap::new(),
+            cell_launcher: "/usr/bin/proxward".into(),
+            systemctl: "/usr/bin/systemctl".into(),
             nodes: NodeSettings::default(),
             allow_degraded: Vec::new(),
         }
@@ -212,6 +243,7 @@ impl Default for NodeSettings {
             port: 22,
             known_hosts: "/etc/pve/nodes".into(),
             extra_known_hosts: None,
+            authorized_keys: None,
             output_bytes: bounds::SSH_OUTPUT,
         }
     }
@@ -254,9 +286,13 @@ impl Settings {
             ("broker.audit.key_file", &self.audit.key_file),
             ("broker.audit.head_file", &self.audit.head_file),
             ("broker.state", &self.state),
+            ("broker.cell_launcher", &self.cell_launcher),
+            ("broker.systemctl", &self.systemctl),
             ("broker.nodes.known_hosts", &self.nodes.known_hosts),
         ];
         let more = self.sockets.values().map(|path| ("broker.sockets", path));
+        let keys = self.nodes.authorized_keys.iter();
+        let more = more.chain(keys.map(|path| ("broker.nodes.authorized_keys", path)));
         let roots = self.roots.values().map(|root| ("broker.roots", &root.path));
         for (key, path) in paths.into_iter().chain(more).chain(roots) {
             if !path.is_absolute() {
@@ -270,6 +306,7 @@ impl Settings {
             check_command(command)
                 .map_err(|what| value("broker.commands", format!("{name}: {what}")))?;
         }
+        check_cells(&self.cells).map_err(|what| value("broker.cells", what))?;
         self.limits.check()?;
         crate::remote::check_allow(&self.nodes.allow)
             .map_err(|what| value("broker.nodes.allow", what))?;
@@ -308,6 +345,36 @@ fn check_command(command: &CommandSettings) -> Result<(), String> {
     }
     if command.time_ms == 0 || u128::from(command.time_ms) > time {
         return Err(format!("time_ms: from 1 to {time}"));
+    }
+    Ok(())
+}
+
+fn check_cells(cells: &BTreeMap<String, CellSettings>) -> Result<(), String> {
+    if cells.len() > bounds::CELLS {
+        return Err(format!("at most {}", bounds::CELLS));
+    }
+    for (name, cell) in cells {
+        if !is_name(name) {
+            return Err(format!("{name:?}: {NAME}"));
+        }
+        if let Some(unit) = &cell.unit {
+            let byte = |b: u8| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b);
+            let plain = unit.len() <= 255 && !unit.starts_with('-') && unit.bytes().all(byte);
+            if !plain || !unit.ends_with(".service") {
+                return Err(format!("{name}: unit: write NAME.service"));
+            }
+            if cell.dir.is_some() || !cell.command.is_empty() || cell.policy != Path::new("") {
+                return Err(format!("{name}: the unit says what runs; leave the rest out"));
+            }
+            continue;
+        }
+        if !cell.policy.is_absolute() || cell.dir.as_ref().is_some_and(|dir| !dir.is_absolute()) {
+            return Err(format!("{name}: write the whole path of policy and dir"));
+        }
+        let sound = |word: &String| !word.contains('\0');
+        if !(1..=64).contains(&cell.command.len()) || !cell.command.iter().all(sound) {
+            return Err(format!("{name}: command: 1 to 64 words without null characters"));
+        }
     }
     Ok(())
 }
@@ -364,6 +431,10 @@ mod tests {
             ("[broker.commands.x]\nargv = ['true']", "whole path"),
             ("[broker.commands.x]\nargv = ['/bin/true']\ntime_ms = 0", "time_ms"),
             ("[broker.roots.x]\npath = 'etc'", "broker.roots"),
+            ("[broker.cells.x]\npolicy = 'x.toml'\ncommand = ['node']", "whole path"),
+            ("[broker.cells.x]\npolicy = '/x.toml'\ncommand = []", "1 to 64 words"),
+            ("[broker.cells.x]\nunit = '-x.service'", "NAME.service"),
+            ("[broker.cells.x]\nunit = 'x.service'\ncommand = ['a']", "leave the rest out"),
             ("[broker.limits]\nburst = 0", "broker.limits.burst"),
             ("[broker.nodes]\nallow = ['10.0.0.0/33']", "broker.nodes.allow"),
             (

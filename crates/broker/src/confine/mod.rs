@@ -21,12 +21,19 @@ pub(crate) struct Confinement {
     pub(crate) capabilities: CapabilitySet,
     pub(crate) reach: Reach,
     pub(crate) calls: Calls,
+    /// Whether files and ports are restricted at all.
+    pub(crate) landlock: bool,
 }
 
 impl Default for Confinement {
     /// Nothing.
     fn default() -> Self {
-        Self { capabilities: CapabilitySet::empty(), reach: Reach::default(), calls: Calls::Read }
+        Self {
+            capabilities: CapabilitySet::empty(),
+            reach: Reach::default(),
+            calls: Calls::Read,
+            landlock: true,
+        }
     }
 }
 
@@ -51,7 +58,9 @@ pub(crate) fn confine(wanted: &Confinement, degraded: &[Layer]) -> Result<(), Co
         }
         done => done,
     };
-    missing(Layer::Landlock, wanted.reach.enforce().map_err(ConfineError::Landlock))?;
+    if wanted.landlock {
+        missing(Layer::Landlock, wanted.reach.enforce().map_err(ConfineError::Landlock))?;
+    }
     drop_capabilities(wanted.capabilities)?;
     missing(Layer::Seccomp, wanted.calls.apply().map_err(ConfineError::Seccomp))
 }

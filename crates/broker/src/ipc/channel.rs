@@ -20,7 +20,7 @@ use tokio::net::UnixStream;
 use crate::limits::{MESSAGE, SEALED, SOCKETS};
 
 /// Most descriptors of a packet: all sockets, metrics, one more.
-const DESCRIPTORS: usize = SOCKETS + 2;
+const DESCRIPTORS: usize = SOCKETS + 3;
 
 /// The first byte of a packet: what the rest is.
 const PLAIN: u8 = b'p';

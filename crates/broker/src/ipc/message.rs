@@ -13,15 +13,14 @@ use crate::worker::WorkerKind;
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Control {
     /// To the listener, first: its settings; descriptors are the sockets in the order of the
-    /// names, then the one for metrics when there is one.
+    /// names, then the one for metrics when there is one, then the audit log's key.
     Begin {
         settings: Box<Settings>,
         sockets: Vec<String>,
         metrics: bool,
-        audit_key: Vec<u8>,
         public_key: Option<String>,
-        /// Whether changes are on trial, so that their worker is needed at once.
-        leases: bool,
+        /// Workers that are needed at once: what is on trial ends only while they run.
+        due: Vec<WorkerKind>,
         /// How often it has to say that it is alive.
         alive_ms: Option<u64>,
     },

@@ -64,6 +64,28 @@ pub(crate) fn rotate(folder: &Path, step: &str, plan: bool) -> Result<Value, Ref
     Ok(json!({"step": step, "planned": plan, "authorized_keys": lines(folder)}))
 }
 
+/// The keys that are this broker's, as they stand in a line: in use, next, and before.
+pub(crate) fn own(folder: &Path) -> Vec<String> {
+    let read = |name: &&str| std::fs::read_to_string(folder.join(format!("{name}.pub"))).ok();
+    let keys = [CURRENT, NEXT, OLD];
+    keys.iter().filter_map(read).filter_map(|key| Some(key.split(' ').nth(1)?.to_owned())).collect()
+}
+
+/// An `authorized_keys` with the lines this broker wants and none of its others. What is not of
+/// its keys stays as it is.
+pub(crate) fn authorized(text: &str, own: &[String], folder: &Path) -> String {
+    let is_own = |line: &&str| own.iter().any(|key| line.split(' ').any(|word| word == key));
+    let mut next: String = text.split_inclusive('\n').filter(|line| !is_own(line)).collect();
+    if !next.is_empty() && !next.ends_with('\n') {
+        next.push('\n');
+    }
+    for line in lines(folder) {
+        next.push_str(&line);
+        next.push('\n');
+    }
+    next
+}
+
 /// Renames both files of a key, or removes them.
 fn shift(folder: &Path, from: &str, to: &str) -> Result<(), Refusal> {
     for end in ["", ".pub"] {
@@ -203,6 +225,27 @@ mod tests {
         };
         let public = String::from_utf8(out.stdout).unwrap();
         assert!(!public.is_empty() && line.contains(public.trim()), "{public}\n{line}");
+    }
+
+    #[test]
+    fn other_lines_of_authorized_keys_stay_and_no_key_is_there_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        ensure(dir.path(), false).unwrap();
+        let theirs = "# root's\nssh-ed25519 AAAA root@pve1\n\nssh-rsa BBBB x";
+        let once = authorized(theirs, &own(dir.path()), dir.path());
+        assert!(once.starts_with(&format!("{theirs}\nrestrict,command=")), "{once}");
+        assert_eq!(authorized(&once, &own(dir.path()), dir.path()), once);
+        rotate(dir.path(), "begin", false).unwrap();
+        let both = authorized(&once, &own(dir.path()), dir.path());
+        assert_eq!(both.matches("restrict,").count(), 2);
+        rotate(dir.path(), "finish", false).unwrap();
+        let after = authorized(&both, &own(dir.path()), dir.path());
+        assert_eq!(after.matches("restrict,").count(), 1);
+        assert!(after.starts_with(theirs) && !after.contains(&lines_of(&once)));
+    }
+
+    fn lines_of(text: &str) -> String {
+        text.lines().last().unwrap_or_default().to_owned()
     }
 
     #[test]

@@ -6,13 +6,18 @@ use std::time::Duration;
 
 use broker_api::{Code, Refusal};
 use telemetry::audit::{AuditError, Event, Head, Log};
+use tokio::sync::Notify;
 
-use crate::limits::{STRANGER_KINDS, SUMMARY};
+use crate::limits::{AUDIT_GATHERED, STRANGER_KINDS, SUMMARY};
 use crate::peer::Peer;
 
 /// The log and the sums.
 pub(crate) struct Audit {
     log: Log,
+    /// Records of what changed nothing wait here for others, so that one call of the system
+    /// writes many.
+    pending: Mutex<Vec<Event>>,
+    waits: Notify,
     repeated: Mutex<Repeated>,
 }
 
@@ -37,12 +42,39 @@ pub(crate) struct Call<'a> {
 
 impl Audit {
     pub(crate) fn new(log: Log) -> Self {
-        Self { log, repeated: Mutex::default() }
+        let (pending, waits) = (Mutex::default(), Notify::new());
+        Self { log, pending, waits, repeated: Mutex::default() }
     }
 
-    /// Writes records, all or none.
+    /// Keeps a record for the next write. Says whether so many wait that it is due now.
+    pub(crate) fn gather(&self, event: Event) -> bool {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.push(event);
+        if pending.len() == 1 {
+            self.waits.notify_one();
+        }
+        pending.len() >= AUDIT_GATHERED
+    }
+
+    /// Returns when something waits.
+    pub(crate) async fn gathered(&self) {
+        self.waits.notified().await;
+    }
+
+    /// Writes what waits, then these, all or none.
     pub(crate) fn write(&self, events: Vec<Event>) -> Result<(), AuditError> {
-        if events.is_empty() { Ok(()) } else { self.log.append_all(events).map(|_| ()) }
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.extend(events);
+        if pending.is_empty() {
+            return Ok(());
+        }
+        self.log.append_all(std::mem::take(&mut *pending)).map(|_| ())
+    }
+
+    /// Writes what waits and this, and has it on the disk before it returns.
+    pub(crate) fn write_through(&self, event: Event) -> Result<(), AuditError> {
+        self.write(vec![event])?;
+        self.log.sync()
     }
 
     pub(crate) fn head(&self) -> Head {

@@ -5,12 +5,11 @@ use std::time::Duration;
 use broker_api::{Code, Refusal, Request, frame, pulse, strict_json};
 use serde_json::{Map, Value};
 use telemetry::CorrelationId;
-use tokio::io::AsyncReadExt as _;
-use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::connections::Place;
 use super::emit::{Emitter, Gone, Protocol};
+use super::stream::Stream;
 use super::{Shared, dispatch};
 use crate::limits::{IN_BUFFER, OUT_BUFFER, STRANGER_WAIT};
 use crate::peer::{Peer, PeerKey};
@@ -32,7 +31,7 @@ enum Ended {
 /// Serves a peer that the policy knows, until it is gone.
 pub(crate) async fn serve(
     shared: &Shared,
-    mut stream: UnixStream,
+    mut stream: Stream,
     peer: &Peer,
     key: &PeerKey,
     place: &Place,
@@ -54,13 +53,13 @@ pub(crate) async fn serve(
         Protocol::Pulse => serve_pulse(&mut emitter, &mut bytes, peer, key, place, &limits).await,
     };
     if served.is_ok() {
-        drain(&stream);
+        stream.drain();
     }
 }
 
 /// Reads a stranger's request, within a short time, and refuses it: an answer that comes before
 /// the request was read would often be lost.
-pub(crate) async fn refuse_stranger(shared: &Shared, mut stream: UnixStream, who: &str) {
+pub(crate) async fn refuse_stranger(shared: &Shared, mut stream: Stream, who: &str) {
     let until = Instant::now() + STRANGER_WAIT;
     let mut bytes = Vec::with_capacity(IN_BUFFER);
     while bytes.len() < IN_BUFFER && !is_whole(&bytes) {
@@ -85,7 +84,7 @@ pub(crate) async fn refuse_stranger(shared: &Shared, mut stream: UnixStream, who
     let text = format!("no rule names this peer, which is {who}");
     emitter.push(&Err(Refusal::new(Code::Unauthorized, text)));
     if emitter.flush().await.is_ok() {
-        drain(&stream);
+        stream.drain();
     }
 }
 
@@ -135,7 +134,9 @@ async fn serve_own(
                 refuse_slow(emitter, key).await;
                 return Ok(());
             }
-            Err(_) => return Ok(()),
+            // Nothing is left to read.
+            Err(Ended::Closed) => return Err(Gone),
+            Err(Ended::TimedOut) => return Ok(()),
         }
     }
 }
@@ -303,22 +304,11 @@ fn is_whole(bytes: &[u8]) -> bool {
 }
 
 /// Appends what arrives next.
-async fn read(stream: &mut UnixStream, bytes: &mut Vec<u8>, until: Instant) -> Result<(), Ended> {
+async fn read(stream: &mut Stream, bytes: &mut Vec<u8>, until: Instant) -> Result<(), Ended> {
     bytes.reserve(IN_BUFFER);
-    match timeout_at(until, stream.read_buf(bytes)).await {
+    match timeout_at(until, stream.read(bytes)).await {
         Ok(Ok(0) | Err(_)) => Err(Ended::Closed),
         Ok(Ok(_)) => Ok(()),
         Err(_) => Err(Ended::TimedOut),
-    }
-}
-
-/// Takes what else was sent, up to a limit: a socket closed over unread bytes resets its peer.
-fn drain(stream: &UnixStream) {
-    let mut rest = [0; IN_BUFFER];
-    for _ in 0..8 {
-        match stream.try_read(&mut rest) {
-            Ok(read) if read > 0 => {}
-            _ => return,
-        }
     }
 }

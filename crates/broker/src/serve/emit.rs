@@ -5,11 +5,10 @@ use std::time::Duration;
 use broker_api::{Answer, Code, Refusal, frame, pulse};
 use serde_json::Value;
 use telemetry::audit::Event;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::Shared;
+use super::stream::Stream;
 
 /// Which of the two protocols a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,11 +20,10 @@ pub(crate) enum Protocol {
 /// The way back to one peer.
 pub(crate) struct Emitter<'a> {
     pub(super) shared: &'a Shared,
-    pub(super) stream: &'a mut UnixStream,
+    pub(super) stream: &'a mut Stream,
     pub(super) protocol: Protocol,
     wait: Duration,
     out: Vec<u8>,
-    records: Vec<Event>,
     seq: u64,
     /// Of the request being done.
     pub(super) correlation: String,
@@ -39,12 +37,12 @@ pub(crate) struct Gone;
 impl<'a> Emitter<'a> {
     pub(crate) fn new(
         shared: &'a Shared,
-        stream: &'a mut UnixStream,
+        stream: &'a mut Stream,
         protocol: Protocol,
         wait: Duration,
     ) -> Self {
-        let (out, records, correlation) = (Vec::new(), Vec::new(), String::new());
-        Self { shared, stream, protocol, wait, out, records, seq: 0, correlation, id: None }
+        let (out, correlation) = (Vec::new(), String::new());
+        Self { shared, stream, protocol, wait, out, seq: 0, correlation, id: None }
     }
 
     pub(crate) fn shared(&self) -> &'a Shared {
@@ -55,15 +53,16 @@ impl<'a> Emitter<'a> {
         self.protocol
     }
 
-    /// Gathers a record, written before the answers that follow from it.
-    pub(crate) fn record(&mut self, event: Event) {
-        self.records.push(event);
+    /// A record that is gathered with others and written a moment later.
+    pub(crate) fn record(&self, event: Event) {
+        self.shared.record(event);
     }
 
-    /// Writes the records now; for what must not happen unrecorded.
-    pub(crate) fn record_now(&mut self, event: Event) -> Result<(), Refusal> {
-        self.records.push(event);
-        self.write_records().then_some(()).ok_or_else(|| {
+    /// On the disk when this returns; for what must not happen unrecorded.
+    pub(crate) fn record_now(&self, event: Event) -> Result<(), Refusal> {
+        self.shared.audit.write_through(event).map_err(|error| {
+            self.shared.metrics.audit_failures.inc();
+            tracing::error!(%error, "audit");
             let text = "the audit log can not be written; nothing is changed without it";
             Refusal::new(Code::Unavailable, text)
         })
@@ -88,9 +87,8 @@ impl<'a> Emitter<'a> {
         self.out.len()
     }
 
-    /// Writes records, then answers.
+    /// Writes what was gathered.
     pub(crate) async fn flush(&mut self) -> Result<(), Gone> {
-        self.write_records();
         if self.out.is_empty() {
             return Ok(());
         }
@@ -132,17 +130,6 @@ impl<'a> Emitter<'a> {
                 let text = Answer::refused(&self.correlation, self.id, self.seq, refusal);
                 // A refusal is short.
                 let _ = frame::push(&mut self.out, text.as_bytes());
-            }
-        }
-    }
-
-    fn write_records(&mut self) -> bool {
-        match self.shared.audit.write(std::mem::take(&mut self.records)) {
-            Ok(()) => true,
-            Err(error) => {
-                self.shared.metrics.audit_failures.inc();
-                tracing::error!(%error, "audit");
-                false
             }
         }
     }

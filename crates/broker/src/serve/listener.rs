@@ -1,32 +1,35 @@
 //! The process with the sockets, from its first message to its end.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::net::UnixListener as StdListener;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use broker_api::Code;
 use process::confine::Reach;
+use secrets::SecretBytes;
 use serde_json::Map;
 use telemetry::Clock;
 use telemetry::audit::{AuditError, Event, Key, Log, SyncPolicy};
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::admission::Admission;
 use super::audit::Audit;
+use super::cells::CellNames;
 use super::connections::Connections;
 use super::dispatch::Idempotent;
 use super::metrics::Metrics;
 use super::readings::Readings;
+use super::stream::{Listener, Stream};
 use super::{Shared, connection, metrics_http};
 use crate::config::{Config, Settings};
 use crate::confine::{Calls, Confinement, confine, paths};
 use crate::ipc::{AsyncChannel, Channel, ChannelError, Control, Packet};
-use crate::limits::{DRAIN, STRANGERS, WORKER_PAUSE};
+use crate::limits::{AUDIT_KEY, AUDIT_PAUSE, DRAIN, STRANGERS, WORKER_PAUSE};
 use crate::peer::{Attestor, SubIds};
 use crate::race::{Either, race};
 use crate::remote::Members;
@@ -54,7 +57,7 @@ struct Begin {
     metrics: Option<OwnedFd>,
     key: Key,
     alive: Option<Duration>,
-    leases: bool,
+    due: Vec<WorkerKind>,
 }
 
 /// Serves until the supervisor says it is over, or is gone.
@@ -73,9 +76,7 @@ pub(crate) fn run(channel: Channel) -> Result<(), ListenerError> {
 fn receive_begin(channel: &Channel) -> Result<Begin, ListenerError> {
     let received = channel.receive()?;
     let message = Control::from_bytes(&received.body)?;
-    let Control::Begin { settings, sockets, metrics, audit_key, public_key, leases, alive_ms } =
-        message
-    else {
+    let Control::Begin { settings, sockets, metrics, public_key, due, alive_ms } = message else {
         return Err(ChannelError::Malformed.into());
     };
     let other = |error: &dyn std::fmt::Display| ListenerError::Other(error.to_string());
@@ -84,8 +85,13 @@ fn receive_begin(channel: &Channel) -> Result<Begin, ListenerError> {
     let mut descriptors = received.descriptors.into_iter();
     let sockets: Vec<_> = sockets.into_iter().map(Arc::from).zip(descriptors.by_ref()).collect();
     let metrics = if metrics { descriptors.next() } else { None };
-    let key = Key::new(&audit_key).map_err(|error| other(&error))?;
-    Ok(Begin { config, sockets, metrics, key, alive: alive_ms.map(Duration::from_millis), leases })
+    // By descriptor, so that no message holds it, and wiped as soon as the chain is keyed.
+    let key = descriptors.next().ok_or(ChannelError::Malformed)?;
+    let mut bytes = Vec::with_capacity(AUDIT_KEY);
+    let limit = u64::try_from(AUDIT_KEY).unwrap_or(u64::MAX);
+    File::from(key).take(limit).read_to_end(&mut bytes)?;
+    let key = Key::new(SecretBytes::new(bytes).expose()).map_err(|error| other(&error))?;
+    Ok(Begin { config, sockets, metrics, key, alive: alive_ms.map(Duration::from_millis), due })
 }
 
 /// It reads what tells peers apart, and writes its log.
@@ -112,9 +118,7 @@ async fn serve(
     let (ending, ended) = watch::channel(false);
     let mut tasks = JoinSet::new();
     for (name, socket) in begin.sockets {
-        let socket = StdListener::from(socket);
-        socket.set_nonblocking(true)?;
-        let socket = UnixListener::from_std(socket)?;
+        let socket = Listener::new(socket)?;
         tasks.spawn(accept(Arc::clone(&shared), name, socket, ended.clone()));
     }
     if let Some(socket) = begin.metrics {
@@ -124,19 +128,14 @@ async fn serve(
     let record = Event::new("broker.started").field("version", env!("CARGO_PKG_VERSION"));
     shared.audit.write(vec![record])?;
     tell(&channel, &Control::Ready)?;
-    if begin.leases {
+    for kind in begin.due {
         let shared = Arc::clone(&shared);
-        tasks.spawn(async move {
-            // Only to have the worker started: it knows what is due.
-            let nothing = Map::new();
-            let asked = shared.links.call(WorkerKind::Files, "files.leases", &nothing, DRAIN);
-            if let Err(refusal) = asked.await {
-                tracing::error!(error = refusal.message, "changes on trial are not put back");
-            }
-        });
+        tasks.spawn(async move { wake(&shared, kind).await });
     }
     let keeper = keep(Arc::clone(&shared), Arc::clone(&channel), begin.alive);
-    tasks.spawn(race_end(keeper, ended));
+    tasks.spawn(race_end(keeper, ended.clone()));
+    let writer = Arc::clone(&shared);
+    tasks.spawn(race_end(async move { write_records(&writer).await }, ended));
     let over = obey(&shared, &channel).await;
     ending.send_replace(true);
     shared.connections.end_all_idle();
@@ -177,6 +176,7 @@ fn shared(
         readings: Readings::default(),
         idempotent: Idempotent::default(),
         members: Members::default(),
+        cells: CellNames::default(),
     })
 }
 
@@ -184,14 +184,14 @@ fn shared(
 async fn accept(
     shared: Arc<Shared>,
     name: Arc<str>,
-    socket: UnixListener,
+    socket: Listener,
     mut ended: watch::Receiver<bool>,
 ) {
     let mut open = JoinSet::new();
     loop {
         while open.try_join_next().is_some() {}
         match race(socket.accept(), ended.changed()).await {
-            Either::First(Ok((stream, _))) => accepted(&shared, &name, stream, &mut open),
+            Either::First(Ok(stream)) => accepted(&shared, &name, stream, &mut open),
             Either::First(Err(error)) => {
                 // Out of descriptors or memory: waiting is all that helps.
                 tracing::warn!(%error, "accept");
@@ -204,12 +204,15 @@ async fn accept(
     let _ = timeout(DRAIN, async { while open.join_next().await.is_some() {} }).await;
 }
 
-fn accepted(shared: &Arc<Shared>, name: &Arc<str>, stream: UnixStream, open: &mut JoinSet<()>) {
+fn accepted(shared: &Arc<Shared>, name: &Arc<str>, stream: OwnedFd, open: &mut JoinSet<()>) {
     let now = shared.clock.monotonic();
     let peer = shared.attestor.attest(stream.as_fd(), name, now);
     let outcome = |what: &str| shared.metrics.connections.with([what]).inc();
     let peer = match peer {
-        Ok(peer) => peer,
+        Ok(mut peer) => {
+            shared.cells.resolve(&mut peer);
+            peer
+        }
         Err(unknown) => {
             outcome("unknown");
             tracing::debug!(%unknown, "a peer is not known");
@@ -226,6 +229,7 @@ fn accepted(shared: &Arc<Shared>, name: &Arc<str>, stream: UnixStream, open: &mu
         return;
     };
     outcome("accepted");
+    let Ok(stream) = Stream::new(stream) else { return };
     let (id, serving) = (place.id(), Arc::clone(shared));
     let task = open.spawn(async move {
         connection::serve(&serving, stream, &peer, &key, &place).await;
@@ -234,13 +238,12 @@ fn accepted(shared: &Arc<Shared>, name: &Arc<str>, stream: UnixStream, open: &mu
 }
 
 /// A few strangers at a time get an answer; the rest is closed. The log has one line for many.
-fn stranger(shared: &Arc<Shared>, who: &str, stream: UnixStream, open: &mut JoinSet<()>) {
-    if let Some(event) = shared.audit.repeated(who, Code::Unauthorized.name())
-        && shared.audit.write(vec![event]).is_err()
-    {
-        shared.metrics.audit_failures.inc();
+fn stranger(shared: &Arc<Shared>, who: &str, stream: OwnedFd, open: &mut JoinSet<()>) {
+    if let Some(event) = shared.audit.repeated(who, Code::Unauthorized.name()) {
+        shared.record(event);
     }
     if let Ok(permit) = Arc::clone(&shared.strangers).try_acquire_owned() {
+        let Ok(stream) = Stream::new(stream) else { return };
         let (shared, who) = (Arc::clone(shared), who.to_owned());
         open.spawn(async move {
             connection::refuse_stranger(&shared, stream, &who).await;
@@ -279,15 +282,24 @@ async fn obey(shared: &Arc<Shared>, channel: &AsyncChannel) -> Result<(), Listen
     }
 }
 
-/// Reads a worker's answers until it ends. The one with files is started again: it may have
-/// changes on trial, which end by themselves only while it runs.
+/// Reads a worker's answers until it ends. Those with files and cells are started again: they may
+/// have changes on trial, which end by themselves only while they run.
 async fn follow(shared: Arc<Shared>, kind: WorkerKind, link: Arc<Link>) {
     shared.links.read(kind, link).await;
-    if kind == WorkerKind::Files {
+    let cells = kind == WorkerKind::Cells && !shared.config().settings.cells.is_empty();
+    if kind == WorkerKind::Files || cells {
         sleep(WORKER_PAUSE * 2).await;
-        let nothing = Map::new();
-        let asked = shared.links.call(kind, "files.leases", &nothing, DRAIN).await;
-        if let Err(refusal) = asked {
+        wake(&shared, kind).await;
+    }
+}
+
+/// Has a worker started that knows what is due.
+async fn wake(shared: &Shared, kind: WorkerKind) {
+    let verb = if kind == WorkerKind::Cells { "cell.list" } else { "files.leases" };
+    match shared.links.call(kind, verb, &Map::new(), DRAIN).await {
+        Ok(value) if kind == WorkerKind::Cells => shared.cells.learn(&value),
+        Ok(_) => {}
+        Err(refusal) => {
             tracing::error!(error = refusal.message, "changes on trial are not put back");
         }
     }
@@ -326,9 +338,7 @@ async fn keep(shared: Arc<Shared>, channel: Arc<AsyncChannel>, alive: Option<Dur
         shared.metrics.under_way.set(shared.admission.under_way().into());
         shared.metrics.peers.set(figure(shared.admission.peers()));
         let sums = shared.audit.summary(shared.clock.monotonic(), false);
-        if shared.audit.write(sums).is_err() {
-            shared.metrics.audit_failures.inc();
-        }
+        sums.into_iter().for_each(|event| shared.record(event));
         let now = Some(shared.audit.head());
         if now != head {
             head = now;
@@ -339,6 +349,15 @@ async fn keep(shared: Arc<Shared>, channel: Arc<AsyncChannel>, alive: Option<Dur
             let _ = tell(&channel, &Control::Alive);
         }
         sleep(pause).await;
+    }
+}
+
+/// Writes what was gathered, a moment after the first of it.
+async fn write_records(shared: &Shared) {
+    loop {
+        shared.audit.gathered().await;
+        sleep(AUDIT_PAUSE).await;
+        shared.write_gathered();
     }
 }
 

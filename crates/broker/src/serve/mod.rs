@@ -2,6 +2,7 @@
 
 mod admission;
 mod audit;
+mod cells;
 mod connection;
 mod connections;
 mod dispatch;
@@ -11,6 +12,7 @@ mod listener;
 mod metrics;
 mod metrics_http;
 mod readings;
+mod stream;
 
 pub(crate) use connection::Asked;
 pub(crate) use emit::{Emitter, Gone, Protocol};
@@ -23,6 +25,7 @@ use std::time::Duration;
 use broker_api::Refusal;
 use serde_json::Value;
 use telemetry::Clock;
+use telemetry::audit::Event;
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
@@ -45,6 +48,7 @@ pub(crate) struct Shared {
     readings: readings::Readings,
     idempotent: dispatch::Idempotent,
     members: Members,
+    cells: cells::CellNames,
 }
 
 impl Shared {
@@ -64,6 +68,10 @@ impl Shared {
         &self.members
     }
 
+    pub(crate) fn cells(&self) -> &cells::CellNames {
+        &self.cells
+    }
+
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
@@ -79,6 +87,20 @@ impl Shared {
         F: Future<Output = Result<Value, Refusal>>,
     {
         self.readings.at_most(&self.clock, name, age, read).await
+    }
+
+    /// Gathers a record; a failure to write is counted and logged.
+    fn record(&self, event: Event) {
+        if self.audit.gather(event) {
+            self.write_gathered();
+        }
+    }
+
+    fn write_gathered(&self) {
+        if let Err(error) = self.audit.write(Vec::new()) {
+            self.metrics.audit_failures.inc();
+            tracing::error!(%error, "audit");
+        }
     }
 
     /// The line that nodes have to know, when there is a key.

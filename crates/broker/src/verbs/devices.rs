@@ -5,6 +5,7 @@
 //! which it answers asleep), and only then for its health.
 
 pub(super) mod parse;
+mod sdr;
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -143,12 +144,24 @@ impl Devices {
         let device = self.open("ipmi0").map_err(|_| {
             nothing("no baseboard controller: /dev/ipmi0 is not there (ipmi_devintf)".to_owned())
         })?;
+        let ask = |function, command, data: &[u8]| {
+            self.ioctl.ipmi(device.as_fd(), function, command, data, IPMI_WAIT)
+        };
         // DCMI, Get Power Reading (DCMI 1.5, 6.6.1).
-        let answer = self.ioctl.ipmi(device.as_fd(), 0x2C, 0x02, &[0xDC, 1, 0, 0], IPMI_WAIT);
+        let answer = ask(0x2C, 0x02, &[0xDC, 1, 0, 0]);
         let answer =
             answer.map_err(|error| nothing(format!("the baseboard controller: {error}")))?;
-        parse::power_reading(&answer)
-            .ok_or_else(|| nothing("the baseboard controller gives no power reading".to_owned()))
+        let power = parse::power_reading(&answer);
+        let sensors = sdr::read(&ask);
+        if power.is_none() && sensors.is_none() {
+            let text = "the baseboard controller gives no power reading and lists no sensors";
+            return Err(nothing(text.to_owned()));
+        }
+        let mut found = power.unwrap_or_else(|| json!({}));
+        if let Some(members) = found.as_object_mut() {
+            members.insert("sensors".to_owned(), json!(sensors.unwrap_or_default()));
+        }
+        Ok(found)
     }
 
     fn open(&self, name: &str) -> Result<File, String> {

@@ -35,6 +35,7 @@ pub(crate) struct Files {
     roots: BTreeMap<String, RootSettings>,
     snapshots: Snapshots,
     state: PathBuf,
+    authorized_keys: Option<PathBuf>,
     clock: Clock,
 }
 
@@ -50,7 +51,13 @@ impl Files {
     pub(crate) fn new(settings: &Settings) -> Result<Self, String> {
         let clock = Clock::system();
         let snapshots = Snapshots::open(&settings.state.join("snapshots"))?;
-        Ok(Self { roots: settings.roots.clone(), snapshots, state: settings.state.clone(), clock })
+        Ok(Self {
+            roots: settings.roots.clone(),
+            snapshots,
+            state: settings.state.clone(),
+            authorized_keys: settings.nodes.authorized_keys.clone(),
+            clock,
+        })
     }
 
     pub(super) fn handle(&self, verb: &str, params: &Map<String, Value>) -> Result<Value, Refusal> {
@@ -59,14 +66,53 @@ impl Files {
             "file.write" => self.write(params),
             "file.restore" => self.restore(params),
             "file.confirm" => self.confirm(params),
-            "keys.ensure" => keys::ensure(&self.state.join("ssh"), is_plan(params)),
-            "keys.rotate" => {
-                keys::rotate(&self.state.join("ssh"), text(params, "step"), is_plan(params))
-            }
+            "keys.ensure" => self.keys(is_plan(params), keys::ensure),
+            "keys.rotate" => self.keys(is_plan(params), |folder, plan| {
+                keys::rotate(folder, text(params, "step"), plan)
+            }),
             "cleanup.request" => self.cleanup(params),
             "files.leases" => Ok(json!({"pending": self.snapshots.leases().len()})),
             _ => Err(super::handler::not_mine()),
         }
+    }
+
+    /// A change of the broker's keys, then of the file by which nodes know them: at no moment is
+    /// the key in use missing there.
+    fn keys(
+        &self,
+        plan: bool,
+        change: impl FnOnce(&Path, bool) -> Result<Value, Refusal>,
+    ) -> Result<Value, Refusal> {
+        let folder = self.state.join("ssh");
+        let mut own = keys::own(&folder);
+        let mut result = change(&folder, plan)?;
+        let Some(path) = &self.authorized_keys else { return Ok(result) };
+        if !plan {
+            own.extend(keys::own(&folder));
+            self.authorize(path, &own, &folder)?;
+        }
+        if let Some(members) = result.as_object_mut() {
+            members.insert("authorized_keys_file".to_owned(), json!(path));
+        }
+        Ok(result)
+    }
+
+    fn authorize(&self, path: &Path, own: &[String], folder: &Path) -> Result<(), Refusal> {
+        let (Some(root), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
+        else {
+            return Err(failed("broker.nodes.authorized_keys: not the path of a file"));
+        };
+        let before = read(root, name)?;
+        let none = Content { text: String::new(), mode: 0o600, uid: 0, gid: 0 };
+        let before = before.unwrap_or(none);
+        let text = keys::authorized(&before.text, own, folder);
+        if text == before.text {
+            return Ok(());
+        }
+        // As it was, for whoever has to put it back by hand.
+        let copy = folder.join("authorized_keys.before");
+        secrets::private_file::write(&copy, before.text.as_bytes()).map_err(failed)?;
+        replace(root, name, &Content { text, ..before })
     }
 
     /// When the nearest lease ends.
@@ -160,8 +206,10 @@ impl Files {
         if snapshot.path != text(params, "path") {
             return Err(Refusal::new(Code::Conflict, "the snapshot is of another file"));
         }
-        self.put_back(&snapshot)?;
-        self.snapshots.release(&snapshot)?;
+        if !is_plan(params) {
+            self.put_back(&snapshot)?;
+            self.snapshots.release(&snapshot)?;
+        }
         Ok(json!({"restored": snapshot.path, "sha256": snapshot.content.as_deref().map(sha256)}))
     }
 

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use broker_api::{Code, Refusal};
 use serde_json::{Map, Value, json};
 
-use super::sensors::{DeadlineFiles, model, read_chips, read_zones, sensors_j};
-use super::{commands, devices, files, guests, nft, node, ssh};
+use super::sensors::{DeadlineFiles, model, read_chips, read_energy, read_zones, sensors_j};
+use super::{cells, commands, devices, files, guests, nft, node, ssh};
 use crate::config::Settings;
 use crate::limits::SENSOR_FILE;
 use crate::remote::read_members;
@@ -20,6 +20,7 @@ pub(crate) enum Handler {
     Nft(nft::Nft),
     Files(files::Files),
     Commands(commands::Commands),
+    Cells(cells::Cells),
     Ssh(ssh::Ssh),
 }
 
@@ -38,6 +39,7 @@ impl Handler {
             WorkerKind::Nft => Self::Nft(nft::Nft::open()?),
             WorkerKind::Files => Self::Files(files::Files::new(settings)?),
             WorkerKind::Commands => Self::Commands(commands::Commands::new(settings)),
+            WorkerKind::Cells => Self::Cells(cells::Cells::new(settings)?),
             WorkerKind::Ssh => Self::Ssh(ssh::Ssh::new(settings)),
         })
     }
@@ -46,14 +48,17 @@ impl Handler {
     pub(crate) fn wakes(&self) -> Option<std::time::Duration> {
         match self {
             Self::Files(files) => files.wakes(),
+            Self::Cells(cells) => cells.wakes(),
             _ => None,
         }
     }
 
     /// Does what is due.
     pub(crate) fn tick(&self) {
-        if let Self::Files(files) = self {
-            files.tick();
+        match self {
+            Self::Files(files) => files.tick(),
+            Self::Cells(cells) => cells.tick(),
+            _ => {}
         }
     }
 
@@ -65,6 +70,7 @@ impl Handler {
             Self::Nft(nft) => nft.handle(verb, params),
             Self::Files(files) => files.handle(verb, params),
             Self::Commands(commands) => commands.handle(verb, params),
+            Self::Cells(cells) => cells.handle(verb, params),
             Self::Ssh(ssh) => ssh.handle(verb, params),
         }
     }
@@ -120,6 +126,16 @@ impl Reader {
             return json!({"sensors": sensors_j(&chips)});
         }
         let zones = read_zones(&self.root, &mut files);
-        model(&chips, &zones)
+        let mut model = model(&chips, &zones);
+        let energy = read_energy(&self.root, &mut files).into_iter().map(|counter| {
+            json!({
+                "key": counter.key, "name": counter.name, "energy_uj": counter.microjoules,
+                "max_energy_uj": counter.range,
+            })
+        });
+        if let Some(members) = model.as_object_mut() {
+            members.insert("energy".to_owned(), energy.collect());
+        }
+        model
     }
 }

@@ -1,5 +1,6 @@
 //! What verbs do: in the process with the sockets ([`run`]), and in workers ([`Handler`]).
 
+mod cells;
 mod commands;
 mod devices;
 mod files;
@@ -11,6 +12,7 @@ mod routes;
 pub(crate) mod sensors;
 mod ssh;
 
+pub(crate) use cells::{noted, started};
 pub(crate) use files::pending;
 pub(crate) use handler::Handler;
 pub(crate) use routes::run;

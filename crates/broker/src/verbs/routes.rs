@@ -42,6 +42,11 @@ const ROUTES: &[(&str, Route)] = &[
     ("file.write", Route::Worker(WorkerKind::Files)),
     ("file.restore", Route::Worker(WorkerKind::Files)),
     ("file.confirm", Route::Worker(WorkerKind::Files)),
+    ("ban.confirm", Route::Worker(WorkerKind::Nft)),
+    ("cell.list", Route::Worker(WorkerKind::Cells)),
+    ("cell.start", Route::Worker(WorkerKind::Cells)),
+    ("cell.stop", Route::Worker(WorkerKind::Cells)),
+    ("cell.confirm", Route::Worker(WorkerKind::Cells)),
     ("command.run", Route::Worker(WorkerKind::Commands)),
     ("nodes.register", Route::Here),
     ("keys.ensure", Route::Worker(WorkerKind::Files)),
@@ -66,7 +71,8 @@ pub(crate) async fn run(
             let name = format!("{} {}", verb.name, Value::Object(params.clone()));
             shared.reading(&name, age, || call(shared, kind, verb.name, params)).await
         }
-        Some(Route::Here) => return here(emitter, peer, verb, params).await,
+        // Apart from the others: what it keeps while it waits would make every connection larger.
+        Some(Route::Here) => return Box::pin(here(emitter, peer, verb, params)).await,
         None => Err(Refusal::new(Code::Internal, "a verb without a route")),
     };
     Ok(outcome.map(|value| shaped(emitter, verb, value, params)))
@@ -111,7 +117,11 @@ pub(super) async fn call(
     params: &Map<String, Value>,
 ) -> Outcome {
     let within = shared.config().settings.limits.handler();
-    shared.links().call(kind, verb, params, within).await
+    let outcome = shared.links().call(kind, verb, params, within).await;
+    if let (WorkerKind::Cells, Ok(value)) = (kind, &outcome) {
+        shared.cells().learn(value);
+    }
+    outcome
 }
 
 fn status(shared: &Shared, peer: &Peer) -> Value {

@@ -33,14 +33,23 @@ pub(crate) enum WorkerKind {
     Files,
     /// Declared commands.
     Commands,
+    /// Declared cells.
+    Cells,
     /// Other nodes.
     Ssh,
 }
 
 impl WorkerKind {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Reader, Self::Devices, Self::Nft, Self::Files, Self::Commands, Self::Ssh];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Reader,
+        Self::Devices,
+        Self::Nft,
+        Self::Files,
+        Self::Commands,
+        Self::Cells,
+        Self::Ssh,
+    ];
 
     /// The word on the command line and in logs.
     pub(crate) fn name(self) -> &'static str {
@@ -50,6 +59,7 @@ impl WorkerKind {
             Self::Nft => "nft",
             Self::Files => "files",
             Self::Commands => "commands",
+            Self::Cells => "cells",
             Self::Ssh => "ssh",
         }
     }
@@ -78,6 +88,7 @@ impl WorkerKind {
                     ..Reach::default()
                 },
                 calls: Calls::Devices,
+                ..base
             },
             Self::Nft => Confinement {
                 capabilities: CapabilitySet::NET_ADMIN,
@@ -94,6 +105,7 @@ impl WorkerKind {
                     ..Reach::default()
                 },
                 calls: Calls::Files,
+                ..base
             },
             Self::Commands => {
                 let programs = settings.commands.values().filter_map(|c| c.argv.first());
@@ -108,8 +120,32 @@ impl WorkerKind {
                         ..Reach::default()
                     },
                     calls: Calls::Programs,
+                    ..base
                 }
             }
+            // Units are systemd's to build: one program, no rights.
+            Self::Cells if settings.cells.values().all(|cell| cell.unit.is_some()) => Confinement {
+                reach: Reach {
+                    read: vec!["/".into()],
+                    write: vec![settings.state.join("cells"), "/dev/null".into()],
+                    execute: [settings.systemctl.clone()]
+                        .into_iter()
+                        .chain(paths(root, LIBRARIES))
+                        .collect(),
+                    ..Reach::default()
+                },
+                calls: Calls::Programs,
+                ..base
+            },
+            // A cell is built of namespaces and mounts, and Landlock lets nobody mount who is
+            // under it. What confines this worker is what it reads: the name of a cell. The
+            // program and its words come from the supervisor.
+            Self::Cells => Confinement {
+                capabilities: CapabilitySet::all(),
+                landlock: false,
+                calls: Calls::Launcher,
+                ..base
+            },
             Self::Ssh => {
                 let own = settings.nodes.extra_known_hosts.iter().cloned();
                 let own = own.chain([settings.nodes.known_hosts.clone()]);
@@ -146,23 +182,38 @@ fn writable(settings: &Settings) -> Vec<std::path::PathBuf> {
     roots
         .map(|root| root.path.clone())
         .chain([settings.state.join("snapshots"), settings.state.join("ssh")])
+        .chain(
+            settings
+                .nodes
+                .authorized_keys
+                .iter()
+                .filter_map(|path| path.parent())
+                .map(Path::to_owned),
+        )
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::CellSettings;
 
     #[test]
-    fn kinds_are_found_by_name_and_only_two_start_programs() {
+    fn kinds_are_found_by_name_and_only_three_start_programs() {
         let settings = Settings::default();
         for kind in WorkerKind::ALL {
             assert_eq!(WorkerKind::find(kind.name()), Some(kind));
             let confinement = kind.confinement(&settings);
-            let programs = matches!(kind, WorkerKind::Commands | WorkerKind::Ssh);
+            let programs =
+                matches!(kind, WorkerKind::Commands | WorkerKind::Cells | WorkerKind::Ssh);
             assert_eq!(confinement.calls == Calls::Programs, programs, "{kind:?}");
+            assert!(confinement.landlock, "{kind:?}");
             assert_eq!(confinement.reach.execute.is_empty(), !programs, "{kind:?}");
         }
+        let cell = CellSettings { unit: None, policy: "/p".into(), dir: None, command: vec![] };
+        let cells = std::collections::BTreeMap::from([("web".to_owned(), cell)]);
+        let cells = WorkerKind::Cells.confinement(&Settings { cells, ..Settings::default() });
+        assert!(!cells.landlock && cells.calls == Calls::Launcher);
         let ssh = WorkerKind::Ssh.confinement(&settings);
         assert!(ssh.capabilities.is_empty());
         assert_eq!(ssh.reach.connect, [22]);

@@ -6,6 +6,7 @@ mod limits;
 mod tls;
 mod traffic;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -23,12 +24,14 @@ pub use self::limits::LimitSettings;
 pub use self::tls::{CertificateFrom, ClientAuthMode, TlsSettings, TlsVersion};
 pub use self::traffic::{FallbackSettings, Traffic};
 use crate::addresses::{AddressPolicy, AddressRules};
+use crate::api::{ApiConfig, ApiSettings};
 use crate::certificates::TlsFiles;
 use crate::confine::{Layer, Standing, USER};
 use crate::destination::Destination;
 use crate::limits::{CERTIFICATES_EVERY, Limits, WORKERS};
 use crate::login::{LoginRules, LoginSettings};
 use crate::pages::ContentPolicy;
+use crate::plugins::{self, Plugin, PluginSettings};
 use crate::policy::{PolicyRules, PolicySettings};
 use crate::session::{Sealer, SessionConfig, SessionSettings};
 
@@ -120,6 +123,10 @@ pub struct Settings {
     /// Layers of the gate's own confinement that it may run without: `user`, `capabilities`,
     /// `landlock`, `seccomp`. Default: none.
     pub allow_degraded: Vec<String>,
+    /// The broker's verbs for callers.
+    pub api: ApiSettings,
+    /// Programs whose pages stand below `/proxward/plugins/NAME/`.
+    pub plugins: BTreeMap<String, PluginSettings>,
 }
 
 /// What the gate is to do: every value checked, every file read.
@@ -195,6 +202,10 @@ pub struct Config {
     pub(crate) sealer: Option<Sealer>,
     /// What [`confine`](crate::confine()) has come to.
     pub(crate) standing: Standing,
+    /// The broker's verbs for callers. None: there are none.
+    pub api: Option<ApiConfig>,
+    /// Programs whose pages stand below `/proxward/plugins/NAME/`.
+    pub plugins: BTreeMap<String, Plugin>,
 }
 
 /// Where the access log goes; see [`telemetry::access`] for its lines.
@@ -297,6 +308,8 @@ impl Config {
             readable: Vec::new(),
             sealer: None,
             standing: Standing::default(),
+            api: None,
+            plugins: BTreeMap::new(),
         }
     }
 }
@@ -358,6 +371,8 @@ impl Settings {
         self.limits.apply(&mut config.limits)?;
         config.state = self.state_directory()?;
         config.login = self.login.check()?;
+        config.api = self.api.check()?;
+        config.plugins = plugins::check(&self.plugins)?;
         config.traffic = self.traffic(trust.as_ref())?;
         if !config.sessions.enabled && !self.policy.tfa.is_empty() {
             let what =

@@ -14,6 +14,7 @@ use telemetry::audit::Event;
 use tracing::warn;
 
 use super::attempt::{Attempt, Outcome, UserText};
+use super::enforce::Enforcer;
 use super::journal::Journal;
 use super::ledger::{Judged, Ledger, Standing};
 use super::settings::LoginRules;
@@ -41,6 +42,8 @@ pub(crate) struct Logins {
     journal: Arc<Journal>,
     metrics: Metrics,
     bans_made: AtomicU64,
+    /// The packet filter, where a broker is named.
+    enforcer: Option<Enforcer>,
 }
 
 /// What may happen with an attempt.
@@ -89,7 +92,13 @@ impl Logins {
         let mut ledger = Ledger::new(rules);
         let bans = kept.iter().filter_map(|entry| standing::restore(entry, clock));
         let mut any_ban = false;
+        let enforcer = rules.broker.clone().and_then(|socket| {
+            Enforcer::start(socket, clock)
+                .inspect_err(|error| warn!(%error, "no thread for the broker's bans"))
+                .ok()
+        });
         for (source, ban) in bans.take(LOGIN_BANS_KEPT) {
+            enforcer.iter().for_each(|enforcer| enforcer.ban(source, ban.until));
             ledger.impose(source, clock.monotonic(), ban);
             any_ban = true;
         }
@@ -107,6 +116,7 @@ impl Logins {
             journal,
             metrics: metrics.clone(),
             bans_made: AtomicU64::new(0),
+            enforcer,
         }
     }
 
@@ -213,6 +223,7 @@ impl Logins {
         if let Some(ban) = judged.ban {
             // At once for every worker; the answer waits for the disk.
             self.any_ban.store(true, Ordering::Relaxed);
+            self.enforcer.iter().for_each(|enforcer| enforcer.ban(source, ban.until));
             let mut changes = vec![standing::keep(source, ban, &self.clock)];
             if self.bans_made.fetch_add(1, Ordering::Relaxed).is_multiple_of(BANS_BETWEEN_PRUNES) {
                 changes.push(Change::Prune { table: Table::Bans, now: self.clock.unix() });
@@ -272,6 +283,11 @@ impl Logins {
         }
     }
 
+    /// Adds a record to the audit log.
+    pub(crate) fn audit(&self, event: Event) {
+        self.journal.audit(|| event);
+    }
+
     /// Bans and locks in force, for the control socket.
     pub(crate) fn list(&self) -> Value {
         let now = self.clock.monotonic();
@@ -289,6 +305,7 @@ impl Logins {
         let now = self.clock.monotonic();
         let known = if let Some(source) = parse_source(of) {
             self.state.durable(vec![standing::forget(source)]).await?;
+            self.enforcer.iter().for_each(|enforcer| enforcer.free(source));
             self.ledger().pardon_source(source, now)
         } else {
             self.ledger().pardon_account(&UserText::new(of), now)
@@ -311,6 +328,7 @@ impl Logins {
         json!({
             "bans": ledger.bans(now).count(),
             "locks": ledger.locks(now).count(),
+            "packet_filter": self.enforcer.as_ref().map(Enforcer::reached),
             "waiting": self.waiting.load(Ordering::Relaxed),
             "sources": sources,
             "forgotten": forgotten,

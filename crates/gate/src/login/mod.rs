@@ -16,6 +16,7 @@
 //! are only ever delayed: behind them are others.
 
 mod attempt;
+mod enforce;
 mod engine;
 mod envelope;
 mod exchange;
@@ -27,7 +28,7 @@ mod standing;
 
 pub use settings::{LoginRules, LoginSettings};
 
-pub(crate) use attempt::{Attempt, Channel, Outcome};
+pub(crate) use attempt::{Attempt, Channel, Outcome, UserText};
 pub(crate) use engine::{Begun, Logins};
 pub(crate) use envelope::{Envelope, Member};
 pub(crate) use exchange::{Exchange, Judged, session_cookie};

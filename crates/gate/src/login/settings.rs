@@ -14,6 +14,8 @@ use crate::limits::{LOGIN_DELAY, LOGIN_TIME};
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub struct LoginSettings {
+    /// See [`LoginRules::broker`].
+    pub broker: Option<PathBuf>,
     /// See [`LoginRules::window`].
     pub window_seconds: Option<u64>,
     /// See [`LoginRules::delay`].
@@ -86,6 +88,9 @@ pub struct LoginRules {
     pub failure_log: Option<PathBuf>,
     /// Datagram socket (`/dev/log`) that gets the same line.
     pub failure_syslog: Option<PathBuf>,
+    /// The broker's socket: bans are told to it, for the packet filter. None: bans hold in the
+    /// gate alone.
+    pub broker: Option<PathBuf>,
 }
 
 impl Default for LoginRules {
@@ -107,6 +112,7 @@ impl Default for LoginRules {
             never_ban: AddressSet::default(),
             failure_log: None,
             failure_syslog: None,
+            broker: None,
         }
     }
 }
@@ -183,6 +189,11 @@ impl LoginSettings {
             rules.never_ban = AddressSet::strict(text)
                 .map_err(|error| ConfigError::new("login.never_ban", &error))?;
         }
+        if let Some(path) = self.broker.as_ref().filter(|path| !path.is_absolute()) {
+            let what = format!("{}; write the whole path of the broker's socket", path.display());
+            return Err(ConfigError::new("login.broker", &what));
+        }
+        rules.broker.clone_from(&self.broker);
         rules.failure_log.clone_from(&self.failure_log);
         rules.failure_syslog.clone_from(&self.failure_syslog);
         Ok(rules)
@@ -232,6 +243,7 @@ mod tests {
             ("gate.login.lock_after", r#"{"lock_after": 100000}"#),
             ("gate.login.window_seconds", r#"{"window_seconds": 0}"#),
             ("gate.login.delay_seconds", r#"{"delay_seconds": 61}"#),
+            ("gate.login.broker", r#"{"broker": "broker.sock"}"#),
             ("gate.login.never_ban", r#"{"never_ban": "everyone"}"#),
         ] {
             let settings: LoginSettings = serde_json::from_str(text).unwrap();

@@ -115,7 +115,7 @@ pub(super) fn own(parts: &Parts, answer: Response<AnswerBody>) -> Response<Answe
 }
 
 /// Upstream's answer as the client gets it.
-async fn adapt(
+pub(super) async fn adapt(
     version: Version,
     answer: Response<LinkBody>,
 ) -> Result<Response<AnswerBody>, UpstreamError> {

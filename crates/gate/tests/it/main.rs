@@ -11,6 +11,7 @@
 
 mod addresses;
 mod answers;
+mod api;
 mod certificates;
 mod client;
 mod compression;
@@ -26,6 +27,7 @@ mod log;
 mod logins;
 mod observe;
 mod permissions;
+mod plugins;
 mod policy;
 mod pve;
 mod refusals;

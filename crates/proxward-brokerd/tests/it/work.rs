@@ -90,3 +90,63 @@ fn bans_through_the_socket() {
     let list = broker.call(Request::new("ban.list"));
     assert_eq!(done(&list)["bans"].as_array().unwrap().len(), 2);
 }
+
+#[test]
+fn declared_cells_outlive_the_broker_and_are_stopped_with_all_they_started() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = open_dir();
+    let launcher = dir.path().join("launcher");
+    // Says what it was started with, and leaves a child that does not go by itself.
+    let script = "#!/bin/sh\necho \"$@\" > \"${0%/*}/words\"\nsleep 600 &\necho $! > \"${0%/*}/child\"\nwait\n";
+    std::fs::write(&launcher, script).unwrap();
+    std::fs::set_permissions(&launcher, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let more = format!(
+        "cell_launcher = '{}'\nlimits = {{ burst = 1000 }}\n\
+         cells.web = {{ policy = '/p.toml', command = ['node', 'a b'] }}",
+        launcher.display()
+    );
+    let broker = Broker::start_in(dir, &more);
+    let ask = |broker: &Broker, verb: &str| broker.call(Request::new(verb).with("name", "web"));
+    let list = |broker: &Broker| done(&broker.call(Request::new("cell.list")))["cells"][0].clone();
+    assert_eq!(list(&broker)["state"], "stopped");
+    let start = Request::new("cell.start").with("name", "web").with("idempotency_key", "once");
+    let first = broker.call(start.clone());
+    assert_eq!(done(&first)["changed"], true);
+    assert_eq!(done(&broker.call(start)), done(&first), "once is once");
+    let unknown = broker.call(Request::new("cell.start").with("name", "other"));
+    assert_eq!(code(&unknown), 44);
+    let read = |broker: &Broker, name: &str| {
+        std::fs::read_to_string(broker.dir.path().join(name)).unwrap()
+    };
+    assert_eq!(read(&broker, "words"), "cell run --policy /p.toml -- node a b\n");
+    let broker = Broker::start_in(broker.end(), &more);
+    assert_eq!(list(&broker)["pid"], done(&first)["cell"]["pid"]);
+    assert_eq!(done(&ask(&broker, "cell.stop"))["cell"]["state"], "stopped");
+    let child = std::path::PathBuf::from(format!("/proc/{}/exe", read(&broker, "child").trim()));
+    let gone = (0..1000).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        child.read_link().is_err()
+    });
+    assert!(gone);
+}
+
+#[test]
+fn the_key_is_put_where_nodes_look_for_it_and_other_keys_stay() {
+    let dir = open_dir();
+    let file = dir.path().join("priv/authorized_keys");
+    std::fs::create_dir(dir.path().join("priv")).unwrap();
+    std::fs::write(&file, "ssh-ed25519 AAAA root@pve1\n").unwrap();
+    let more = format!("nodes = {{ authorized_keys = '{}' }}", file.display());
+    let broker = Broker::start_in(dir, &more);
+    let text = || std::fs::read_to_string(&file).unwrap();
+    let rotate = |step: &str| {
+        done(&broker.call(Request::new("keys.rotate").with("step", step)));
+        text().matches("restrict,").count()
+    };
+    done(&broker.call(Request::new("keys.ensure").with("plan", true)));
+    assert_eq!(text().lines().count(), 1, "a plan writes nothing");
+    done(&broker.call(Request::new("keys.ensure")));
+    assert!(text().starts_with("ssh-ed25519 AAAA root@pve1\nrestrict,command="), "{}", text());
+    assert_eq!(["begin", "finish", "rollback"].map(rotate), [2, 1, 2]);
+    assert!(text().starts_with("ssh-ed25519 AAAA root@pve1\n"));
+}

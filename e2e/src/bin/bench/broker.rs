@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::broker_peers as peers;
 use crate::{millis, print};
 
 /// How long each load lasts.
@@ -31,9 +32,9 @@ const TOLERANCE: f64 = 100.0;
 /// Counts whole answers, and the bytes they take.
 type Answers = fn(&[u8]) -> (usize, usize);
 
-struct Running {
-    child: Child,
-    socket: PathBuf,
+pub(crate) struct Running {
+    pub(crate) child: Child,
+    pub(crate) socket: PathBuf,
     dir: Option<tempfile::TempDir>,
 }
 
@@ -43,6 +44,9 @@ impl Drop for Running {
         let _ = self.child.wait();
     }
 }
+
+/// Prints one figure: name, value, unit, whether it is good enough, and the bar.
+pub(crate) type Row<'a> = dyn FnMut(&str, f64, &str, bool, &str) + 'a;
 
 pub(crate) fn broker(program: &Path) -> Result<bool> {
     let daemon = program.with_file_name("proxward-brokerd");
@@ -107,6 +111,9 @@ pub(crate) fn broker(program: &Path) -> Result<bool> {
     silent.read_to_end(&mut Vec::new())?;
     let off = (millis(began.elapsed()) - millis(SILENT)).abs();
     row("silent peer cut, off its deadline by", off, "ms", off <= TOLERANCE, "≤ 100");
+    drop(short);
+    peers::floods(&daemon, &mut row)?;
+    peers::endless_node(&daemon, &mut row)?;
     Ok(met)
 }
 
@@ -118,15 +125,32 @@ fn start(daemon: &Path, limits: &str) -> Result<Running> {
     Ok(running)
 }
 
+/// One in a directory of its own with one more rule and more lines of `[broker]`.
+pub(crate) fn start_with(daemon: &Path, limits: &str, rule: &str, more: &str) -> Result<Running> {
+    let dir = tempfile::tempdir()?;
+    let mut running = start_with_in(daemon, limits, (rule, more), dir.path())?;
+    running.dir = Some(dir);
+    Ok(running)
+}
+
 /// One with a policy for this user, and budgets that never run out.
 fn start_in(daemon: &Path, limits: &str, dir: &Path) -> Result<Running> {
+    start_with_in(daemon, limits, ("", ""), dir)
+}
+
+fn start_with_in(
+    daemon: &Path,
+    limits: &str,
+    (rule, more): (&str, &str),
+    dir: &Path,
+) -> Result<Running> {
     std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let at = dir.display();
     let uid = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(dir)?);
     let config = format!(
         "[broker]\nsocket = '{at}/s/broker.sock'\nstate = '{at}/state'\n\
          limits = {{ {limits}per_second = 10000000.0, burst = 10000000, connections_per_peer = 1024 }}\n\
-         allow = [{{ peer = ['uid:{uid}'], may = ['broker.status'] }}]\n\
+         allow = [{{ peer = ['uid:{uid}'], may = ['broker.status'] }}, {rule}]\n{more}\n\
          [broker.audit]\nfile = '{at}/log/audit.jsonl'\nkey_file = '{at}/state/audit.key'\n\
          head_file = '{at}/state/audit.head'\n"
     );
@@ -210,7 +234,7 @@ fn framed(bytes: &[u8]) -> (usize, usize) {
     (count, at)
 }
 
-fn one_call(socket: &Path) -> Result<f64> {
+pub(crate) fn one_call(socket: &Path) -> Result<f64> {
     let began = Instant::now();
     let answer = call(socket, &request(), &mut [0; 65_536])?;
     if answer == 0 {

@@ -6,6 +6,7 @@
 //! `cells`, which wants its peers, and `gate`, which takes half a minute.
 
 mod broker;
+mod broker_peers;
 mod cells;
 mod gate;
 mod large;

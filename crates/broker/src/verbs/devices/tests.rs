@@ -63,6 +63,10 @@ impl DeviceIoctl for Recorded {
         data: &[u8],
         _: Duration,
     ) -> io::Result<Vec<u8>> {
+        if function != 0x2C {
+            // No repository of sensors.
+            return Ok(vec![0xC1]);
+        }
         assert_eq!((function, command, data), (0x2C, 2, &[0xDC, 1, 0, 0][..]));
         Ok(vec![0, 0xDC, 120, 0, 80, 0, 44, 1, 110, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x40])
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::Banned;
 use super::message::Writer;
 
 const TABLE: &str = "proxward_broker";
@@ -29,12 +30,18 @@ struct Set {
     key: (u32, u32),
     /// Where the source address is in the packet.
     offset: u32,
+    /// Whether it holds networks: only the first 64 bits of the address are looked up.
+    whole: bool,
 }
 
-const SETS: [Set; 2] = [
-    Set { name: "banned4", protocol: 2, key: (7, 4), offset: 12 },
-    Set { name: "banned6", protocol: 10, key: (8, 16), offset: 8 },
+const SETS: [Set; 3] = [
+    Set { name: "banned4", protocol: 2, key: (7, 4), offset: 12, whole: false },
+    Set { name: "banned6", protocol: 10, key: (8, 16), offset: 8, whole: false },
+    Set { name: "banned64", protocol: 10, key: (8, 16), offset: 8, whole: true },
 ];
+
+/// A /64 of IPv6.
+const MASK: [u8; 16] = [255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// Asks whether the table is there.
 pub(super) fn look_up() -> (Vec<u8>, u32) {
@@ -45,23 +52,23 @@ pub(super) fn look_up() -> (Vec<u8>, u32) {
     writer.finish()
 }
 
-/// Asks for the elements of each set.
-pub(super) fn list() -> impl Iterator<Item = (Vec<u8>, u32)> {
+/// Asks for the elements of each set, and says whether it holds networks.
+pub(super) fn list() -> impl Iterator<Item = (bool, (Vec<u8>, u32))> {
     SETS.iter().map(|set| {
         let mut writer = Writer::default();
         let open = writer.begin(13, REQUEST | DUMP, INET);
         writer.text(1, TABLE);
         writer.text(2, set.name);
         writer.end(open);
-        writer.finish()
+        (set.whole, writer.finish())
     })
 }
 
 /// One transaction: the table when it is not there, what goes out, what comes in.
 pub(super) fn change(
     with_table: bool,
-    out: &[IpAddr],
-    add: &[IpAddr],
+    out: &[Banned],
+    add: &[Banned],
     millis: Option<u64>,
 ) -> (Vec<u8>, u32) {
     let mut writer = Writer::default();
@@ -70,11 +77,11 @@ pub(super) fn change(
         make(&mut writer);
     }
     for set in &SETS {
-        let of = |list: &[IpAddr]| -> Vec<IpAddr> {
-            list.iter()
-                .filter(|address| address.is_ipv4() == (set.protocol == 2))
-                .copied()
-                .collect()
+        let is_in = |banned: &&Banned| {
+            banned.address.is_ipv4() == (set.protocol == 2) && banned.whole == set.whole
+        };
+        let of = |list: &[Banned]| -> Vec<IpAddr> {
+            list.iter().filter(is_in).map(|banned| banned.address).collect()
         };
         of(out).chunks(ELEMENTS).for_each(|part| elements(&mut writer, 14, set, part, None));
         of(add).chunks(ELEMENTS).for_each(|part| elements(&mut writer, 12, set, part, millis));
@@ -124,7 +131,7 @@ fn make(writer: &mut Writer) {
     }
 }
 
-/// `meta nfproto FAMILY SADDR @SET drop`
+/// `meta nfproto FAMILY SADDR [& MASK] @SET drop`
 fn rule(list: &mut Writer, set: &Set) {
     // NFT_REG_1 holds what is compared; NFT_REG_VERDICT what becomes of the packet.
     expression(list, "meta", |data| {
@@ -144,6 +151,16 @@ fn rule(list: &mut Writer, set: &Set) {
         data.number(3, set.offset);
         data.number(4, set.key.1);
     });
+    if set.whole {
+        expression(list, "bitwise", |data| {
+            // Register, result's register, length, mask, and what is then flipped: nothing.
+            data.number(1, 1);
+            data.number(2, 1);
+            data.number(3, set.key.1);
+            data.nest(4, |value| value.bytes(1, &MASK));
+            data.nest(5, |value| value.bytes(1, &[0; 16]));
+        });
+    }
     expression(list, "lookup", |data| {
         data.text(1, set.name);
         data.number(2, 1);

@@ -16,4 +16,4 @@ pub(crate) use deadline::DeadlineFiles;
 pub(crate) use hwmon::read_chips;
 pub(crate) use lm_sensors::{read_output, sensors_j};
 pub(crate) use model::model;
-pub(crate) use zones::read_zones;
+pub(crate) use zones::{read_energy, read_zones};
