@@ -171,6 +171,18 @@ pub const ADDRESS_WAIT: Duration = Duration::from_secs(1);
 /// Bytes of one message of the kernel about addresses; it sends at most 32 KB.
 pub const NETLINK_MESSAGE: usize = 64 * 1024;
 
+/// How long requests under way have to end before the state is handed to a successor.
+pub const HANDOVER_QUIET: Duration = Duration::from_secs(5);
+
+/// Between two looks whether they have.
+pub const HANDOVER_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long gate and successor wait for each other's word.
+pub const HANDOVER_WAIT: Duration = Duration::from_secs(30);
+
+/// How often a gate that was taken over looks whether its last console has ended.
+pub const KEPT_PAUSE: Duration = Duration::from_millis(200);
+
 /// Worker threads at most.
 pub const WORKERS: usize = 256;
 

@@ -75,6 +75,11 @@ impl Metrics {
         Open(self.open.clone())
     }
 
+    /// Connections open now.
+    pub(crate) fn open_now(&self) -> i64 {
+        self.open.get()
+    }
+
     pub(crate) fn upstream(&self, event: &str) {
         self.upstream.with([event]).inc();
     }

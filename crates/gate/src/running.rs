@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
 use state::{Memory, Redb, Store, StoreError, Table, Writer};
@@ -21,6 +22,7 @@ use crate::admission::Admission;
 use crate::config::Config;
 use crate::console::Consoles;
 use crate::control::{self, Control};
+use crate::limits::KEPT_PAUSE;
 use crate::listeners::{Accepting, Listeners, Listening, addresses};
 use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
@@ -28,6 +30,7 @@ use crate::origin::Origins;
 use crate::permissions::Permissions;
 use crate::pulse::{Heartbeat, Pulse};
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
+use crate::takeover::{HandOver, Keep};
 use crate::watch::Watch;
 use crate::worker::{Shared, Worker};
 
@@ -41,10 +44,11 @@ const SESSION_KEY: &str = "session.key";
 #[derive(Debug)]
 pub struct Running {
     addresses: Vec<SocketAddr>,
-    drain: watch::Sender<bool>,
+    drain: Arc<watch::Sender<bool>>,
+    keep: Arc<Keep>,
     workers: Vec<JoinHandle<usize>>,
     access_log: Option<AccessLog>,
-    listening: Listening,
+    listening: Arc<Listening>,
     pulse: Option<Arc<Pulse>>,
     control: Option<Control>,
     _watch: Watch,
@@ -126,8 +130,9 @@ pub fn start(
     let metrics = Metrics::register(registry)?;
     config.standing.export(registry)?;
     let sealer = config.sealer.take();
-    let (logins, sessions) = open_state(&config, sealer, &clock, &metrics)?;
-    let listening = listeners.open().map_err(StartError::Worker)?;
+    let Kept { logins, sessions, writer, journal } = open_state(&config, sealer, &clock, &metrics)?;
+    let keep = Arc::new(Keep::new(false));
+    let listening = Arc::new(listeners.open().map_err(StartError::Worker)?);
     let bound = addresses(&listening.subscribe().borrow());
     let shared = Arc::new(Shared {
         consoles: Consoles::new(config.sessions.pass_unknown_console_tickets),
@@ -143,15 +148,26 @@ pub fn start(
         logins,
         sessions,
         standing: config.standing,
+        keep: keep.subscribe(),
+        taken_over: AtomicBool::new(false),
+        tunnels: Arc::default(),
         listening: listening.subscribe(),
     });
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
     let watched = Watch::start(config.sessions.version_file, &shared);
     let watched = watched.map_err(StartError::Worker)?;
     let (drain, drained) = watch::channel(false);
+    let drain = Arc::new(drain);
+    let hand_over = HandOver {
+        drain: Arc::downgrade(&drain),
+        keep: Arc::downgrade(&keep),
+        listening: Arc::downgrade(&listening),
+        writer,
+        journal,
+    };
     let control = config.state.map(|directory| {
         let path = directory.join(control::SOCKET);
-        let served = control::serve(&path, Arc::clone(&shared), drained.clone());
+        let served = control::serve(&path, Arc::clone(&shared), drained.clone(), hand_over);
         served.map_err(|source| StartError::Control { path, source })
     });
     let control = control.transpose()?;
@@ -170,6 +186,7 @@ pub fn start(
     Ok(Running {
         addresses: bound,
         drain,
+        keep,
         workers,
         access_log,
         listening,
@@ -192,8 +209,24 @@ impl Running {
         self.pulse.as_ref().map(Pulse::heartbeat)
     }
 
+    /// Waits until another process has taken over. Then this one accepts no more and ends with
+    /// its last console, see [`Running::ended`].
+    pub async fn taken_over(&self) {
+        // The sender is in this value.
+        let _ = self.keep.subscribe().wait_for(|keep| *keep).await;
+    }
+
+    /// Waits until every worker has ended, by itself.
+    pub async fn ended(&self) {
+        while self.workers.iter().any(|worker| !worker.is_finished()) {
+            tokio::time::sleep(KEPT_PAUSE).await;
+        }
+    }
+
     /// Tells the workers to accept no more and to end what is idle. Returns at once.
     pub fn stop(&self) {
+        // Consoles that were kept have the drain limit from here on.
+        self.keep.send_replace(false);
         // Kept here, a listener would keep its port after the workers let go of it.
         self.listening.close();
         self.drain.send_replace(true);
@@ -225,13 +258,21 @@ impl Running {
     }
 }
 
+/// What outlasts a restart, and who writes it.
+struct Kept {
+    logins: Logins,
+    sessions: Sessions,
+    writer: Arc<Writer>,
+    journal: Arc<Journal>,
+}
+
 /// What outlasts a restart, and those who begin with it.
 fn open_state(
     config: &Config,
     sealer: Option<Sealer>,
     clock: &Clock,
     metrics: &Metrics,
-) -> Result<(Logins, Sessions), StartError> {
+) -> Result<Kept, StartError> {
     let mut store: Box<dyn Store> = match &config.state {
         Some(directory) => Box::new(Redb::open(directory)?),
         None => Box::new(Memory::new()),
@@ -249,8 +290,14 @@ fn open_state(
     let audit = config.state.as_ref().map(|directory| directory.join(AUDIT));
     let journal = Arc::new(Journal::start(audit.as_deref(), &config.login, clock)?);
     let proxies = [config.proxy_protocol_from.clone(), config.trusted_proxies.clone()];
-    let logins = Logins::new(&config.login, proxies, &bans, (clock, metrics), (writer, journal));
-    Ok((logins, sessions))
+    let logins = Logins::new(
+        &config.login,
+        proxies,
+        &bans,
+        (clock, metrics),
+        (Arc::clone(&writer), Arc::clone(&journal)),
+    );
+    Ok(Kept { logins, sessions, writer, journal })
 }
 
 /// Everything that can fail is done here, before the thread starts. The worker itself is made

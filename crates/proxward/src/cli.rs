@@ -186,6 +186,10 @@ pub(crate) struct Gate {
     /// Directory for bans, audit log and control socket; without one nothing outlasts the process
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<String>,
+    /// Takes the place of the gate that runs with the same state directory; nobody is refused
+    /// meanwhile, and that one ends with its last console
+    #[arg(long)]
+    pub(crate) takeover: bool,
     /// Configuration instead of /etc/proxward/proxward.toml
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ::gate::{Listeners, StartError, confine, start};
+use ::gate::{Listeners, StartError, Takeover, TakeoverError, confine, start};
 use process::Accounts;
 use settings::Document;
 use telemetry::Clock;
@@ -34,36 +34,61 @@ pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {
 
 /// Starts the gate and ends it on a signal, after its connections have drained.
 fn serve(arguments: &Gate) -> Result<(), Stop> {
-    let signals = Signals::install()?;
+    let mut signals = Signals::install()?;
     let clock = Clock::system();
     audit::start_log(&arguments.log, &clock)?;
     let document = document(arguments)?;
     let mut config = config::gate(&document)?;
     let service = Service::from_env();
     config.watchdog = service.watchdog();
-    let listeners = match service::sockets()? {
-        handed if handed.is_empty() => {
-            let bound = Listeners::bind(&config.listen).map_err(start_fault)?;
-            bound.following(&config.follow)
+    let mut before = match (arguments.takeover, &config.state) {
+        (false, _) => None,
+        (true, Some(state)) => Some(Takeover::begin(state).map_err(lost)?),
+        (true, None) => {
+            let text = "--takeover: the gate that runs is found by its state directory; name it";
+            return Err(Stop::say(Exit::Usage, text));
         }
-        handed => Listeners::from_sockets(handed),
     };
+    let listeners =
+        match before.as_mut().map_or_else(service::sockets, |one| Ok(one.listeners()))? {
+            handed if before.is_some() => {
+                Listeners::taken(handed, &config.listen, &config.follow).map_err(start_fault)?
+            }
+            handed if handed.is_empty() => {
+                let bound = Listeners::bind(&config.listen).map_err(start_fault)?;
+                bound.following(&config.follow)
+            }
+            handed => Listeners::from_sockets(handed),
+        };
     // What a reload reads, and what it may read then.
     config.readable.extend(config::files(arguments.config.as_deref()));
     // With one thread, after what only root may do, before any byte from outside.
     confine(&mut config, &Accounts::read(Path::new("/"))).map_err(Stop::usage)?;
+    if let Some(before) = &mut before {
+        before.release().map_err(lost)?;
+    }
     let running = start(config, listeners, clock, &Registry::new()).map_err(start_fault)?;
     for address in running.local_addrs() {
         note(&format!("gate: ready on https://{address}"));
     }
     service.ready(running.heartbeat())?;
-    signals.wait();
+    if let Some(before) = before {
+        before.done();
+    }
+    if !signals.wait_or(running.taken_over()) {
+        note("gate: another process has taken over; this one ends with its last console");
+        signals.wait_or(running.ended());
+    }
     service.stopping();
     let stopped = running.shutdown();
     match stopped.failed {
         0 => Ok(()),
         failed => Err(Stop::say(Exit::Bug, format!("{failed} workers of the gate have failed"))),
     }
+}
+
+fn lost(error: TakeoverError) -> Stop {
+    Stop::new(Exit::Unreachable, error)
 }
 
 /// Files and environment, then the flags.

@@ -27,6 +27,19 @@ impl Signals {
         Ok(Self { runtime, interrupt, terminate, hang_up })
     }
 
+    /// Blocks the thread until one arrives or `other` has come. True for a signal.
+    pub(crate) fn wait_or(&mut self, other: impl Future<Output = ()>) -> bool {
+        let Self { runtime, interrupt, terminate, hang_up } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => true,
+                _ = terminate.recv() => true,
+                _ = hang_up.recv() => true,
+                () = other => false,
+            }
+        })
+    }
+
     /// Blocks the thread until one arrives, or at once when one has arrived before.
     pub(crate) fn wait(mut self) {
         self.runtime.block_on(async {

@@ -24,3 +24,4 @@ mod python;
 mod service;
 mod sessions;
 mod stock_clients;
+mod takeover;
