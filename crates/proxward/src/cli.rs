@@ -37,6 +37,12 @@ pub(crate) enum Command {
     Broker(crate::cli_broker::Broker),
     /// Who may do what, from a user.cfg
     Access(crate::access::Arguments),
+    /// Whether what runs on this host is confined and in place as it was meant: the gate, today
+    #[command(
+        after_help = "Example:\n  proxward doctor --format json\n\nThe same as proxward gate \
+        check. Exit codes: 0 all is well, 1 something is not, 2 usage or configuration"
+    )]
+    Doctor(RunningGate),
     /// The audit log
     Log(Log),
     /// The configuration

@@ -17,7 +17,7 @@ use crate::{audit, config};
 use service::Service;
 
 pub(crate) mod bans;
-mod check;
+pub(crate) mod check;
 mod place;
 mod service;
 

@@ -18,7 +18,7 @@ impl Settings {
             })
         };
         config.allow_degraded = self.allow_degraded.iter().map(layer).collect::<Result<_, _>>()?;
-        let files = [&self.cert, &self.key, &self.upstream_ca];
+        let files = [&self.cert, &self.key, &self.upstream_ca, &self.pveproxy_defaults];
         config.readable = files.into_iter().flatten().flat_map(|path| directories(path)).collect();
         Ok(())
     }
