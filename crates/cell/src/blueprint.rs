@@ -109,7 +109,8 @@ pub(crate) struct ProcessLimits {
     pub(crate) data_bytes: Option<u64>,
 }
 
-/// What the launcher says, in this order. `Process` and `Listener` carry descriptors.
+/// What the launcher says, in this order. `Process`, `Resolver` and `Listener`
+/// carry descriptors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Report {
@@ -119,6 +120,8 @@ pub(crate) enum Report {
     Missing { layer: Layer, what: String },
     /// The command's process is the descriptor that comes along.
     Process,
+    /// Questions for names arrive at the descriptor that comes along.
+    Resolver,
     /// Handed-over calls can be read from the descriptor that comes along.
     Listener,
     /// The canaries have found every door shut; the command's own calls follow.

@@ -12,7 +12,8 @@
 //!   failed step is the end, and stays as the one who tidies up, whatever happens to the supervisor;
 //! * inside, process 1 waits for process 2, which is the command.
 //!
-//! What a cell may do is a [`Policy`].
+//! What a cell may do is a [`Policy`]. [`serve`] keeps cells that are built already, and [`ask`]
+//! takes one.
 
 mod blueprint;
 mod channel;
@@ -21,8 +22,10 @@ mod doctor;
 pub mod fuzzing;
 mod layer;
 mod limits;
+mod list;
 mod plan;
 mod policy;
+mod pool;
 mod seccomp;
 mod supervise;
 mod sys;
@@ -32,12 +35,14 @@ pub mod launch;
 pub use doctor::{Finding, doctor, is_root};
 pub use layer::{Layer, LayerError};
 pub use limits::POLICY_BYTES;
-pub use plan::PlanError;
+pub use list::{Running, list};
+pub use plan::{PlanError, find_in};
 pub use policy::{
     Bytes, Destination, DestinationError, Limits, Listen, Policy, PolicyError, Profile,
     QuantityError, Restriction, Span, Whom,
 };
+pub use pool::{PoolOptions, SlotState, Wanted, Warm, ask, become_slot, follow, serve, slots};
 pub use supervise::{
-    BuildError, Denial, End, Mode, OnDenial, Outcome, Request, become_supervisor,
-    handed_in_listeners, run, stop_signals,
+    BuildError, Denial, End, Mode, Observation, OnDenial, Outcome, Request, become_supervisor,
+    handed_in_listeners, observe, run, stop_signals,
 };

@@ -57,6 +57,28 @@ pub(crate) const IDLE: Duration = Duration::from_millis(100);
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// Most addresses a name of a policy stands for.
 pub(crate) const ADDRESSES_OF_NAME: usize = 32;
+/// Most things of a kind that are written down of a run that is observed.
+pub(crate) const OBSERVED: usize = 4096;
+/// How long a server of slots may take to answer a caller; then the caller builds its own cell.
+pub(crate) const POOL_ANSWER: Duration = Duration::from_millis(500);
+/// How long a caller may take to say what it wants, and how often slots are looked at.
+pub(crate) const POOL_ASK: Duration = Duration::from_secs(1);
+/// Most callers of a server of slots that have not said what they want.
+pub(crate) const POOL_CALLERS: usize = 64;
+/// Most slots that are built at a time.
+pub(crate) const POOL_BUILDING: usize = 2;
+/// How long nothing is built after a slot was given away.
+pub(crate) const POOL_PAUSE: Duration = Duration::from_millis(10);
+/// Most policies that are learned from what is asked for.
+pub(crate) const POOL_LEARNED: usize = 4;
+/// How long a policy whose slot could not be built is left alone.
+pub(crate) const POOL_RETRY: Duration = Duration::from_secs(30);
+/// How long a server that was asked to end waits for commands that run.
+pub(crate) const POOL_DRAIN: Duration = Duration::from_secs(30);
+/// How long a slot may wait: its program's files are those of its start.
+pub(crate) const SLOT_AGE: Duration = Duration::from_secs(600);
+/// The same when its policy has names, which were resolved then.
+pub(crate) const SLOT_AGE_WITH_NAMES: Duration = Duration::from_secs(60);
 /// Largest policy file.
 pub const POLICY_BYTES: u64 = 256 << 10;
 

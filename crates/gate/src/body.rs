@@ -1,6 +1,6 @@
 //! The bodies that go through: the client's towards Proxmox VE, and the answer's back.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use crate::compression::{Encoder, Keeping, Shrunk};
 use crate::link::LinkBody;
 use crate::record::Record;
 
@@ -45,6 +46,19 @@ impl Source for Http2Body {
     }
 }
 
+/// A body that was read already.
+pub(crate) struct Ready(pub(crate) Option<Bytes>);
+
+impl Source for Ready {
+    fn poll_data(&mut self, _: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        Poll::Ready(self.0.take().filter(|bytes| !bytes.is_empty()).map(Ok))
+    }
+
+    fn left(&self) -> Option<u64> {
+        Some(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
 /// What is sent to the client. Holds the request's record, which is written when this is
 /// dropped: that is when the last byte was handed to the connection, or it ended early.
 pub(crate) struct AnswerBody {
@@ -55,6 +69,7 @@ pub(crate) struct AnswerBody {
 enum Kind {
     Full(Option<Bytes>),
     Upstream(Box<LinkBody>),
+    Shrunk(Box<Shrunk>),
 }
 
 impl AnswerBody {
@@ -64,6 +79,15 @@ impl AnswerBody {
 
     pub(crate) fn upstream(body: LinkBody) -> Self {
         Self { kind: Kind::Upstream(Box::new(body)), record: None }
+    }
+
+    /// The same body, compressed as it passes. One of the gate's own stays as it is.
+    pub(crate) fn shrunk(self, encoder: Encoder, keeping: Option<Keeping>) -> Self {
+        let kind = match self.kind {
+            Kind::Upstream(body) => Kind::Shrunk(Box::new(Shrunk::new(*body, encoder, keeping))),
+            kind @ (Kind::Full(_) | Kind::Shrunk(_)) => kind,
+        };
+        Self { kind, ..self }
     }
 
     /// The record to write when this body has gone.
@@ -78,6 +102,7 @@ impl AnswerBody {
         let data = match &mut self.kind {
             Kind::Full(bytes) => Poll::Ready(bytes.take().map(Ok)),
             Kind::Upstream(body) => body.poll_data(cx),
+            Kind::Shrunk(body) => body.poll_data(cx),
         };
         if let (Poll::Ready(Some(data)), Some(record)) = (&data, &mut self.record) {
             match data {
@@ -88,11 +113,24 @@ impl AnswerBody {
         data
     }
 
+    /// Everything, of a body whose length is known to be small.
+    pub(crate) async fn whole(&mut self) -> io::Result<Bytes> {
+        let mut whole = Vec::new();
+        while let Some(data) = poll_fn(|cx| self.poll_data(cx)).await.transpose()? {
+            if whole.is_empty() && self.length() == Some(0) {
+                return Ok(data);
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(Bytes::from(whole))
+    }
+
     /// Bytes to come, if that is known.
     pub(crate) fn length(&self) -> Option<u64> {
         match &self.kind {
             Kind::Full(bytes) => Some(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Kind::Upstream(body) => body.length(),
+            Kind::Shrunk(body) => body.length(),
         }
     }
 }
@@ -151,11 +189,10 @@ impl Stall {
 
     /// Ready when the silence, which begins now if it had not, has lasted too long.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now = Instant::now();
-        let deadline = *self.since.get_or_insert(now) + self.limit;
+        let deadline = *self.since.get_or_insert_with(Instant::now) + self.limit;
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         while timer.as_mut().poll(cx).is_ready() {
-            if now >= deadline {
+            if Instant::now() >= deadline {
                 return Poll::Ready(());
             }
             timer.as_mut().reset(deadline);

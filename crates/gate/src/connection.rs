@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::CONNECTION;
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::{debug, info};
 
+use crate::addresses::AddressRules;
 use crate::admission::Permit;
 use crate::http1::{Connection, Next};
 use crate::http2;
@@ -31,6 +33,7 @@ use crate::proxy_protocol::{self, Parsed, Source};
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::relay::{Traffic, relay};
+use crate::scratch;
 use crate::stack::{self, Peer, Tunnel};
 use crate::worker::Worker;
 
@@ -55,15 +58,16 @@ pub(crate) async fn serve(worker: Rc<Worker>, tcp: TcpStream, from: SocketAddr) 
 
 /// Finds a place for the connection and serves it as long as it has that.
 async fn admitted(worker: &Rc<Worker>, mut tcp: TcpStream, from: SocketAddr) -> Result<(), Closed> {
-    let deadline = Instant::now() + worker.shared.limits.handshake;
+    let deadline = Instant::now() + worker.live().limits.handshake;
+    let accepted = worker.shared.clock.monotonic();
     let placed = timeout_at(deadline, place(worker, &mut tcp, from)).await;
     let (client, early, permit) = placed.unwrap_or(Err(Closed::Timeout))?;
     let permit = Rc::new(permit);
     let served = async {
         // Boxed: the room of a handshake is given back before requests begin.
-        let open = Box::pin(timeout_at(deadline, open(worker, early, tcp)));
+        let open = Box::pin(timeout_at(deadline, open(worker, early, tcp, client)));
         let stream = open.await.unwrap_or(Err(Closed::Timeout))?;
-        requests(worker, stream, client, &permit).await;
+        requests(worker, stream, (client, accepted), &permit).await;
         Ok(())
     };
     tokio::select! {
@@ -80,6 +84,8 @@ enum Closed {
     Busy(#[from] limits::Busy),
     #[error("{0}")]
     Proxy(#[from] proxy_protocol::NoHeader),
+    #[error("the address is not admitted")]
+    Denied,
     #[error("clear text on the TLS port")]
     Plain,
     #[error("{0}")]
@@ -98,6 +104,7 @@ impl Closed {
         match self {
             Self::Busy(_) => "busy",
             Self::Proxy(_) => "no_proxy_header",
+            Self::Denied => "denied",
             Self::Plain => "clear_text",
             Self::Handshake(_) => "handshake_failed",
             Self::Silent => "silent",
@@ -109,24 +116,36 @@ impl Closed {
 
 /// The true address, and a place for it. What came after a PROXY header is returned too.
 async fn place(
-    worker: &Worker,
+    worker: &Rc<Worker>,
     tcp: &mut TcpStream,
     from: SocketAddr,
 ) -> Result<(SocketAddr, BytesMut, Permit), Closed> {
-    let shared = &worker.shared;
+    let live = worker.live();
     // A proxy stands for many clients: their own addresses are counted, not its.
-    let (client, early) = if shared.proxies.contains(from.ip()) {
+    let (client, early) = if live.proxies.contains(from.ip()) {
         proxied(tcp, from).await?
     } else {
         (from, BytesMut::new())
     };
     let client = SocketAddr::new(canonical(client.ip()), client.port());
-    let permit = shared.admission.admit(client.ip(), shared.trusted.contains(client.ip()))?;
+    // Its requests are of other addresses, which are judged one by one.
+    let trusted = live.trusted.contains(client.ip());
+    let denied = |rules: &AddressRules| !trusted && !rules.admits(client.ip());
+    if live.addresses.as_ref().is_some_and(denied) {
+        Record::begin(worker, client, None).refused(&Refusal::Address);
+        return Err(Closed::Denied);
+    }
+    let permit = worker.shared.admission.admit(client.ip(), trusted)?;
     Ok((client, early, permit))
 }
 
 /// The handshake.
-async fn open(worker: &Worker, early: BytesMut, tcp: TcpStream) -> Result<Client, Closed> {
+async fn open(
+    worker: &Worker,
+    early: BytesMut,
+    tcp: TcpStream,
+    client: SocketAddr,
+) -> Result<Client, Closed> {
     let shared = &worker.shared;
     let first = match early.first() {
         Some(byte) => *byte,
@@ -138,7 +157,7 @@ async fn open(worker: &Worker, early: BytesMut, tcp: TcpStream) -> Result<Client
         linger(&mut stream).await;
         return Err(Closed::Plain);
     }
-    Ok(shared.acceptor.accept(stream).await?)
+    Ok(worker.live().acceptor(client.ip()).accept(stream).await?)
 }
 
 /// Reads the PROXY header; what came after it is returned too.
@@ -172,14 +191,15 @@ async fn peek(tcp: &TcpStream) -> io::Result<u8> {
 async fn requests(
     worker: &Rc<Worker>,
     mut stream: Client,
-    client: SocketAddr,
+    (client, accepted): (SocketAddr, Duration),
     permit: &Rc<Permit>,
 ) {
-    let shared = &worker.shared;
     // State is built when there is something to read: most attackers only connect.
     let mut first = [0];
     let mut drain = worker.drain.clone();
-    let idle = timeout(shared.limits.idle, stream.read(&mut first));
+    let live = worker.live();
+    let limits = &live.limits;
+    let idle = timeout(limits.idle, stream.read(&mut first));
     let read = tokio::select! {
         biased;
         read = idle => matches!(read, Ok(Ok(1))),
@@ -190,13 +210,15 @@ async fn requests(
         return;
     }
     let (worker, permit) = (Rc::clone(worker), Rc::clone(permit));
-    let peer = Rc::new(Peer { worker, client, permit, tunnel: RefCell::new(None) });
+    let certificate = stream.peer_subject().map(Rc::from);
+    let tunnel_to = RefCell::new(None);
+    let peer = Rc::new(Peer { worker, client, accepted, certificate, permit, tunnel: tunnel_to });
     if stream.negotiated_h2() {
         let client = Prefixed::new(Bytes::copy_from_slice(&first), stream);
         Box::pin(http2::serve(&peer, client, drain)).await;
         return;
     }
-    let mut connection = Connection::new(stream, &first, &shared.limits);
+    let mut connection = Connection::new(stream, &first, limits);
     let refusal = http1(&peer, &mut connection, drain).await;
     let (mut stream, rest) = connection.into_parts();
     if let Some(upstream) = peer.tunnel.take() {
@@ -216,16 +238,18 @@ async fn http1(
     connection: &mut Connection<Client>,
     mut drain: watch::Receiver<bool>,
 ) -> Option<Refusal> {
+    let mut drained = std::pin::pin!(drain.wait_for(|drain| *drain));
+    let mut draining = false;
     loop {
-        let draining = *drain.borrow();
         let next = tokio::select! {
             biased;
             next = connection.next() => next,
             // A head that has begun to come is still answered.
-            _ = drain.wait_for(|drain| *drain), if !draining => {
+            _ = &mut drained, if !draining => {
                 if connection.is_idle() {
                     return None;
                 }
+                draining = true;
                 continue;
             }
         };
@@ -234,12 +258,8 @@ async fn http1(
             Next::Refused(refusal) => return Some(refusal),
             Next::End => return None,
         };
-        let (version, keep) = (parts.version, keeps(&parts));
-        let head = parts.method == Method::HEAD;
         // Boxed: an idle connection should not hold the room a request needs.
-        let answer = Box::pin(stack::serve(peer, parts, connection)).await;
-        let keep = keep && connection.body_is_read() && !*drain.borrow();
-        match Box::pin(connection.answer((version, head), answer, keep)).await {
+        match Box::pin(request(peer, connection, parts)).await {
             Ok(true) if peer.tunnel.borrow().is_none() => {}
             Ok(_) => return None,
             Err(error) => {
@@ -248,6 +268,20 @@ async fn http1(
             }
         }
     }
+}
+
+/// One request and its answer; returns whether another may follow.
+async fn request(
+    peer: &Rc<Peer>,
+    connection: &mut Connection<Client>,
+    parts: Parts,
+) -> io::Result<bool> {
+    let answer = stack::serve(peer, &parts, connection).await;
+    let head_only = parts.method == Method::HEAD;
+    let keep = keeps(&parts) && connection.body_is_read() && !*peer.worker.drain.borrow();
+    let version = parts.version;
+    scratch::give_back(parts.headers);
+    connection.answer((version, head_only), answer, keep).await
 }
 
 /// Whether the client wants to go on (RFC 9112 §9.3).
@@ -283,7 +317,7 @@ async fn tunnel(peer: &Peer, client: Prefixed<Client>, upstream: Tunnel) {
     let shared = &peer.worker.shared;
     let begun = shared.clock.monotonic();
     let mut traffic = Traffic::default();
-    let limit = shared.limits.tunnel_idle;
+    let limit = peer.worker.live().limits.tunnel_idle;
     let _tunnel = shared.tunnel();
     let ended = relay(client, Prefixed::new(early, socket), limit, &mut traffic).await;
     let took = shared.clock.monotonic().saturating_sub(begun);

@@ -11,6 +11,7 @@
 //! beside it is never passed on.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use http::header::{AUTHORIZATION, COOKIE};
 use http::request::Parts;
@@ -106,8 +107,8 @@ impl<'h> Headers<'h> {
     pub(crate) fn session(&self) -> Result<Option<Option<Value>>, Refusal> {
         let mut found: Option<&[u8]> = None;
         for line in self.all.get_all(COOKIE) {
-            for pair in line.as_bytes().split(|byte| *byte == b';') {
-                let Some(value) = session_pair(pair.trim_ascii()) else { continue };
+            for pair in pairs(line.as_bytes()) {
+                let Some(value) = session_pair(pair) else { continue };
                 if found.is_some_and(|first| first != value) {
                     return Err(Refusal::TwoSessions);
                 }
@@ -125,7 +126,7 @@ impl<'h> Headers<'h> {
             csrf: csrf
                 .and_then(|csrf| HeaderValue::from_str(csrf).ok())
                 .map_or(Csrf::None, Csrf::Is),
-            readable: false,
+            ..Lines::default()
         }
     }
 
@@ -149,7 +150,7 @@ impl<'h> Headers<'h> {
     }
 
     fn lines(&self, cookie: Option<HeaderValue>, authorization: Option<HeaderValue>) -> Lines {
-        Lines { cookie, authorization, csrf: Csrf::OfTheClient, readable: false }
+        Lines { cookie, authorization, csrf: Csrf::OfTheClient, ..Lines::default() }
     }
 
     /// The client's own line where it is nothing but the credential, which is how tools write
@@ -189,16 +190,31 @@ impl<'h> Headers<'h> {
 }
 
 /// What upstream gets in place of the client's lines of these names.
+#[derive(Default)]
 pub(crate) struct Lines {
     pub(crate) cookie: Option<HeaderValue>,
     pub(crate) authorization: Option<HeaderValue>,
     pub(crate) csrf: Csrf,
-    /// The answer will be read here, so it must not come compressed.
-    pub(crate) readable: bool,
+    /// The body is a form that the gate has written anew.
+    pub(crate) form: bool,
+    /// The client's address, for pvedaemon.
+    pub(crate) client: Option<IpAddr>,
+}
+
+impl Lines {
+    /// Those of a login. For pvedaemon, with the client's address, which it believes and logs, and
+    /// without any credential: the calls that log somebody in need none, and it would check no
+    /// CSRF token of one.
+    pub(crate) fn of_login(self, daemon: Option<IpAddr>) -> Self {
+        let lines = if daemon.is_some() { Self::default() } else { self };
+        Self { form: true, client: daemon, ..lines }
+    }
 }
 
 /// The CSRF token for upstream.
+#[derive(Default)]
 pub(crate) enum Csrf {
+    #[default]
     None,
     /// The client's own, for a ticket that is its own: Proxmox VE judges it.
     OfTheClient,
@@ -215,16 +231,19 @@ fn pair(name: &str, value: &[u8]) -> Vec<u8> {
     let mut line = Vec::with_capacity(name.len() + 1 + value.len() + 32);
     line.extend_from_slice(name.as_bytes());
     line.push(b'=');
-    let mut rest = value;
-    while let Some(at) = rest.iter().position(|byte| *byte == b'%' || !is_plain(*byte)) {
-        let (plain, odd) = rest.split_at(at);
-        line.extend_from_slice(plain);
-        if let Some((first, after)) = odd.split_first() {
-            escape(&mut line, *first);
-            rest = after;
+    let odd = |byte: u8| byte == b'%' || !is_plain(byte);
+    // Most tickets need nothing: that is found out many bytes at once.
+    if !value.iter().fold(false, |found, byte| found | odd(*byte)) {
+        line.extend_from_slice(value);
+        return line;
+    }
+    for byte in value {
+        if odd(*byte) {
+            escape(&mut line, *byte);
+        } else {
+            line.push(*byte);
         }
     }
-    line.extend_from_slice(rest);
     line
 }
 
@@ -244,6 +263,20 @@ fn sensitive(line: &[u8]) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_bytes(line).ok().filter(|value| !value.is_empty())?;
     value.set_sensitive(true);
     Some(value)
+}
+
+/// What stands between the semicolons of a Cookie line, blanks around it left out.
+fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let (pair, after) = match memchr(b';', line) {
+            Some(at) => (line.get(..at)?, line.get(at + 1..)),
+            None => (line, None),
+        };
+        rest = after;
+        Some(pair.trim_ascii())
+    })
 }
 
 fn session_pair(pair: &[u8]) -> Option<&[u8]> {

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
-use http::{Method, header};
+use http::{HeaderValue, Method, header};
 use memchr::memchr;
 
 use crate::limits::BODY_BYTES;
@@ -47,12 +47,19 @@ pub(crate) fn method(parts: &Parts) -> Result<(), Refusal> {
 /// The path and query to ask upstream for. Absolute form is accepted for the host the
 /// request names as its own (RFC 9112 §3.2.2), and is origin form from here on.
 pub(crate) fn target(parts: &Parts) -> Result<PathAndQuery, Refusal> {
+    // Whoever reads this header behind the gate shall find one name in it, as the gate does.
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let host = hosts.next();
+    let is_one = |host: &HeaderValue| host.to_str().is_ok_and(is_host);
+    if !host.is_none_or(is_one) || hosts.next().is_some() {
+        return Err(Refusal::Host);
+    }
     // HTTP/2 always has an authority; there it takes the place of Host.
     if let Some(authority) = parts.uri.authority() {
         if authority.as_str().contains('@') {
             return Err(Refusal::Url);
         }
-        if let Some(host) = parts.headers.get(header::HOST)
+        if let Some(host) = host
             && !same_authority(host.as_bytes(), authority)
         {
             return Err(Refusal::Authority);
@@ -104,7 +111,9 @@ pub(crate) fn decode_path(raw: &str) -> Result<Cow<'_, str>, Refusal> {
     } else {
         Cow::Borrowed(raw)
     };
-    if decoded.chars().any(char::is_control) {
+    // Of the characters beyond ASCII a few are control characters too, but few paths hold any.
+    let plain = decoded.bytes().fold(true, |plain, byte| plain & matches!(byte, 0x20..=0x7e));
+    if !plain && decoded.chars().any(char::is_control) {
         return Err(Refusal::Path);
     }
     Ok(decoded)

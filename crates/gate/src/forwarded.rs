@@ -15,19 +15,21 @@ use netpolicy::{AddressSet, canonical};
 
 use crate::limits::FORWARDED_HOPS;
 
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
 /// The client of a request that came from `peer`. The port is the peer's where the address is;
 /// else it is what the list says, or 0.
 ///
 /// A list that can not be read up to the client leaves it with the last address that could: a
 /// forged line hides nobody, it only looks like its proxy.
-pub(crate) fn client(peer: SocketAddr, headers: &HeaderMap, trusted: &AddressSet) -> SocketAddr {
+pub(crate) fn client(
+    peer: SocketAddr,
+    headers: &HeaderMap,
+    (trusted, header): (&AddressSet, &HeaderName),
+) -> SocketAddr {
     // The order of lines is the order of the list (RFC 9110 §5.3).
     if trusted.is_empty() || !trusted.contains(peer.ip()) {
         return peer;
     }
-    let lines = headers.get_all(&X_FORWARDED_FOR).iter().rev();
+    let lines = headers.get_all(header).iter().rev();
     let items = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     let mut client = peer;
     for item in items.take(FORWARDED_HOPS) {
@@ -59,7 +61,7 @@ fn address(item: &[u8]) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::client;
-    use http::{HeaderMap, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue};
     use netpolicy::AddressSet;
     use proptest::prelude::*;
     use std::net::SocketAddr;
@@ -71,7 +73,8 @@ mod tests {
             headers.append("x-forwarded-for", HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         let peer: SocketAddr = peer.parse().unwrap();
-        client(peer, &headers, &trusted).to_string()
+        let header = HeaderName::from_static("x-forwarded-for");
+        client(peer, &headers, (&trusted, &header)).to_string()
     }
 
     #[test]

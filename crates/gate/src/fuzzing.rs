@@ -2,14 +2,15 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 use crate::credential::{Credential, Headers};
 use crate::edge;
 use crate::forwarded;
 use crate::frames::Frames;
 use crate::http1::wire;
-use crate::login::fuzzing::{Kind, Params, UserText};
+use crate::login::fuzzing::{Kind, Params, Shape, UserText};
+use crate::policy;
 use crate::proxy_protocol::{self, Parsed, Source};
 
 /// The client that a PROXY header names (`None`: the proxy itself) and the header's length;
@@ -26,9 +27,10 @@ pub fn proxy_header(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>,
 /// X-Forwarded-For; None where it is no header.
 pub fn forwarded(line: &[u8]) -> Option<SocketAddr> {
     let mut headers = HeaderMap::new();
-    headers.append("x-forwarded-for", HeaderValue::from_bytes(line).ok()?);
+    let name = HeaderName::from_static("x-forwarded-for");
+    headers.append(&name, HeaderValue::from_bytes(line).ok()?);
     let trusted = "10.0.0.0/8".parse().ok()?;
-    Some(forwarded::client(([10, 0, 0, 1], 5000).into(), &headers, &trusted))
+    Some(forwarded::client(([10, 0, 0, 1], 5000).into(), &headers, (&trusted, &name)))
 }
 
 /// An account as it stands in log lines and in the line for fail2ban.
@@ -75,11 +77,17 @@ pub fn credential(
 /// The form that upstream gets for a login; None when it is refused.
 pub fn login(json: bool, body: &[u8], query: Option<&str>) -> Option<Vec<u8>> {
     let kind = if json { Kind::Json } else { Kind::Form };
-    Params::read(kind, body, query).ok().map(|params| params.write())
+    Params::read((kind, Shape::LOGIN), body, query).ok().map(|params| params.write())
 }
 
 /// Whether a client's websocket may go on after these bytes.
 pub fn frames(bytes: &[u8], cut: usize) -> bool {
     let mut frames = Frames::default();
     bytes.chunks(cut.max(1)).all(|part| frames.pass(part).is_ok())
+}
+
+/// The verdict of rules that look at all there is on a call: whether it is denied, or None where
+/// path or parameters can not be read and the gate refuses it for that.
+pub fn policy(path: &str, json: bool, body: &[u8], query: Option<&str>) -> Option<bool> {
+    policy::fuzzing::denied(path, json, body, query)
 }

@@ -37,10 +37,10 @@ pub(crate) async fn serve(
         let peer = Rc::clone(peer);
         async move {
             let (parts, body) = request.into_parts();
-            Ok::<_, Infallible>(stack::serve(&peer, parts, &mut Http2Body(body)).await)
+            Ok::<_, Infallible>(stack::serve(&peer, &parts, &mut Http2Body(body)).await)
         }
     });
-    let write = Stall::new(peer.worker.shared.limits.write);
+    let write = Stall::new(peer.worker.live().limits.write);
     let io = Bounded { io: TokioIo::new(client), write };
     let connection = http2::Builder::new(streams.clone())
         .timer(hyper_util::rt::TokioTimer::new())
@@ -56,7 +56,7 @@ pub(crate) async fn serve(
         .serve_connection(io, service);
     let mut connection = pin!(connection);
     let mut drained = pin!(drain.wait_for(|drain| *drain));
-    let mut idle = Stall::new(peer.worker.shared.limits.idle);
+    let mut idle = Stall::new(peer.worker.live().limits.idle);
     let mut closing = false;
     let ended = poll_fn(|cx| {
         loop {

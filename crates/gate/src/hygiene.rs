@@ -2,10 +2,10 @@
 //! table lists; towards the client everything but the second, plus the third.
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, AUTHORIZATION, CONNECTION, CONTENT_TYPE, COOKIE,
-    HOST, IF_MODIFIED_SINCE, PROXY_AUTHENTICATE, REFERRER_POLICY, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, STRICT_TRANSPORT_SECURITY, TE, TRAILER, UPGRADE,
-    USER_AGENT, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, IF_MODIFIED_SINCE,
+    PROXY_AUTHENTICATE, REFERRER_POLICY, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, STRICT_TRANSPORT_SECURITY, TE, TRAILER, UPGRADE, USER_AGENT,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::request::Parts;
 use http::uri::PathAndQuery;
@@ -15,32 +15,43 @@ use crate::credential::{CSRF_HEADER, Csrf, Lines};
 use crate::limits::{HEAD_LINES, UPSTREAM_HEAD_BYTES};
 use crate::refusal::Refusal;
 
-/// Why each request header is passed on. What is not here never reaches Proxmox VE: above
-/// all PVEDisableProxy, PVEClientIP, pvestreamfile, Forwarded and X-Forwarded-*, which it or
-/// a daemon behind it would believe. Content-Length is written from the body itself.
-static REQUEST: [(HeaderName, &str); 10] = [
-    (HOST, "WebAuthn derives its origin from it; unchanged, port included"),
-    (COOKIE, "the one ticket that was judged, language and theme of the web interface"),
-    (AUTHORIZATION, "the one API token or ticket that was judged"),
+/// A header, its name as it is written, and why it is there.
+type Row = (HeaderName, &'static str, &'static str);
+
+/// Why each request header is passed on, with its name as PVE's own clients write it. What is not
+/// here never reaches Proxmox VE: above all PVEDisableProxy, PVEClientIP, pvestreamfile, Forwarded
+/// and X-Forwarded-*, which it or a daemon behind it would believe. Content-Length is written from
+/// the body itself. Accept-Encoding is missing: upstream answers plain, and `compression` makes it
+/// smaller.
+static REQUEST: [Row; 9] = [
+    (HOST, "Host", "WebAuthn derives its origin from it; unchanged, port included"),
+    (COOKIE, "Cookie", "the one ticket that was judged, language and theme of the web interface"),
+    (AUTHORIZATION, "Authorization", "the one API token or ticket that was judged"),
     (
         HeaderName::from_static("csrfpreventiontoken"),
+        "CSRFPreventionToken",
         "every write with a ticket needs it; a session's own one is exchanged",
     ),
-    (CONTENT_TYPE, "form, JSON or multipart"),
-    (ACCEPT, "asked for by clients, harmless"),
-    (ACCEPT_ENCODING, "pveproxy compresses"),
-    (ACCEPT_LANGUAGE, "the language of the login page"),
-    (USER_AGENT, "pveproxy tells mobile browsers apart"),
-    (IF_MODIFIED_SINCE, "static files answer 304"),
+    (CONTENT_TYPE, "Content-Type", "form, JSON or multipart"),
+    (ACCEPT, "Accept", "asked for by clients, harmless"),
+    (ACCEPT_LANGUAGE, "Accept-Language", "the language of the login page"),
+    (USER_AGENT, "User-Agent", "pveproxy tells mobile browsers apart"),
+    (IF_MODIFIED_SINCE, "If-Modified-Since", "static files answer 304"),
 ];
 
 /// Passed on with a websocket request only. Sec-WebSocket-Extensions is missing on purpose:
 /// pveproxy knows no frames with RSV bits, so compression must never be agreed on.
-static WEBSOCKET: [(HeaderName, &str); 3] = [
-    (SEC_WEBSOCKET_KEY, "the handshake's proof"),
-    (SEC_WEBSOCKET_VERSION, "pveproxy checks for 13"),
-    (SEC_WEBSOCKET_PROTOCOL, "`binary`; pveproxy echoes it"),
+static WEBSOCKET: [Row; 3] = [
+    (SEC_WEBSOCKET_KEY, "Sec-WebSocket-Key", "the handshake's proof"),
+    (SEC_WEBSOCKET_VERSION, "Sec-WebSocket-Version", "pveproxy checks for 13"),
+    (SEC_WEBSOCKET_PROTOCOL, "Sec-WebSocket-Protocol", "`binary`; pveproxy echoes it"),
 ];
+
+/// The address pvedaemon takes for the client's.
+const PVE_CLIENT_IP: &str = "PVEClientIP";
+
+/// The type of a body that the gate has written.
+const FORM: &[u8] = b"application/x-www-form-urlencoded";
 
 /// Why each header of an answer is kept from the client.
 static RESPONSE_WITHHELD: [(HeaderName, &str); 9] = [
@@ -82,66 +93,102 @@ static SECURITY: [(HeaderName, HeaderValue, &str); 4] = [
     ),
 ];
 
-/// The headers to send upstream for a client's request.
+/// Room for the header lines of an ordinary request, a ticket among them.
+const LINES: usize = 1000;
+
+/// Header lines as they are written to Proxmox VE.
+pub(crate) struct HeadLines {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl HeadLines {
+    pub(crate) fn new() -> Self {
+        Self { bytes: Vec::with_capacity(LINES), count: 0 }
+    }
+
+    /// Adds a line. The value is one that a parsed header had, or the gate's own.
+    pub(crate) fn add(&mut self, name: &str, value: &[u8]) {
+        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+            self.bytes.extend_from_slice(part);
+        }
+        self.count += 1;
+    }
+
+    /// Adds a line in the place of those of its name.
+    pub(crate) fn set(&mut self, name: &str, value: &[u8]) {
+        let own =
+            |line: &&[u8]| line.starts_with(name.as_bytes()) && line.get(name.len()) == Some(&b':');
+        let kept: Vec<_> =
+            self.bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| !own(line)).collect();
+        let kept = Self { count: kept.len(), bytes: kept.concat() };
+        *self = kept;
+        self.add(name, value);
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The header lines to send upstream for a client's request.
 ///
 /// # Errors
 /// [`Refusal::HeadTooLarge`] when pveproxy would fall silent over the result. Only HTTP/2
 /// gets there: an HTTP/1 head was measured as it came.
-pub(crate) fn upstream_headers(
+pub(crate) fn upstream_lines(
     parts: &Parts,
     target: &PathAndQuery,
     websocket: bool,
     lines: &Lines,
-) -> Result<HeaderMap, Refusal> {
-    let mut headers = HeaderMap::with_capacity(16);
-    let mut size = parts.method.as_str().len() + target.as_str().len() + " HTTP/1.1\r\n".len() + 3;
-    let mut pass = |name: &HeaderName, value: HeaderValue| {
-        size += name.as_str().len() + value.len() + ": \r\n".len();
-        headers.append(name.clone(), value);
+) -> Result<HeadLines, Refusal> {
+    let mut out = HeadLines::new();
+    let csrf = match &lines.csrf {
+        Csrf::Is(value) => Some(value.as_bytes()),
+        Csrf::None | Csrf::OfTheClient => None,
     };
-    for (name, _) in &REQUEST {
-        match *name {
-            HOST => {
-                if let Some(host) = host(parts) {
-                    pass(name, host);
-                }
-            }
-            COOKIE => lines.cookie.iter().for_each(|value| pass(name, value.clone())),
-            AUTHORIZATION => {
-                lines.authorization.iter().for_each(|value| pass(name, value.clone()));
-            }
-            ACCEPT_ENCODING if lines.readable => {}
-            _ if *name == CSRF_HEADER => match &lines.csrf {
-                Csrf::None => {}
-                Csrf::Is(value) => pass(name, value.clone()),
-                Csrf::OfTheClient => {
-                    for value in parts.headers.get_all(name) {
-                        pass(name, value.clone());
-                    }
-                }
-            },
-            _ => {
-                for value in parts.headers.get_all(name) {
-                    pass(name, value.clone());
-                }
-            }
+    let own = [
+        ("Host", host(parts)),
+        ("Cookie", lines.cookie.as_ref().map(HeaderValue::as_bytes)),
+        ("Authorization", lines.authorization.as_ref().map(HeaderValue::as_bytes)),
+        ("CSRFPreventionToken", csrf),
+        ("Content-Type", lines.form.then_some(FORM)),
+    ];
+    for (name, value) in own {
+        if let Some(value) = value {
+            out.add(name, value);
         }
+    }
+    pass(parts, &REQUEST, lines, &mut out);
+    if let Some(client) = lines.client {
+        out.add(PVE_CLIENT_IP, client.to_string().as_bytes());
     }
     if websocket {
-        pass(&UPGRADE, HeaderValue::from_static("websocket"));
-        pass(&CONNECTION, HeaderValue::from_static("Upgrade"));
-        for (name, _) in &WEBSOCKET {
-            for value in parts.headers.get_all(name) {
-                pass(name, value.clone());
-            }
-        }
+        out.add("Upgrade", b"websocket");
+        out.add("Connection", b"Upgrade");
+        pass(parts, &WEBSOCKET, lines, &mut out);
     }
-    // 32 bytes and one line: the Content-Length that hyper adds. At one line more, pveproxy
-    // would fall silent.
-    if size + 32 > UPSTREAM_HEAD_BYTES || headers.len() + 1 >= HEAD_LINES {
+    let request = parts.method.as_str().len() + target.as_str().len() + " HTTP/1.1\r\n".len() + 3;
+    // 32 bytes and one line: the Content-Length. At one line more, pveproxy would fall silent.
+    if request + out.bytes.len() + 32 > UPSTREAM_HEAD_BYTES || out.count + 1 >= HEAD_LINES {
         return Err(Refusal::HeadTooLarge);
     }
-    Ok(headers)
+    Ok(out)
+}
+
+/// Passes the client's own lines on: those that `table` lists and the gate does not write itself.
+fn pass(parts: &Parts, table: &[Row], lines: &Lines, out: &mut HeadLines) {
+    for (header, value) in &parts.headers {
+        let Some((_, name, _)) = table.iter().find(|(row, ..)| row == header) else { continue };
+        let written = match *header {
+            HOST | COOKIE | AUTHORIZATION => true,
+            CONTENT_TYPE => lines.form,
+            _ => *header == CSRF_HEADER && !matches!(lines.csrf, Csrf::OfTheClient),
+        };
+        if !written {
+            out.add(name, value.as_bytes());
+        }
+    }
 }
 
 /// Whether a header of an answer is kept from the client. Asked while its head is parsed, where
@@ -160,21 +207,23 @@ pub(crate) fn add_security(headers: &mut HeaderMap) {
 }
 
 /// HTTP/2 has the host in its authority.
-fn host(parts: &Parts) -> Option<HeaderValue> {
+fn host(parts: &Parts) -> Option<&[u8]> {
     if let Some(host) = parts.headers.get(HOST) {
-        return Some(host.clone());
+        return Some(host.as_bytes());
     }
-    HeaderValue::from_str(parts.uri.authority()?.as_str()).ok()
+    Some(parts.uri.authority()?.as_str().as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{REQUEST, RESPONSE_WITHHELD, SECURITY, WEBSOCKET, add_security, upstream_headers};
+    use super::{
+        HeadLines, REQUEST, RESPONSE_WITHHELD, SECURITY, WEBSOCKET, add_security, upstream_lines,
+    };
     use crate::credential::{Csrf, Lines};
     use crate::http1::parse_response;
     use crate::refusal::Refusal;
     use http::uri::PathAndQuery;
-    use http::{HeaderMap, HeaderValue, Request, Version};
+    use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
 
     fn upstream(request: http::request::Builder, websocket: bool) -> Result<HeaderMap, Refusal> {
         let (parts, ()) = request.body(()).unwrap().into_parts();
@@ -182,9 +231,26 @@ mod tests {
             cookie: parts.headers.get("cookie").cloned(),
             authorization: parts.headers.get("authorization").cloned(),
             csrf: Csrf::OfTheClient,
-            readable: false,
+            ..Lines::default()
         };
-        upstream_headers(&parts, &PathAndQuery::from_static("/"), websocket, &lines)
+        written(&parts, websocket, &lines)
+    }
+
+    /// What is written, read again.
+    fn written(
+        parts: &http::request::Parts,
+        websocket: bool,
+        lines: &Lines,
+    ) -> Result<HeaderMap, Refusal> {
+        let target = PathAndQuery::from_static("/");
+        let lines = upstream_lines(parts, &target, websocket, lines)?;
+        let text = std::str::from_utf8(lines.as_bytes()).unwrap();
+        let line = |line: &str| {
+            let (name, value) = line.strip_suffix("\r\n").unwrap().split_once(": ").unwrap();
+            let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+            (name, HeaderValue::from_str(value).unwrap())
+        };
+        Ok(text.split_inclusive('\n').map(line).collect())
     }
 
     #[test]
@@ -199,10 +265,9 @@ mod tests {
             cookie: Some(HeaderValue::from_static("d")),
             authorization: None,
             csrf: Csrf::Is(HeaderValue::from_static("e")),
-            readable: true,
+            ..Lines::default()
         };
-        let headers =
-            upstream_headers(&parts, &PathAndQuery::from_static("/"), false, &lines).unwrap();
+        let headers = written(&parts, false, &lines).unwrap();
         assert_eq!(
             (&headers["cookie"], &headers["csrfpreventiontoken"]),
             (&"d".parse().unwrap(), &"e".parse().unwrap())
@@ -212,8 +277,8 @@ mod tests {
 
     #[test]
     fn every_row_of_the_request_tables_lets_its_header_through() {
-        let rows = REQUEST.iter().chain(&WEBSOCKET).map(|(name, _)| name);
-        for name in rows {
+        for (name, written, _) in REQUEST.iter().chain(&WEBSOCKET) {
+            assert_eq!(name.as_str(), written.to_ascii_lowercase());
             let headers = upstream(Request::builder().header(name, "x"), true).unwrap();
             assert_eq!(headers.get(name), Some(&HeaderValue::from_static("x")), "{name}");
         }
@@ -241,6 +306,7 @@ mod tests {
             "transfer-encoding",
             "proxy-authorization",
             "range",
+            "accept-encoding",
             "sec-websocket-extensions",
         ];
         for name in forged {
@@ -261,6 +327,34 @@ mod tests {
         assert_eq!(headers["connection"], "Upgrade");
         assert_eq!(headers["sec-websocket-key"], "k");
         assert!(!headers.contains_key("sec-websocket-extensions"));
+    }
+
+    #[test]
+    fn a_line_takes_the_place_of_those_of_its_name() {
+        let mut lines = HeadLines::new();
+        for (name, value) in [("If-Modified-Since", "a"), ("Host", "h"), ("If-Modified", "b")] {
+            lines.add(name, value.as_bytes());
+        }
+        lines.set("If-Modified-Since", b"c");
+        assert_eq!(lines.as_bytes(), b"Host: h\r\nIf-Modified: b\r\nIf-Modified-Since: c\r\n");
+        assert_eq!(lines.count, 3);
+    }
+
+    #[test]
+    fn pvedaemon_gets_the_address_and_no_credential() {
+        let request = Request::builder().header("host", "h").header("csrfpreventiontoken", "c");
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let lines = Lines {
+            cookie: Some(HeaderValue::from_static("a=1")),
+            authorization: Some(HeaderValue::from_static("b")),
+            csrf: Csrf::OfTheClient,
+            ..Lines::default()
+        };
+        let lines = lines.of_login(Some("192.0.2.7".parse().unwrap()));
+        let headers = written(&parts, false, &lines).unwrap();
+        assert_eq!(headers["pveclientip"], "192.0.2.7");
+        assert_eq!(headers["content-type"], "application/x-www-form-urlencoded");
+        assert_eq!((headers.len(), &headers["host"]), (3, &"h".parse().unwrap()));
     }
 
     #[test]

@@ -14,17 +14,23 @@
 //! One thread per core, each with its own runtime, connections and way upstream: no request
 //! crosses threads and no task outlives the connection it belongs to.
 
+mod addresses;
 mod admission;
 mod body;
+mod breaker;
 mod caller;
+mod certificates;
+mod compression;
 mod config;
 mod confine;
 mod connection;
 mod console;
 pub mod control;
 mod credential;
+mod defaults;
 mod destination;
 mod edge;
+mod endpoint;
 mod forwarded;
 mod frames;
 #[cfg(fuzzing)]
@@ -39,12 +45,16 @@ mod install;
 pub mod limits;
 mod link;
 mod listeners;
+mod live;
 mod login;
 mod metrics;
+mod observe;
 mod origin;
 mod own;
+mod pages;
 mod permissions;
 mod plain;
+mod policy;
 mod prefixed;
 mod proxy_protocol;
 mod pulse;
@@ -52,9 +62,11 @@ mod reason;
 mod record;
 mod refusal;
 mod relay;
+mod reload;
 mod rewrite;
 mod route;
 mod running;
+mod scratch;
 mod session;
 mod socket;
 mod source;
@@ -65,16 +77,29 @@ mod upstream;
 mod watch;
 mod worker;
 
-pub use config::{AccessLogTo, Config, ConfigError, LimitSettings, Settings};
+pub use addresses::{AddressPolicy, AddressRules};
+pub use certificates::{ClientFiles, TlsFiles, TlsFilesError, TlsLoaded};
+pub use config::{
+    AccessLogTo, CertificateFrom, ClientAuthMode, Config, ConfigError, ConfigWarning,
+    FallbackSettings, LimitSettings, Settings, TlsSettings, TlsVersion, Traffic,
+};
 pub use confine::{
     ConfineError, FALLBACK_ID, GROUP, Layer, Row, Standing, USER, call_rows, confine,
 };
+pub use defaults::{DefaultNote, DefaultValue, FromDefaults};
 pub use destination::{Destination, DestinationError, probe};
 pub use install::{InstallError, Outcome, Place, install, plan, remove};
 pub use limits::Limits;
 pub use listeners::Listeners;
 pub use login::{LoginRules, LoginSettings};
+pub use observe::{MetricsAddress, MetricsAddressError};
+pub use pages::ContentPolicy;
+pub use policy::{
+    PolicyEffect, PolicyError, PolicyQuestion, PolicyRules, PolicySettings, PolicyVerdict,
+    Proposed, RuleSettings, SchemaMode,
+};
 pub use pulse::Heartbeat;
+pub use reload::{InForce, RELOAD, ReloadError, Reloaded, in_force, reload_table};
 pub use running::{Running, StartError, Stopped, start};
 pub use session::{ConsolePolicy, KeyError, Policy, SessionConfig, SessionSettings};
 pub use takeover::{Takeover, TakeoverError};

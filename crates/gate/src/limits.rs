@@ -40,17 +40,17 @@ pub const PERMISSION_PATH: usize = 256;
 /// as it lists.
 pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
 
-/// Bytes of a request's body read from a client in one go.
-pub const READ_CHUNK: usize = 16 * 1024;
-
 /// Header lines of one answer from upstream.
 pub const UPSTREAM_HEADER_LINES: usize = 100;
 
 /// Bytes of the head of one answer from upstream.
 pub const UPSTREAM_HEAD: usize = 64 * 1024;
 
-/// Bytes read in one go while the head of an answer is awaited: most whole answers fit.
-pub const UPSTREAM_HEAD_CHUNK: usize = 4 * 1024;
+/// Headers a spare table has room for: those of an ordinary browser, and those the gate adds.
+pub const SPARE_HEADERS: usize = 24;
+
+/// Spare tables of headers that a thread keeps, of about 4 KiB each.
+pub const SPARE_TABLES: usize = 32;
 
 /// Bytes of an answer's body read in one go; so much of it waits for a slow client.
 pub const UPSTREAM_CHUNK: usize = 64 * 1024;
@@ -93,8 +93,9 @@ pub const H2_PING_EVERY: Duration = Duration::from_secs(30);
 /// How long that sign of life may take.
 pub const H2_PING_ANSWER: Duration = Duration::from_secs(10);
 
-/// Requests sent on one upstream connection: pveproxy closes with the hundredth.
-pub const UPSTREAM_REQUESTS: u32 = 99;
+/// Requests sent on one upstream connection. pveproxy says `close` with the hundredth answer, so
+/// only another server gets here.
+pub const UPSTREAM_REQUESTS: u32 = 10_000;
 
 /// How long an upstream connection may lie idle: pveproxy closes at 5 s.
 pub const UPSTREAM_IDLE: Duration = Duration::from_secs(4);
@@ -159,6 +160,96 @@ pub const CONTROL_CONNECTIONS: usize = 16;
 /// How long an order may take, both ways.
 pub const CONTROL_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How often the files of certificates are read.
+pub const CERTIFICATES_EVERY: Duration = Duration::from_secs(5);
+
+/// How long before its end a certificate is warned of, once a day.
+pub const CERTIFICATE_WARNING: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// Bytes of revocation lists: what `tls` takes.
+pub const REVOCATION_FILE: usize = tls::REVOCATION_MAX;
+/// Bytes from which on an answer is compressed: below, a packet is a packet. As pveproxy.
+pub const COMPRESS_FROM: u64 = 1024;
+
+/// Bytes up to which an answer is compressed before its head is written: clients get a length, as
+/// from pveproxy, and an answer that breaks off becomes an error that says so.
+pub const COMPRESS_WHOLE: u64 = 512 * 1024;
+
+/// Codings that are read of an Accept-Encoding; browsers name four.
+pub const ACCEPTED_CODINGS: usize = 16;
+
+/// Bytes of a compressed body that wait to be more before they are written.
+pub const COMPRESSED_PIECE: usize = 16 * 1024;
+
+/// Answers a worker compresses at once; more go out plain. Each holds up to 1 MB while its client
+/// takes it.
+pub const COMPRESSIONS: usize = 32;
+
+/// Compressors of a kind that a worker keeps for the next answer.
+pub const COMPRESSORS_KEPT: usize = 2;
+
+/// How long a file of the interface is believed not to have changed.
+pub const ASSETS_FOR: Duration = Duration::from_secs(2);
+
+/// Bytes of all files of the interface that are kept compressed; stock PVE's have some 3 MB.
+pub const ASSETS_BYTES: usize = 8 * 1024 * 1024;
+
+/// Bytes of one of them, compressed.
+pub const ASSET_BYTES: usize = 2 * 1024 * 1024;
+
+/// Files kept, whatever their size.
+pub const ASSETS_KEPT: usize = 512;
+
+/// Bytes of the path of a file that is kept.
+pub const ASSET_PATH: usize = 256;
+
+/// Readers of metrics at once; others wait.
+pub const METRICS_CONNECTIONS: usize = 8;
+
+/// How long a reader of metrics may take, both ways.
+pub const METRICS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Destinations at most: the first, and those that stand in for it.
+pub const UPSTREAMS: usize = 8;
+
+/// Failures in a row after which a destination is left alone, where there is another.
+pub const BREAK_AFTER: u32 = 3;
+
+/// For how long, the first time; each failed try doubles it.
+pub const BREAK_FIRST: Duration = Duration::from_secs(1);
+
+/// For how long at most.
+pub const BREAK_LONGEST: Duration = Duration::from_secs(30);
+
+/// How long one try of a destination that was left alone keeps others from trying: a connection
+/// that nobody answers takes five.
+pub const BREAK_PROBE: Duration = Duration::from_secs(6);
+/// Parameters of one call that a rule of the policy looks at. A guest has some 250 settings.
+pub const CALL_PARAMETERS: usize = 1024;
+
+/// Segments of a path below the format. The longest of PVE's have nine.
+pub const POLICY_SEGMENTS: usize = 24;
+
+/// Rules in one list of the policy.
+pub const POLICY_RULES: usize = 256;
+
+/// Users, groups, roles or tokens in one list of a rule.
+pub const POLICY_LIST: usize = 64;
+
+/// Characters of a rule's name.
+pub const POLICY_NAME: usize = 64;
+
+/// Longest time for which a shown code is good: a day.
+pub const STEP_UP_MINUTES: u64 = 24 * 60;
+
+/// Bytes of the policy as it is stored until it is confirmed.
+pub const POLICY_BYTES: usize = 60 * 1024;
+
+/// How long a change of the policy waits to be confirmed before it is taken back.
+pub const POLICY_CONFIRM: Duration = Duration::from_secs(60);
+
+/// Bytes of `user.cfg`; PVE's cluster file system holds none that is larger.
+pub const USER_CFG_BYTES: u64 = 1024 * 1024;
 /// Files in the state directory that are given to the gate's user; it makes about ten.
 pub const STATE_FILES: usize = 1024;
 

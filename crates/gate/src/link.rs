@@ -16,7 +16,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use crate::body::{Source, Stall};
 use crate::http1::{BodyFraming, Decoded, ResponseHead, parse_response};
 use crate::idle::Idle;
-use crate::limits::{UPSTREAM_CHUNK, UPSTREAM_HEAD_CHUNK, UPSTREAM_REQUESTS};
+use crate::limits::{UPSTREAM_CHUNK, UPSTREAM_REQUESTS};
+use crate::scratch::{self, take};
 use crate::socket::Socket;
 
 /// An open connection.
@@ -26,6 +27,8 @@ pub(crate) struct Link {
     input: BytesMut,
     /// Requests sent, this one included.
     sent: u32,
+    /// How long an answer may take; kept, with its timer, from request to request.
+    silence: Stall,
 }
 
 /// A request that got no answer.
@@ -37,8 +40,8 @@ pub(crate) struct Unanswered {
 
 /// What is written of a request.
 pub(crate) struct Message<'a> {
-    /// The head, and an ordinary body behind it.
-    pub(crate) bytes: Bytes,
+    /// What is left to be written of the head, and of an ordinary body behind it.
+    pub(crate) bytes: &'a [u8],
     /// An upload's body.
     pub(crate) upload: Option<Upload<'a>>,
 }
@@ -46,6 +49,8 @@ pub(crate) struct Message<'a> {
 /// A body that is passed on as it comes, every piece within the limit on silence.
 pub(crate) struct Upload<'a> {
     source: &'a mut dyn Source,
+    /// What is left to be written of the piece at hand.
+    piece: Bytes,
     stall: Stall,
     /// There is no more of it.
     ended: bool,
@@ -54,23 +59,23 @@ pub(crate) struct Upload<'a> {
 }
 
 impl Link {
-    pub(crate) fn new(socket: Socket) -> Box<Self> {
-        Box::new(Self { socket, input: BytesMut::new(), sent: 0 })
+    /// A connection on which the head of an answer comes within `limit` after the last byte that
+    /// was taken of the request.
+    pub(crate) fn new(socket: Socket, limit: Duration) -> Box<Self> {
+        Box::new(Self { socket, input: BytesMut::new(), sent: 0, silence: Stall::new(limit) })
     }
 
-    /// Sends a request and waits for the head of the answer, at most `limit` after the last
-    /// byte that upstream took. `None` when that time is over.
+    /// Sends a request and waits for the head of the answer. `None` when its time is over.
     pub(crate) async fn exchange(
         &mut self,
         mut message: Message<'_>,
-        limit: Duration,
     ) -> Option<Result<ResponseHead, Unanswered>> {
         self.sent += 1;
         let mut written = false;
-        let mut silence = Stall::new(limit);
+        self.silence.end();
         let mut failed = None;
         poll_fn(|cx| {
-            let before = message.bytes.len();
+            let before = message.left();
             if failed.is_none()
                 && let Poll::Ready(Err(error)) = self.poll_send(cx, &mut message, &mut written)
             {
@@ -81,8 +86,8 @@ impl Link {
                 // Upstream may have answered before it closed: its answer says more.
                 failed = Some(error);
             }
-            if message.bytes.len() != before {
-                silence.end();
+            if message.left() != before {
+                self.silence.end();
             }
             match self.poll_head(cx) {
                 Poll::Ready(Ok(head)) => Poll::Ready(Some(Ok(head))),
@@ -90,7 +95,7 @@ impl Link {
                     let error = failed.take().unwrap_or(error);
                     Poll::Ready(Some(Err(Unanswered { error, unsent: !written })))
                 }
-                Poll::Pending => silence.poll(cx).map(|()| None),
+                Poll::Pending => self.silence.poll(cx).map(|()| None),
             }
         })
         .await
@@ -118,22 +123,31 @@ impl Link {
     ) -> Poll<io::Result<()>> {
         loop {
             while !message.bytes.is_empty() {
-                let count = ready!(Pin::new(&mut self.socket).poll_write(cx, &message.bytes))?;
-                if count == 0 {
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
+                let count = ready!(self.poll_write(cx, message.bytes))?;
                 *written = true;
-                message.bytes.advance(count);
+                message.bytes = message.bytes.get(count..).unwrap_or_default();
+            }
+            if let Some(upload) = &mut message.upload {
+                while !upload.piece.is_empty() {
+                    let count = ready!(self.poll_write(cx, &upload.piece))?;
+                    upload.piece.advance(count);
+                }
             }
             ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
             let Some(upload) = message.upload.as_mut().filter(|upload| !upload.ended) else {
                 return Poll::Ready(Ok(()));
             };
-            message.bytes = match upload.poll(cx) {
-                Poll::Ready(Some(data)) => data?,
-                Poll::Ready(None) => Bytes::new(),
-                Poll::Pending => return Poll::Pending,
+            upload.piece = match ready!(upload.poll(cx)) {
+                Some(data) => data?,
+                None => Bytes::new(),
             };
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match ready!(Pin::new(&mut self.socket).poll_write(cx, bytes))? {
+            0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            count => Poll::Ready(Ok(count)),
         }
     }
 
@@ -144,7 +158,7 @@ impl Link {
             {
                 return Poll::Ready(Ok(head));
             }
-            if ready!(self.poll_fill(cx, UPSTREAM_HEAD_CHUNK))? == 0 {
+            if ready!(scratch::poll_read(&mut self.socket, cx, &mut self.input))? == 0 {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
         }
@@ -156,10 +170,18 @@ impl Link {
     }
 }
 
+impl Message<'_> {
+    /// Bytes at hand that upstream has not taken.
+    fn left(&self) -> usize {
+        self.bytes.len() + self.upload.as_ref().map_or(0, |upload| upload.piece.len())
+    }
+}
+
 impl<'a> Upload<'a> {
     /// A body whose client may be silent for `limit`.
     pub(crate) fn new(source: &'a mut dyn Source, limit: Duration) -> Self {
-        Self { source, stall: Stall::new(limit), ended: false, failed: false }
+        let stall = Stall::new(limit);
+        Self { source, piece: Bytes::new(), stall, ended: false, failed: false }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
@@ -272,7 +294,7 @@ impl LinkBody {
                 },
                 BodyFraming::Length(left) if !link.input.is_empty() => {
                     let here = usize::try_from(*left).unwrap_or(usize::MAX);
-                    let data = link.input.split_to(here.min(link.input.len())).freeze();
+                    let data = take(&mut link.input, here);
                     *left -= data.len() as u64;
                     self.ended = *left == 0;
                     return Poll::Ready(Ok(Some(data)));

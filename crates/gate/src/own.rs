@@ -3,29 +3,39 @@
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Response};
+use http::{HeaderValue, Method, Response, StatusCode};
 use pve_access::Privilege;
 use serde_json::{Value, json};
 
-use crate::body::AnswerBody;
+use crate::body::{AnswerBody, Source};
 use crate::caller::Caller;
 use crate::credential::TICKET;
 use crate::hygiene;
 use crate::login::{query_value, session_cookie};
+use crate::observe::{Health, is_local};
 use crate::permissions::Unknown;
+use crate::record::Record;
 use crate::refusal::Refusal;
-use crate::stack::Peer;
+use crate::stack::{Asked, Peer};
 
-/// Answers a call. Credential, origin and CSRF token have been judged.
+mod policy;
+
+/// Answers a call. Credential, origin, CSRF token and policy have been judged.
 pub(crate) async fn answer(
-    peer: &Peer,
-    parts: &Parts,
+    asked: &Asked<'_>,
+    record: &mut Record,
     path: &str,
-    caller: &Caller<'_>,
+    body: &mut dyn Source,
 ) -> Result<Response<AnswerBody>, Refusal> {
+    let Asked { peer, parts, caller, .. } = *asked;
     match (&parts.method, path) {
         (&Method::POST, "logout") => logout(peer, caller).await,
         (&Method::GET, "permissions") => permissions(peer, parts, caller).await,
+        (&Method::GET, "health") if is_local(&peer.worker.shared, peer.client.ip(), parts) => {
+            Ok(health(peer))
+        }
+        (&Method::GET, "api/policy") => policy::status(asked).await,
+        (&Method::POST, "api/policy/confirm") => policy::confirm(asked, record, body).await,
         _ => Err(Refusal::NoSuchPath),
     }
 }
@@ -47,6 +57,16 @@ async fn permissions(
     })?;
     let held: Vec<&str> = held.iter().map(Privilege::name).collect();
     Ok(json_answer(&json!({ "data": { "path": path, "held": held } })))
+}
+
+/// Whether the gate is well, without a credential but to this machine alone.
+fn health(peer: &Peer) -> Response<AnswerBody> {
+    let health = Health::of(&peer.worker.shared, *peer.worker.drain.borrow());
+    let mut answer = json_answer(&health.json());
+    if !health.is_ready() {
+        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    answer
 }
 
 /// Ends the caller's session, durably, and takes both cookies back.

@@ -12,15 +12,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, HOST};
+use http::header::HOST;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderValue, Request, StatusCode};
 use pve_access::{Privilege, Privileges};
 use serde_json::Value;
 
 use crate::caller::Caller;
 use crate::credential::Headers;
+use crate::hygiene::HeadLines;
 use crate::limits::{PERMISSION_PATH, PERMISSIONS_BYTES, PERMISSIONS_FOR, PERMISSIONS_KEPT};
 use crate::login::encode;
 use crate::session::Id;
@@ -97,6 +98,8 @@ impl Permissions {
             }
             if kept.answers.len() < PERMISSIONS_KEPT {
                 kept.answers.insert(key, Answer { caller: id, held, until });
+            } else {
+                peer.worker.shared.metrics.limit("permissions");
             }
         }
         Ok(held)
@@ -136,8 +139,8 @@ async fn ask(
     encode(&mut target, path.as_bytes());
     let target = PathAndQuery::try_from(target).map_err(|_| Unknown::Refused)?;
     let (question, ()) = Request::new(()).into_parts();
-    let headers = question_headers(caller, parts);
-    let outbound = Outbound { parts: &question, target: &target, headers };
+    let lines = question_lines(caller, parts);
+    let outbound = Outbound { parts: &question, target: &target, lines };
     let answer = peer.worker.upstream.call(&outbound, &Bytes::new()).await;
     let answer = answer.map_err(Unknown::Upstream)?;
     match answer.status() {
@@ -151,14 +154,21 @@ async fn ask(
     read(&body, path).ok_or_else(|| broken("permissions that can not be read"))
 }
 
-fn question_headers(caller: &Caller<'_>, parts: &Parts) -> HeaderMap {
-    let lines = caller.lines(&Headers::of(parts), &http::Method::GET);
-    let mut headers = HeaderMap::with_capacity(4);
-    headers.extend(parts.headers.get(HOST).map(|host| (HOST, host.clone())));
-    headers.extend(lines.cookie.map(|cookie| (http::header::COOKIE, cookie)));
-    headers.extend(lines.authorization.map(|line| (http::header::AUTHORIZATION, line)));
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers
+fn question_lines(caller: &Caller<'_>, parts: &Parts) -> HeadLines {
+    let credential = caller.lines(&Headers::of(parts), &http::Method::GET);
+    let rows = [
+        ("Host", parts.headers.get(HOST)),
+        ("Cookie", credential.cookie.as_ref()),
+        ("Authorization", credential.authorization.as_ref()),
+        ("Accept", Some(&HeaderValue::from_static("application/json"))),
+    ];
+    let mut lines = HeadLines::new();
+    for (name, value) in rows {
+        if let Some(value) = value {
+            lines.add(name, value.as_bytes());
+        }
+    }
+    lines
 }
 
 /// `{"data":{PATH:{PRIVILEGE:FLAG}}}`; what is not there is not granted, nor what no known

@@ -9,6 +9,7 @@ use http::{Method, Version};
 use telemetry::CorrelationId;
 use telemetry::access::Access;
 
+use crate::endpoint::Endpoint;
 use crate::refusal::Refusal;
 use crate::worker::Worker;
 
@@ -18,13 +19,16 @@ use crate::worker::Worker;
 pub(crate) struct Record {
     worker: Rc<Worker>,
     begun: Duration,
+    unix: Duration,
     id: CorrelationId,
     client: SocketAddr,
     /// None when the head could not be read.
     request: Option<(Version, Method)>,
     path: String,
+    endpoint: Endpoint,
     status: u16,
     bytes: u64,
+    certificate: Option<Rc<str>>,
     rule: Option<&'static str>,
     cause: Option<String>,
 }
@@ -35,15 +39,19 @@ impl Record {
         client: SocketAddr,
         request: Option<(Version, &Method)>,
     ) -> Self {
+        worker.shared.metrics.begin();
         Self {
             begun: worker.shared.clock.monotonic(),
+            unix: worker.shared.clock.unix(),
             worker: Rc::clone(worker),
             id: CorrelationId::random(),
             client,
             request: request.map(|(version, method)| (version, method.clone())),
             path: String::new(),
+            endpoint: Endpoint::Unknown,
             status: 0,
             bytes: 0,
+            certificate: None,
             rule: None,
             cause: None,
         }
@@ -56,6 +64,16 @@ impl Record {
 
     pub(crate) fn set_path(&mut self, path: &str) {
         path.clone_into(&mut self.path);
+    }
+
+    /// The certificate that the connection's client has shown.
+    pub(crate) fn set_certificate(&mut self, subject: Option<&Rc<str>>) {
+        self.certificate = subject.map(Rc::clone);
+    }
+
+    /// What it asks for, to be counted under.
+    pub(crate) fn set_endpoint(&mut self, endpoint: Endpoint) {
+        self.endpoint = endpoint;
     }
 
     /// The answer's status.
@@ -75,6 +93,12 @@ impl Record {
         self.begun
     }
 
+    /// When the request came, in seconds since 1970. Read once: the clock is among the dearer
+    /// things that a request needs.
+    pub(crate) fn unix_secs(&self) -> u64 {
+        self.unix.as_secs()
+    }
+
     /// What went wrong behind the gate, for the log only.
     pub(crate) fn failed(&mut self, cause: &impl fmt::Display) {
         self.cause = Some(cause.to_string());
@@ -89,10 +113,11 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let shared = &self.worker.shared;
-        shared.metrics.request(self.status, self.bytes);
+        let took = shared.clock.monotonic().saturating_sub(self.begun);
+        shared.metrics.request(self.endpoint, self.status, self.bytes, took);
         let Some(lines) = &self.worker.access else { return };
         lines.borrow_mut().add(&Access {
-            unix: shared.clock.unix(),
+            unix: self.unix + took,
             id: &self.id,
             client: self.client,
             user: None,
@@ -101,7 +126,8 @@ impl Drop for Record {
             path: &self.path,
             status: self.status,
             bytes: self.bytes,
-            took: shared.clock.monotonic().saturating_sub(self.begun),
+            took,
+            certificate: self.certificate.as_deref(),
             rule: self.rule,
             cause: self.cause.as_deref(),
         });

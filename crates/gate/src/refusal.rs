@@ -13,6 +13,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use telemetry::HttpDate;
 
 use crate::body::AnswerBody;
+use crate::policy::Answer;
 use crate::reason::Phrase;
 
 /// Why a request was not passed on, or why upstream's answer did not come back.
@@ -42,6 +43,7 @@ pub(crate) enum Refusal {
     BodyTimeout,
     BodyIncomplete,
     LengthRequired,
+    Address,
     TwoSessions,
     CrossSite,
     Csrf,
@@ -53,6 +55,22 @@ pub(crate) enum Refusal {
     Parameters,
     ConsoleTicket,
     NoSuchPath,
+    /// By this part of the policy.
+    Policy(String),
+    /// This entry asks for a second factor at the login.
+    SecondFactor(String),
+    /// This entry asks for a code.
+    StepUp(String),
+    /// The same to somebody who is not known: it says nothing.
+    PolicyUnsaid,
+    PolicyParameters,
+    PathTooDeep,
+    /// The caller lacks a privilege at `/`.
+    Privilege(&'static str),
+    /// A change of the policy is not confirmed.
+    NotConfirmed(String),
+    /// What the schema does not know.
+    Unfit(Box<Answer>),
     NotStored,
     Unauthorized,
     UpstreamUnreachable,
@@ -61,7 +79,7 @@ pub(crate) enum Refusal {
 }
 
 /// How the text of a refusal is written in the body.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Shape {
     /// No body: as pveproxy for methods it does not know.
     Empty,
@@ -72,6 +90,8 @@ enum Shape {
     Text,
     /// `{"data":null,"message":"…"}`: as pveproxy after dispatch.
     Json,
+    /// JSON that says more.
+    Written(Bytes),
 }
 
 /// One refusal as it is sent and counted.
@@ -160,6 +180,29 @@ impl Refusal {
                 let text = format!("Unexpected content for method '{method}'");
                 ("unexpected-content", 501, Shape::Text, text)
             }
+            Self::Unfit(answer) => {
+                let body = Bytes::copy_from_slice(answer.body.as_bytes());
+                ("schema", answer.status, Shape::Written(body), answer.reason.clone())
+            }
+            Self::Privilege(name) => {
+                ("privilege", 403, Shape::Json, format!("Permission check failed (/, {name})"))
+            }
+            Self::SecondFactor(name) => {
+                let text = format!(
+                    "This gate asks for a second factor ('{name}'): add one to your account and log in again"
+                );
+                ("second-factor", 403, Shape::Json, text)
+            }
+            Self::StepUp(name) => {
+                let text = format!(
+                    "This gate asks for a code of your second factor ('{name}'): POST it to /proxward/api/step-up"
+                );
+                ("step-up", 403, Shape::Json, text)
+            }
+            Self::NotConfirmed(why) => ("not-confirmed", 409, Shape::Json, why.clone()),
+            Self::Policy(by) => {
+                ("policy", 403, Shape::Json, format!("Forbidden by the policy of this gate: {by}"))
+            }
             _ => return self.fixed_row(),
         };
         Row { rule, status, shape, text: text.into() }
@@ -194,6 +237,7 @@ impl Refusal {
             Self::Csrf => ("csrf", 401, Bare, "Permission denied - invalid csrf token"),
             Self::NotLoggedIn => ("session-ended", 401, Bare, "Authentication failed!"),
             Self::ConsoleTicket => ("console-ticket", 401, Bare, "permission denied - invalid PVEVNC ticket"),
+            Self::Address => ("address", 403, Json, "permission denied"),
             Self::CrossSite => ("cross-site", 403, Json, "another site's page has sent this request"),
             Self::TwoSessions => ("two-sessions", 400, Json, "more than one session cookie"),
             Self::ForeignTicket => ("foreign-ticket", 401, Json, "tickets from elsewhere are refused here, log in"),
@@ -202,6 +246,9 @@ impl Refusal {
             Self::ContentType => ("content-type", 506, Text, "a login of this Content-Type is not implemented"),
             Self::Parameters => ("login-parameters", 400, Json, "the parameters of the login can not be read"),
             Self::NoSuchPath => ("no-such-path", 404, Json, "no such path"),
+            Self::PolicyUnsaid => ("policy", 401, Bare, "Authentication failed!"),
+            Self::PolicyParameters => ("policy-parameters", 400, Json, "the parameters can not be read, and a rule of this gate looks at them"),
+            Self::PathTooDeep => ("path-too-deep", 501, Json, "no call has so deep a path"),
             Self::NotStored => ("not-stored", 503, Json, "the session has ended, but that could not be stored"),
             // a banned address; to the letter what a ticket that is not valid gets
             Self::Unauthorized => ("banned", 401, Bare, "Authentication failed!"),
@@ -210,7 +257,9 @@ impl Refusal {
             Self::UpstreamUnreachable => ("upstream-unreachable", 502, Json, "no connection to Proxmox VE"),
             Self::UpstreamBroken => ("upstream-broken", 502, Json, "the answer of Proxmox VE broke off"),
             Self::UpstreamTimeout => ("upstream-timeout", 504, Json, "Proxmox VE did not answer in time"),
-            Self::Version(_) | Self::Encoding(_) | Self::Method(_) | Self::UnexpectedContent(_) =>
+            Self::Version(_) | Self::Encoding(_) | Self::Method(_) | Self::UnexpectedContent(_)
+            | Self::Policy(_) | Self::Unfit(_) | Self::Privilege(_) | Self::NotConfirmed(_)
+            | Self::SecondFactor(_) | Self::StepUp(_) =>
                 ("refused", 400, Json, "bad request"),
         };
         Row { rule, status, shape, text: text.into() }
@@ -219,7 +268,8 @@ impl Refusal {
 
 impl Row {
     fn body(&self) -> Bytes {
-        match self.shape {
+        match &self.shape {
+            Shape::Written(body) => body.clone(),
             Shape::Empty | Shape::Bare => Bytes::new(),
             Shape::Text => Bytes::copy_from_slice(self.text.as_bytes()),
             Shape::Json => error_json(&self.text),
@@ -242,8 +292,11 @@ impl Row {
         if !passed_on {
             headers.push(("Content-Length", length.to_string().into()));
         }
-        if matches!(self.shape, Shape::Json) {
+        if matches!(self.shape, Shape::Json | Shape::Written(_)) {
             headers.push(("Content-Type", "application/json;charset=UTF-8".into()));
+        }
+        if self.rule == "step-up" {
+            headers.push(("proxward-step-up", "totp".into()));
         }
         headers.push(("Expires", date.into()));
         headers

@@ -7,14 +7,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode};
-use pve_access::csrf::CsrfSecret;
 
 use crate::caller::Caller;
 use crate::hygiene;
 use crate::index::with_own_token;
 use crate::limits::{CONSOLE_ANSWER_BYTES, LOGIN_ANSWER_BYTES, PAGE_BYTES};
 use crate::link::LinkBody;
-use crate::login::{Envelope, Exchange, Judged};
+use crate::login::{Envelope, Exchange, Judged, Member};
 use crate::route::Format;
 use crate::stack::Peer;
 use crate::upstream::UpstreamError;
@@ -54,15 +53,12 @@ pub(crate) async fn login(
 
 /// A page of a session: its CSRF tokens are the session's own.
 pub(crate) async fn page(
-    peer: &Peer,
     caller: &Caller<'_>,
     answer: Response<LinkBody>,
 ) -> Result<Read, UpstreamError> {
     let mut answer = read(answer, PAGE_BYTES).await?;
-    if let Caller::Session { session, value } = caller {
-        let now = peer.worker.shared.clock.unix_secs();
-        let own = CsrfSecret::from_text(value.csrf_secret()).issue(&session.user, now);
-        let page = with_own_token(&answer.body, own.expose());
+    if let Caller::Session { session, .. } = caller {
+        let page = with_own_token(&answer.body, session.csrf.expose());
         answer.replace(Bytes::from(page));
     }
     Ok(answer)
@@ -80,7 +76,7 @@ pub(crate) async fn console(
     let envelope = Envelope::read(format, &answer.body);
     if answer.head.status == StatusCode::OK
         && let Some(id) = caller.id()
-        && let Some(ticket) = envelope.as_ref().and_then(|envelope| envelope.text("ticket"))
+        && let Some(ticket) = envelope.as_ref().and_then(|envelope| envelope.text(Member::Ticket))
     {
         let now = shared.clock.monotonic();
         shared.consoles.note(ticket.as_bytes(), id, client, now);

@@ -94,8 +94,11 @@ impl<'p> Route<'p> {
     /// The call that is an attempt to log in, if it is one.
     pub(crate) fn auth(&self, method: &Method) -> Option<(Format, AuthCall)> {
         let Self::Api(format, below) = self else { return None };
+        if *method != Method::POST {
+            return None;
+        }
         let row = AUTH.iter().find(|(path, _)| segments(below).eq(path.iter().copied()));
-        row.filter(|_| *method == Method::POST).map(|(_, call)| (*format, *call))
+        row.map(|(_, call)| (*format, *call))
     }
 
     /// Whether the answer may hold a console's ticket.

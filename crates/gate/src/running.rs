@@ -1,5 +1,6 @@
 //! Starting and stopping.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,24 +14,30 @@ use telemetry::access::AccessLog;
 use telemetry::audit::AuditError;
 use telemetry::metrics::{MetricError, Registry};
 use thiserror::Error;
-use tls::{Acceptor, Alpn, CertificateError};
+use tls::CertificateError;
 use tokio::runtime;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::admission::Admission;
+use crate::breaker::Breaker;
+use crate::compression::Assets;
 use crate::config::Config;
 use crate::console::Consoles;
 use crate::control::{self, Control};
+use crate::destination::Destination;
 use crate::limits::KEPT_PAUSE;
 use crate::listeners::{Accepting, Listeners, Listening, addresses};
+use crate::live::{Current, Live};
 use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
-use crate::origin::Origins;
+use crate::observe::{self, MetricsAddress, Observer};
 use crate::permissions::Permissions;
+use crate::policy::{Policy, PolicyError, PolicyRules, Proposed};
 use crate::pulse::{Heartbeat, Pulse};
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
 use crate::takeover::{HandOver, Keep};
+use crate::upstream::Goal;
 use crate::watch::Watch;
 use crate::worker::{Shared, Worker};
 
@@ -41,7 +48,6 @@ const AUDIT: &str = "audit.jsonl";
 const SESSION_KEY: &str = "session.key";
 
 /// A gate at work. Dropping it tells the workers to stop but does not wait for them.
-#[derive(Debug)]
 pub struct Running {
     addresses: Vec<SocketAddr>,
     drain: Arc<watch::Sender<bool>>,
@@ -51,7 +57,15 @@ pub struct Running {
     listening: Arc<Listening>,
     pulse: Option<Arc<Pulse>>,
     control: Option<Control>,
+    pub(crate) shared: Arc<Shared>,
+    observer: Option<Observer>,
     _watch: Watch,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
 }
 
 /// How the stop went.
@@ -82,7 +96,15 @@ pub enum StartError {
     Certificate(#[from] CertificateError),
     /// A second gate on the same registry.
     #[error(transparent)]
-    Metrics(#[from] MetricError),
+    Registry(#[from] MetricError),
+    /// The socket for metrics.
+    #[error("gate.metrics_listen: {at}: {source}")]
+    Metrics {
+        /// Where.
+        at: MetricsAddress,
+        /// Why.
+        source: io::Error,
+    },
     /// The access log can not be written.
     #[error("gate.access_log: {0}; name a file in a directory that the gate may write")]
     AccessLog(#[source] io::Error),
@@ -95,6 +117,9 @@ pub enum StartError {
     /// The audit log in the state directory.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The policy asks for groups or roles that can not be read, or can not be stored.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The control socket.
     #[error("{}: {source}; is the path of the state directory too long for a socket?", path.display())]
     Control {
@@ -123,30 +148,40 @@ pub fn start(
     if listeners.is_empty() {
         return Err(StartError::NoListener);
     }
-    let alpn = if config.http2 { Alpn::Http2AndHttp1 } else { Alpn::Http1 };
+    let live = Live::new(&config)?;
     let total = u32::try_from(config.limits.connections).unwrap_or(u32::MAX);
     let each = u32::try_from(config.limits.connections_per_address).unwrap_or(u32::MAX);
     let silent = u32::try_from(config.limits.silent_per_address).unwrap_or(u32::MAX);
     let metrics = Metrics::register(registry)?;
     config.standing.export(registry)?;
     let sealer = config.sealer.take();
-    let Kept { logins, sessions, writer, journal } = open_state(&config, sealer, &clock, &metrics)?;
+    let Kept { logins, sessions, policy, writer, journal } =
+        open_state(&config, sealer, &clock, &metrics)?;
     let keep = Arc::new(Keep::new(false));
     let listening = Arc::new(listeners.open().map_err(StartError::Worker)?);
     let bound = addresses(&listening.subscribe().borrow());
+    let assets = config.traffic.compression.then(|| Assets::new(metrics.clone()));
+    let goal = |destination: &Destination| {
+        let (name, destination) = (destination.to_string(), destination.clone());
+        let breaker = Arc::new(Breaker::new(name.clone(), metrics.up(&name)));
+        Goal { destination, breaker }
+    };
+    let daemon = config.daemon.as_ref().map(goal);
+    let goals: Vec<_> =
+        [&config.destination].into_iter().chain(&config.traffic.fallback).map(goal).collect();
+    let breakers = goals.iter().map(|goal| Arc::clone(&goal.breaker)).collect();
     let shared = Arc::new(Shared {
         consoles: Consoles::new(config.sessions.pass_unknown_console_tickets),
-        origins: Origins::new(config.sessions.origins),
         permissions: Permissions::default(),
         clock,
         metrics,
-        acceptor: Acceptor::new(&config.identity, alpn)?,
         admission: Admission::new(each, silent, total),
-        proxies: config.proxy_protocol_from,
-        trusted: config.trusted_proxies,
-        limits: config.limits,
+        live: Current::new(live),
         logins,
         sessions,
+        assets,
+        breakers,
+        policy,
         standing: config.standing,
         keep: keep.subscribe(),
         taken_over: AtomicBool::new(false),
@@ -154,7 +189,9 @@ pub fn start(
         listening: listening.subscribe(),
     });
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
-    let watched = Watch::start(config.sessions.version_file, &shared);
+    shared.metrics.certificate(config.identity.validity());
+    let every = config.certificates_every;
+    let watched = Watch::start(config.sessions.version_file, every, &shared);
     let watched = watched.map_err(StartError::Worker)?;
     let (drain, drained) = watch::channel(false);
     let drain = Arc::new(drain);
@@ -171,13 +208,18 @@ pub fn start(
         served.map_err(|source| StartError::Control { path, source })
     });
     let control = control.transpose()?;
+    let observer = config.traffic.metrics_listen.as_ref().map(|at| {
+        let served = observe::serve(at, Arc::clone(&shared), registry.clone(), drained.clone());
+        served.map_err(|source| StartError::Metrics { at: at.clone(), source })
+    });
+    let observer = observer.transpose()?;
     let count = config.workers.get();
     let pulse = config.watchdog.map(|looks| Pulse::new(count, looks));
     let mut workers = Vec::with_capacity(config.workers.get());
     for number in 0..count {
         let beat = pulse.as_ref().map(|pulse| pulse.beat(number));
         let shared = Arc::clone(&shared);
-        let ways = (config.destination.clone(), config.daemon.clone());
+        let ways = (goals.clone(), daemon.clone());
         let drained = drained.clone();
         let lines = access_log.as_ref().map(AccessLog::lines);
         let worker = move || Worker::new(shared, ways, drained, lines).beating(beat);
@@ -192,6 +234,8 @@ pub fn start(
         listening,
         pulse,
         control,
+        shared,
+        observer,
         _watch: watched,
     })
 }
@@ -201,6 +245,21 @@ impl Running {
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where metrics are read, with the port taken; None when nothing was configured.
+    #[must_use]
+    pub fn metrics_address(&self) -> Option<&MetricsAddress> {
+        self.observer.as_ref().map(|observer| &observer.at)
+    }
+
+    /// Puts another policy in force, on trial: unless it is confirmed within a minute, the one
+    /// before comes back. None where it is the one in force. Blocks until that is written down.
+    ///
+    /// # Errors
+    /// [`PolicyError`]; the policy in force stays.
+    pub fn propose_policy(&self, rules: PolicyRules) -> Result<Option<Proposed>, PolicyError> {
+        self.shared.policy.propose(rules, self.shared.clock.monotonic())
     }
 
     /// Whether the workers turn, for [`Config::watchdog`]. None when that is not set.
@@ -251,6 +310,9 @@ impl Running {
         if let Some(mut control) = self.control {
             control.join();
         }
+        if let Some(mut observer) = self.observer {
+            observer.join();
+        }
         if let Some(log) = self.access_log {
             log.close();
         }
@@ -262,6 +324,7 @@ impl Running {
 struct Kept {
     logins: Logins,
     sessions: Sessions,
+    policy: Policy,
     writer: Arc<Writer>,
     journal: Arc<Journal>,
 }
@@ -278,6 +341,7 @@ fn open_state(
         None => Box::new(Memory::new()),
     };
     let (bans, stored) = (store.load(Table::Bans)?, store.load(Table::Sessions)?);
+    let confirmed = store.load(Table::Pending)?;
     let sealer = match (&config.sessions.key, &config.state) {
         (_, None) => None,
         _ if sealer.is_some() => sealer,
@@ -286,6 +350,9 @@ fn open_state(
     };
     let writer = Arc::new(Writer::start(store).map_err(StartError::Worker)?);
     let keeper = sealer.map(|sealer| Keeper { writer: Arc::clone(&writer), sealer });
+    // Without a directory nothing is remembered: every start begins with what is configured.
+    let keep = config.state.as_ref().map(|_| Arc::clone(&writer));
+    let policy = Policy::begin(config.policy.clone(), &confirmed, keep, clock.monotonic())?;
     let sessions = Sessions::new(config.sessions.clone(), keeper, stored, clock.unix_secs());
     let audit = config.state.as_ref().map(|directory| directory.join(AUDIT));
     let journal = Arc::new(Journal::start(audit.as_deref(), &config.login, clock)?);
@@ -297,7 +364,7 @@ fn open_state(
         (clock, metrics),
         (Arc::clone(&writer), Arc::clone(&journal)),
     );
-    Ok(Kept { logins, sessions, writer, journal })
+    Ok(Kept { logins, sessions, policy, writer, journal })
 }
 
 /// Everything that can fail is done here, before the thread starts. The worker itself is made

@@ -6,12 +6,15 @@
 //! its TLS handshake made and its head checked byte by byte (see `connection`, `http1`).
 
 mod answer;
+mod file;
 mod login;
+mod policy;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, DATE};
@@ -21,6 +24,7 @@ use telemetry::CorrelationId;
 use tokio::time::timeout;
 
 use self::answer::{answered, finish, own, switching};
+use self::file::File;
 use self::login::login;
 use crate::admission::Permit;
 use crate::body::{AnswerBody, Source};
@@ -28,6 +32,7 @@ use crate::caller::Caller;
 use crate::console;
 use crate::credential::Headers;
 use crate::edge::{self, BodyRule};
+use crate::endpoint::Endpoint;
 use crate::forwarded;
 use crate::hygiene;
 use crate::limits::BODY_BYTES;
@@ -43,6 +48,10 @@ pub(crate) struct Peer {
     pub(crate) worker: Rc<Worker>,
     /// The client's own address, from the PROXY header where there is one.
     pub(crate) client: SocketAddr,
+    /// The subject of the certificate it has shown, where one is asked for.
+    pub(crate) certificate: Option<Rc<str>>,
+    /// When its connection was accepted, on the monotonic clock.
+    pub(crate) accepted: Duration,
     /// Its place among all connections.
     pub(crate) permit: Rc<Permit>,
     /// Where a 101 leaves the stream to upstream, for the connection to relay.
@@ -61,15 +70,18 @@ pub(crate) struct Tunnel {
 /// Answers one request.
 pub(crate) async fn serve(
     peer: &Rc<Peer>,
-    parts: Parts,
+    parts: &Parts,
     body: &mut dyn Source,
 ) -> Response<AnswerBody> {
     let shared = &peer.worker.shared;
     // Each request of a proxy's connection may be of another client.
-    let client = forwarded::client(peer.client, &parts.headers, &shared.trusted);
+    let live = peer.worker.live();
+    let proxies = (&live.trusted, &live.real_ip_header);
+    let client = forwarded::client(peer.client, &parts.headers, proxies);
     let request = Some((parts.version, &parts.method));
     let mut record = Box::new(Record::begin(&peer.worker, client, request));
-    let mut answer = match pass(peer, client.ip(), &mut record, &parts, body).await {
+    record.set_certificate(peer.certificate.as_ref());
+    let mut answer = match pass(peer, client.ip(), &mut record, parts, body).await {
         Ok(answer) => answer,
         Err(refusal) => {
             record.refused(&refusal);
@@ -77,12 +89,13 @@ pub(crate) async fn serve(
             if let Ok(path) = edge::decode_path(parts.uri.path()) {
                 record.set_path(&path);
             }
-            own(&parts, refusal.response(shared.clock.unix()))
+            own(parts, refusal.response(shared.clock.unix()))
         }
     };
-    finish(&parts, &mut answer);
+    finish(parts, &mut answer);
+    live.pages.add(parts, answer.headers_mut());
     if !answer.headers().contains_key(DATE)
-        && let Some(date) = peer.worker.date()
+        && let Some(date) = peer.worker.date(record.unix_secs())
     {
         answer.headers_mut().insert(DATE, date);
     }
@@ -92,14 +105,14 @@ pub(crate) async fn serve(
 }
 
 /// A request of which is known who asks for what.
-struct Asked<'r> {
-    peer: &'r Peer,
-    client: IpAddr,
-    parts: &'r Parts,
+pub(crate) struct Asked<'r> {
+    pub(crate) peer: &'r Peer,
+    pub(crate) client: IpAddr,
+    pub(crate) parts: &'r Parts,
     route: Route<'r>,
-    caller: &'r Caller<'r>,
+    pub(crate) caller: &'r Caller<'r>,
     /// In seconds since 1970.
-    now: u64,
+    pub(crate) now: u64,
 }
 
 async fn pass(
@@ -121,63 +134,82 @@ async fn pass(
     let path = edge::decode_path(target.path())?;
     record.set_path(&path);
     let route = Route::of(&path);
+    record.set_endpoint(Endpoint::of(&parts.method, &path, &route));
     let websocket = edge::wants_websocket(parts);
 
-    // 3. Address. Whoever is banned gets no further; a login is answered like a wrong password
-    //    (see `login`).
+    // 3. Address. Whom the lists do not admit gets no further, and neither who is banned; a
+    //    login is then answered like a wrong password (see `login`).
+    let live = peer.worker.live();
+    if live.addresses.as_ref().is_some_and(|rules| !rules.admits(client)) {
+        return Err(Refusal::Address);
+    }
     let auth = route.auth(&parts.method);
     if auth.is_none() && shared.logins.banned(client) {
-        shared.logins.wait_banned().await;
+        Box::pin(shared.logins.wait_banned()).await;
         return Err(Refusal::Unauthorized);
     }
 
     // 4. Caller. Found as pveproxy finds it; of several credentials one counts, here and
     //    upstream alike.
-    let now = shared.clock.unix_secs();
+    let now = record.unix_secs();
     let headers = Headers::of(parts);
     let caller = &Caller::find(&headers, parts, &shared.sessions, now)?;
     let asked = Asked { peer, client, parts, route, caller, now };
 
     // 5. Site. Before anything is changed or opened for a page of somebody else.
-    shared.origins.check(parts, websocket)?;
+    live.origins.check(parts, websocket)?;
 
     // 6. Session. In force, and shown together with its CSRF token where something changes.
     alive(&asked, record).await?;
     asked.refuse_locked(record).await?;
-    caller.check_csrf(parts, &route, &path, now)?;
+    caller.check_csrf(parts, &route, &path)?;
+
+    // 7. Policy. What the administrator forbids, before anything is passed on or answered here.
+    //    Where a rule looks at parameters, the body is read first.
+    let judged = match peer.worker.policy(record.begun()) {
+        Some(_) => Box::pin(policy::judge(&asked, record, &target, body)).await?,
+        None => policy::Judged::default(),
+    };
+    let (written, mut ready, described) = judged.sent(&target)?;
+    let target = written.as_ref().unwrap_or(&target);
+    let body = if ready.0.is_some() { &mut ready } else { body };
     if let Route::Own(own) = route {
         peer.permit.heard();
-        let answer = crate::own::answer(peer, parts, own, caller).await;
+        let answer = Box::pin(crate::own::answer(&asked, record, own, body)).await;
         if matches!(answer, Err(Refusal::NotLoggedIn)) {
             asked.count_refused(record).await;
         }
         return answer;
     }
 
-    // 7. Headers. Rebuilt from a list before any of them is believed, so that no later step
+    // 8. Headers. Rebuilt from a list before any of them is believed, so that no later step
     //    can trust what a client forged; the credential is the one that was judged.
     let mut lines = caller.lines(&headers, &parts.method);
-    lines.readable = asked.is_read_here();
-    let headers = hygiene::upstream_headers(parts, &target, websocket, &lines)?;
-    let outbound = Outbound { parts, target: &target, headers };
+    if auth.is_some() {
+        lines = lines.of_login(peer.worker.daemon.as_ref().map(|_| client));
+    }
+    lines.form |= described;
+    let lines = hygiene::upstream_lines(parts, target, websocket, &lines)?;
+    let outbound = Outbound { parts, target, lines };
 
-    // 8. Body. Bounded before it is read, read before an upstream connection is taken: a slow
+    // 9. Body. Bounded before it is read, read before an upstream connection is taken: a slow
     //    client holds only its own. From its first whole request on, a connection makes room
     //    for no other.
     let length = parts.headers.get(CONTENT_LENGTH).map(declared_length).transpose()?;
     let rule = edge::body_rule(&parts.method, &path, length, body.left() == Some(0))?;
     if let Some(auth) = auth {
         let bytes = whole(peer, body).await?;
-        return login(&asked, record, auth, outbound, &bytes).await;
+        // Boxed, as all that is rare: an ordinary request should not hold the room for it.
+        return Box::pin(login(&asked, record, auth, outbound, &bytes)).await;
     }
-    forward(&asked, record, &outbound, rule, body).await
+    forward(&asked, record, outbound, rule, body).await
 }
 
 /// The rest of the way, for everything but a login.
 async fn forward(
     asked: &Asked<'_>,
     record: &mut Record,
-    outbound: &Outbound<'_>,
+    mut outbound: Outbound<'_>,
     rule: BodyRule,
     body: &mut dyn Source,
 ) -> Result<Response<AnswerBody>, Refusal> {
@@ -185,18 +217,24 @@ async fn forward(
     let shared = &peer.worker.shared;
     let websocket = edge::wants_websocket(parts);
 
-    // 9. Console. Its ticket is good once, for whom it was handed to.
+    // 10. Console. Its ticket is good once, for whom it was handed to.
     if websocket {
         let ticket = console::ticket(outbound.target);
         let now = shared.clock.monotonic();
         shared.consoles.take(ticket.as_deref(), caller.id(), client, now)?;
     }
 
-    // 10. Upstream.
-    let inbound = ask(peer, outbound, rule, body, websocket).await?;
+    // 10. File. One of the interface that was compressed before is the same for everybody.
+    let file = match File::look(asked, &mut outbound) {
+        File::Here(answer) => return Ok(*answer),
+        file => file,
+    };
+
+    // 11. Upstream.
+    let inbound = ask(peer, &outbound, rule, body, websocket).await?;
     let inbound = inbound.map_err(|error| refused(record, &error))?;
 
-    // 11. Answer. The tunnel is handed over whole; everything else is stripped of what is
+    // 12. Answer. The tunnel is handed over whole; everything else is stripped of what is
     //     between upstream and us, and its reason phrase carried on.
     match inbound {
         Inbound::Tunnel(head, socket, early) => {
@@ -204,7 +242,10 @@ async fn forward(
             *peer.tunnel.borrow_mut() = Some(Tunnel { socket, early, id });
             Ok(switching(&head))
         }
-        Inbound::Answer(answer) => answered(asked, record, answer).await,
+        Inbound::Answer(answer) => match file.confirmed(asked, &answer) {
+            Some(file) => Ok(file),
+            None => answered(asked, record, answer, file.keep()).await,
+        },
     }
 }
 
@@ -214,16 +255,16 @@ impl Asked<'_> {
         matches!(self.caller, Caller::Session { .. }) && self.route.is_index()
     }
 
-    /// Whether the answer will be read, so that it must not come compressed.
-    fn is_read_here(&self) -> bool {
-        let method = &self.parts.method;
-        self.is_page() || self.route.hands_out_console(method) || self.route.auth(method).is_some()
+    /// Whether this is an attempt to log in.
+    fn is_login(&self) -> bool {
+        self.route.auth(&self.parts.method).is_some()
     }
 
     /// Counts a credential that was refused, and waits as a wrong password does.
     async fn count_refused(&self, record: &Record) {
         if let Some(attempt) = self.caller.attempt(self.client, self.now) {
-            self.peer.worker.shared.logins.failed(&attempt, record.begun(), true).await;
+            let shared = &self.peer.worker.shared;
+            Box::pin(shared.logins.failed(&attempt, record.begun(), true)).await;
         }
     }
 
@@ -233,7 +274,7 @@ impl Asked<'_> {
         let logins = &self.peer.worker.shared.logins;
         match logins.locked(|| self.caller.attempt(self.client, self.now)) {
             Some(attempt) => {
-                logins.failed(&attempt, record.begun(), false).await;
+                Box::pin(logins.failed(&attempt, record.begun(), false)).await;
                 Err(Refusal::Unauthorized)
             }
             None => Ok(()),
@@ -244,7 +285,7 @@ impl Asked<'_> {
 /// Refuses what was a session: nothing is asked of Proxmox VE for it.
 async fn alive(asked: &Asked<'_>, record: &Record) -> Result<(), Refusal> {
     if let Caller::LoggedOut(session) = asked.caller {
-        let ended = asked.peer.worker.shared.sessions.end(session.id).await;
+        let ended = Box::pin(asked.peer.worker.shared.sessions.end(session.id)).await;
         ended.map_err(|_| Refusal::NotStored)?;
     }
     let alive = asked.caller.check_alive(asked.parts, &asked.route);
@@ -267,8 +308,8 @@ async fn ask(
         peer.permit.heard();
     }
     Ok(match rule {
-        BodyRule::Stream => upstream.upload(outbound, body).await.map(Inbound::Answer),
-        BodyRule::None if websocket => upstream.websocket(outbound).await,
+        BodyRule::Stream => Box::pin(upstream.upload(outbound, body)).await.map(Inbound::Answer),
+        BodyRule::None if websocket => Box::pin(upstream.websocket(outbound)).await,
         BodyRule::None | BodyRule::Whole => {
             let bytes = whole(peer, body).await?;
             upstream.call(outbound, &bytes).await.map(Inbound::Answer)
@@ -291,7 +332,7 @@ fn declared_length(value: &HeaderValue) -> Result<u64, Refusal> {
 }
 
 /// Reads an ordinary body, at most [`BODY_BYTES`] within the limit on time.
-async fn whole(peer: &Peer, body: &mut dyn Source) -> Result<Bytes, Refusal> {
+pub(crate) async fn whole(peer: &Peer, body: &mut dyn Source) -> Result<Bytes, Refusal> {
     if body.left() == Some(0) {
         peer.permit.heard();
         return Ok(Bytes::new());
@@ -310,7 +351,7 @@ async fn whole(peer: &Peer, body: &mut dyn Source) -> Result<Bytes, Refusal> {
             }
         }
     };
-    let read = timeout(peer.worker.shared.limits.body, read).await;
+    let read = timeout(peer.worker.live().limits.body, read).await;
     let read = read.unwrap_or(Err(Refusal::BodyTimeout))?;
     peer.permit.heard();
     Ok(read)

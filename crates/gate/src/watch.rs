@@ -1,16 +1,18 @@
 //! Whether the access lists have changed, from the counters that the cluster file system keeps
 //! in `/etc/pve/.version`. Changes by other nodes do not show as file events there, so the file
-//! is read once a second, by a thread of its own: it is a network file system that may hang.
+//! is read once a second, by a thread of its own: it is a network file system that may hang. The
+//! same thread looks at the files of certificates, which usually lie there too.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use crate::certificates::Renewal;
 use crate::worker::Shared;
 
 /// How often the file is read.
@@ -38,20 +40,34 @@ struct Version {
 impl Watch {
     /// Watches `path` for as long as it lives. Without such a file nothing is ever noticed, and
     /// what is kept is only as old as it may be anyway.
-    pub(crate) fn start(path: PathBuf, shared: &Arc<Shared>) -> std::io::Result<Self> {
+    /// Certificates are looked at as often as `certificates` says.
+    pub(crate) fn start(
+        path: PathBuf,
+        certificates: Duration,
+        shared: &Arc<Shared>,
+    ) -> std::io::Result<Self> {
         let ended = Arc::new(AtomicBool::new(false));
         let end = Arc::clone(&ended);
         // Stuck in the file system, the thread must not keep what others wait for.
         let shared = Arc::downgrade(shared);
-        let thread = thread::Builder::new().name("user-cfg".to_owned()).spawn(move || {
+        let thread = thread::Builder::new().name("watch".to_owned()).spawn(move || {
             let mut last = read(&path);
+            let (mut renewal, mut looked) = (Renewal::default(), None);
             while !end.load(Ordering::Relaxed) {
-                thread::park_timeout(EVERY);
+                if looked.is_none_or(|at: Instant| at.elapsed() >= certificates) {
+                    looked = Some(Instant::now());
+                    let Some(shared) = shared.upgrade() else { return };
+                    renewal.look(&shared);
+                }
+                thread::park_timeout(EVERY.min(certificates));
                 let now = read(&path);
+                let Some(shared) = shared.upgrade() else { return };
+                // For its line in the log: a request would see to it, too.
+                shared.policy.generation(shared.clock.monotonic());
                 if now != last {
                     last = now;
-                    let Some(shared) = shared.upgrade() else { return };
                     shared.permissions.clear();
+                    shared.policy.reread();
                 }
             }
         })?;

@@ -7,30 +7,30 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
-use netpolicy::AddressSet;
 use serde_json::{Map, Value, json};
 use telemetry::access::Lines;
 use telemetry::{Clock, HttpDate};
-use tls::Acceptor;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{error, warn};
 
 use crate::admission::Admission;
+use crate::breaker::Breaker;
+use crate::compression::{Assets, Compressors};
 use crate::confine::Standing;
 use crate::connection;
 use crate::console::Consoles;
-use crate::destination::Destination;
-use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_BESIDE, Limits};
+use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_BESIDE};
 use crate::listeners::{Accepting, Open, addresses};
+use crate::live::{Copy, Current, Lease};
 use crate::login::Logins;
 use crate::metrics::Metrics;
-use crate::origin::Origins;
 use crate::permissions::Permissions;
+use crate::policy::{InForce, Policy};
 use crate::pulse::Beat;
 use crate::session::Sessions;
-use crate::upstream::Upstream;
+use crate::upstream::{Goal, Upstream};
 
 /// How often idle upstream connections are looked at, and access lines handed over.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -39,19 +39,18 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
-    pub(crate) limits: Limits,
-    /// From these a PROXY header is required, from all others it is not read.
-    pub(crate) proxies: AddressSet,
-    /// Their X-Forwarded-For is believed.
-    pub(crate) trusted: AddressSet,
-    pub(crate) acceptor: Acceptor,
+    /// What a reload replaces; a worker asks [`Worker::live`].
+    pub(crate) live: Current,
     pub(crate) admission: Admission,
     pub(crate) sessions: Sessions,
     pub(crate) consoles: Consoles,
     pub(crate) permissions: Permissions,
-    /// From which pages browsers may change something.
-    pub(crate) origins: Origins,
     pub(crate) logins: Logins,
+    /// Whether each destination is worth a try.
+    pub(crate) breakers: Vec<Arc<Breaker>>,
+    /// Files of the interface, compressed; none when nothing is compressed.
+    pub(crate) assets: Option<Assets>,
+    pub(crate) policy: Policy,
     /// What the gate has given up.
     pub(crate) standing: Standing,
     /// Whether a successor serves everybody but those who have a console here.
@@ -108,18 +107,25 @@ impl Shared {
     }
 }
 
+/// A worker's copy of the policy and which one it is.
+type Copied = (u64, Option<Rc<InForce>>);
+
 /// What the connections of one worker share.
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) upstream: Upstream,
     /// pvedaemon, for the calls that log somebody in.
     pub(crate) daemon: Option<Upstream>,
+    /// None when nothing is compressed.
+    pub(crate) compressors: Option<Rc<Compressors>>,
     /// Where the lines of requests go, if anywhere.
     pub(crate) access: Option<RefCell<Lines>>,
     /// Turns true when the gate stops.
     pub(crate) drain: watch::Receiver<bool>,
+    live: Copy,
     /// The second for which the date was written last, and that.
     date: RefCell<Option<(u64, HeaderValue)>>,
+    policy: RefCell<Copied>,
     /// Shows a watchdog that this one turns.
     beat: Option<Beat>,
 }
@@ -127,20 +133,27 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        (destination, daemon): (Destination, Option<Destination>),
+        (goals, daemon): (Vec<Goal>, Option<Goal>),
         drain: watch::Receiver<bool>,
         access: Option<Lines>,
     ) -> Self {
-        let to =
-            |destination| Upstream::new(destination, shared.limits.clone(), shared.metrics.clone());
-        let (upstream, daemon) = (to(destination), daemon.map(to));
+        let limits = &shared.live.newest().limits;
+        let to = |goals| {
+            let (limits, metrics) = (limits.clone(), shared.metrics.clone());
+            Upstream::new(goals, limits, metrics, shared.clock.clone())
+        };
+        let (upstream, daemon) = (to(goals), daemon.map(|daemon| to(vec![daemon])));
+        let compressors = shared.assets.is_some().then(Rc::default);
         Self {
+            live: shared.live.copy(),
             shared,
             upstream,
             daemon,
+            compressors,
             access: access.map(RefCell::new),
             drain,
             date: RefCell::default(),
+            policy: RefCell::default(),
             beat: None,
         }
     }
@@ -150,9 +163,27 @@ impl Worker {
         Self { beat, ..self }
     }
 
-    /// The date for answers that have none.
-    pub(crate) fn date(&self) -> Option<HeaderValue> {
-        let now = self.shared.clock.unix_secs();
+    /// What is in force now. Held by a request, it stays as it is to its end.
+    pub(crate) fn live(&self) -> Lease {
+        self.live.of(&self.shared.live)
+    }
+
+    /// The policy in force at this time of the monotonic clock; None where it restricts nothing.
+    pub(crate) fn policy(&self, now: Duration) -> Option<Rc<InForce>> {
+        let generation = self.shared.policy.generation(now);
+        let mut copy = self.policy.borrow_mut();
+        if copy.0 != generation {
+            let current = self.shared.policy.current();
+            *copy = (
+                generation,
+                (!current.rules.is_empty()).then(|| Rc::new(InForce::clone(&current))),
+            );
+        }
+        copy.1.clone()
+    }
+
+    /// The date for answers that have none; `now` in seconds since 1970.
+    pub(crate) fn date(&self, now: u64) -> Option<HeaderValue> {
         let mut known = self.date.borrow_mut();
         match &*known {
             Some((second, date)) if *second == now => Some(date.clone()),
@@ -183,7 +214,7 @@ impl Worker {
             }
         }
         let all = async { while connections.join_next().await.is_some() {} };
-        if timeout(worker.shared.limits.drain, all).await.is_ok() {
+        if timeout(worker.live().limits.drain, all).await.is_ok() {
             return 0;
         }
         let cut = connections.len();
@@ -196,7 +227,7 @@ impl Worker {
         let mut drained = std::pin::pin!(drain.wait_for(|drain| *drain));
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
         let mut pulse = tokio::time::interval(self.beat.as_ref().map_or(SWEEP_EVERY, Beat::every));
-        let most = self.shared.limits.connections.saturating_add(CONNECTIONS_BESIDE);
+        let most = self.live().limits.connections.saturating_add(CONNECTIONS_BESIDE);
         loop {
             tokio::select! {
                 biased;

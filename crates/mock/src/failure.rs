@@ -13,11 +13,13 @@ pub(crate) struct Success {
     pub(crate) data: Data,
     /// Length of the whole list when `data` is one page of it.
     pub(crate) total: Option<u64>,
+    /// What waits beside `data`, as lines that go and come.
+    pub(crate) changes: Option<String>,
 }
 
 impl From<Value> for Success {
     fn from(data: Value) -> Self {
-        Self { data: Data::Value(data), total: None }
+        Self { data: Data::Value(data), total: None, changes: None }
     }
 }
 
@@ -31,7 +33,7 @@ impl Success {
     /// A list that is written at once, see [`Data::written`].
     pub(crate) fn written(rows: &impl Serialize) -> Outcome {
         let data = Data::written(rows).map_err(|error| Failure::die(error.to_string()))?;
-        Ok(Self { data, total: None })
+        Ok(Self { data, total: None, changes: None })
     }
 }
 

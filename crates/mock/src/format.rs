@@ -40,6 +40,8 @@ const HTML_TYPE: &str = "text/html;charset=UTF-8";
 /// What is around `data`. Members stand in the order of their names.
 #[derive(Serialize)]
 struct Envelope<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<String>,
     data: Data,
     #[serde(skip_serializing_if = "Option::is_none")]
     errors: Option<&'a BTreeMap<String, String>>,
@@ -55,7 +57,15 @@ struct Envelope<'a> {
 
 impl Envelope<'_> {
     fn of(data: Data) -> Self {
-        Self { data, errors: None, message: None, status: None, success: None, total: None }
+        Self {
+            changes: None,
+            data,
+            errors: None,
+            message: None,
+            status: None,
+            success: None,
+            total: None,
+        }
     }
 
     fn json(&self) -> Vec<u8> {
@@ -78,6 +88,7 @@ impl Format {
                 let envelope = Envelope {
                     success: self.is_ext().then_some(1),
                     total: success.total.filter(|total| *total > 0),
+                    changes: success.changes,
                     ..Envelope::of(success.data)
                 };
                 self.response(200, "OK", path, &envelope)

@@ -26,7 +26,7 @@ pub(crate) enum Command {
     /// A stateful Proxmox VE for development and tests
     Mock(Box<Mock>),
     /// The hardened front server
-    Gate(Gate),
+    Gate(Box<Gate>),
     /// Logins in force at a gate that runs
     Session(Session),
     /// Programs confined by the operating system
@@ -196,6 +196,9 @@ pub(crate) struct Gate {
     /// meanwhile, and that one ends with its last console
     #[arg(long)]
     pub(crate) takeover: bool,
+    /// Settings of pveproxy, a copy of /etc/default/pveproxy; they fill what is not set otherwise
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pveproxy_defaults: Option<String>,
     /// Configuration instead of /etc/proxward/proxward.toml
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -207,6 +210,10 @@ pub(crate) struct Gate {
 pub(crate) enum GateOrder {
     /// Addresses banned and accounts locked for failed logins
     Bans(Bans),
+    /// Which rule of the policy decides about a call, without making it
+    Explain(crate::gate::explain::Explain),
+    /// Keeps a change of the policy that is on trial
+    Confirm(crate::gate::confirm::Confirm),
     /// Whether the gate that runs is confined and in place as it was meant
     #[command(after_help = "Example:\n  proxward gate check\n\nExit codes: 0 all is well, \
         1 something is not, 2 usage or configuration")]

@@ -1,14 +1,17 @@
 //! `proxward config`, and where configuration comes from.
 
+mod defaults;
+
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use ::gate::{Config as GateConfig, Settings};
 use serde_json::json;
-use settings::{Document, Layers, Presence};
+use settings::{Document, Layers, Origin, Presence};
 
 use crate::cli::{Config, ConfigAction, ConfigFile, Format};
 use crate::exit::{Exit, Stop};
-use crate::output::result;
+use crate::output::{note, result};
 
 const FILE: &str = "/etc/proxward/proxward.toml";
 const DIRECTORY: &str = "/etc/proxward/conf.d";
@@ -39,6 +42,13 @@ pub(crate) fn layers(named: Option<&Path>) -> Layers {
     layers.environment(std::env::vars_os(), NOT_CONFIGURATION)
 }
 
+/// Reads all layers, and the settings of pveproxy where one of them names their file.
+pub(crate) fn load(layers: Layers) -> Result<Document, Stop> {
+    let mut document = layers.load().map_err(Stop::usage)?;
+    defaults::fill(&mut document)?;
+    Ok(document)
+}
+
 /// Where [`layers`] reads: the directories, as an editor puts a new file in the place of the old.
 pub(crate) fn files(named: Option<&Path>) -> Vec<PathBuf> {
     let file = named.unwrap_or(Path::new(FILE));
@@ -48,20 +58,25 @@ pub(crate) fn files(named: Option<&Path>) -> Vec<PathBuf> {
 /// The section `[gate]`, checked. An error names the place its value was set at.
 pub(crate) fn gate(document: &Document) -> Result<GateConfig, Stop> {
     let settings: Settings = document.section("gate").map_err(Stop::usage)?;
-    settings.check().map_err(|error| {
-        let origin = document.origin(error.key());
-        Stop::say(
-            Exit::Usage,
-            match origin {
-                settings::Origin::Default => error.to_string(),
-                origin => format!("{origin}: {error}"),
-            },
-        )
-    })
+    let checked = settings.check();
+    let config =
+        checked.map_err(|error| Stop::say(Exit::Usage, placed(document, error.key(), &error)))?;
+    for warning in &config.warnings {
+        note(&format!("warning: {}", placed(document, warning.key(), warning)));
+    }
+    Ok(config)
+}
+
+/// A text about a key, with the place it was set at.
+fn placed(document: &Document, key: &str, text: &dyn Display) -> String {
+    match document.origin(key) {
+        Origin::Default => text.to_string(),
+        origin => format!("{origin}: {text}"),
+    }
 }
 
 fn check(file: &ConfigFile) -> Result<(), Stop> {
-    let document = layers(file.config.as_deref()).load().map_err(Stop::usage)?;
+    let document = load(layers(file.config.as_deref()))?;
     gate(&document)?;
     crate::broker::policy(file.config.as_deref())?;
     result(match file.format {
@@ -72,7 +87,7 @@ fn check(file: &ConfigFile) -> Result<(), Stop> {
 }
 
 fn show(file: &ConfigFile) -> Result<(), Stop> {
-    let document = layers(file.config.as_deref()).load().map_err(Stop::usage)?;
+    let document = load(layers(file.config.as_deref()))?;
     let entries: Vec<_> = document.entries().collect();
     match file.format {
         Format::Text => {

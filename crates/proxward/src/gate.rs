@@ -12,19 +12,24 @@ use crate::cli::{Gate, GateOrder};
 use crate::exit::{Exit, Stop};
 use crate::mock::bind_exit;
 use crate::output::note;
-use crate::signals::Signals;
+use crate::signals::{Signals, Wish};
 use crate::{audit, config};
 use service::Service;
 
 pub(crate) mod bans;
 pub(crate) mod check;
+pub(crate) mod confirm;
+pub(crate) mod explain;
 mod place;
+mod reload;
 mod service;
 
 /// An order to a gate that runs, or a gate.
 pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {
     match &arguments.order {
         Some(GateOrder::Bans(arguments)) => bans::run(arguments),
+        Some(GateOrder::Explain(arguments)) => explain::run(arguments),
+        Some(GateOrder::Confirm(arguments)) => confirm::run(arguments),
         Some(GateOrder::Check(arguments)) => check::run(arguments),
         Some(GateOrder::Install(arguments)) => place::put(arguments),
         Some(GateOrder::Remove(arguments)) => place::take(arguments),
@@ -32,12 +37,13 @@ pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {
     }
 }
 
-/// Starts the gate and ends it on a signal, after its connections have drained.
+/// Starts the gate, reads its configuration anew on SIGHUP, and ends it on another signal, after
+/// its connections have drained.
 fn serve(arguments: &Gate) -> Result<(), Stop> {
     let mut signals = Signals::install()?;
     let clock = Clock::system();
     audit::start_log(&arguments.log, &clock)?;
-    let document = document(arguments)?;
+    let mut document = document(arguments)?;
     let mut config = config::gate(&document)?;
     let service = Service::from_env();
     config.watchdog = service.watchdog();
@@ -71,13 +77,28 @@ fn serve(arguments: &Gate) -> Result<(), Stop> {
     for address in running.local_addrs() {
         note(&format!("gate: ready on https://{address}"));
     }
+    if let Some(at) = running.metrics_address() {
+        note(&format!("gate: metrics on {at}"));
+    }
     service.ready(running.heartbeat())?;
     if let Some(before) = before {
         before.done();
     }
-    if !signals.wait_or(running.taken_over()) {
-        note("gate: another process has taken over; this one ends with its last console");
-        signals.wait_or(running.ended());
+    loop {
+        match signals.next_or(running.taken_over()) {
+            Some(Wish::End) => break,
+            Some(Wish::Reload) => {
+                service.reloading();
+                note(&reload::reload(&running, arguments, &mut document));
+                service.reloaded();
+            }
+            None => {
+                note("gate: another process has taken over; this one ends with its last console");
+                // There is nothing left to read anew.
+                while signals.next_or(running.ended()) == Some(Wish::Reload) {}
+                break;
+            }
+        }
     }
     service.stopping();
     let stopped = running.shutdown();
@@ -103,11 +124,12 @@ fn document(arguments: &Gate) -> Result<Document, Stop> {
         ("gate.cert", "--cert", &arguments.cert),
         ("gate.key", "--key", &arguments.key),
         ("gate.state", "--state", &arguments.state),
+        ("gate.pveproxy_defaults", "--pveproxy-defaults", &arguments.pveproxy_defaults),
     ];
     let layers = single
         .into_iter()
         .fold(layers, |layers, (key, flag, value)| layers.flag(key, flag, value.iter().cloned()));
-    layers.load().map_err(Stop::usage)
+    config::load(layers)
 }
 
 /// Why the gate did not start, with the exit code of its cause.

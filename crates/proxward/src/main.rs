@@ -45,6 +45,9 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Stop> {
     let environment = secrets::environ::take(&CREDENTIALS).map_err(Stop::usage)?;
+    if let Some(run) = cell::RunAlone::from_words(std::env::args_os()) {
+        return cell::run_command(&run);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(asked) if !asked.use_stderr() => {

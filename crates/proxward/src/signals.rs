@@ -5,6 +5,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Stop;
 
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// SIGINT, SIGTERM.
+    End,
+    /// SIGHUP.
+    Reload,
+}
+
 /// Signals that end a program in order instead of killing it. Made before anything that has to
 /// be tidied up: one that arrives while the program starts is answered when it has started.
 pub(crate) struct Signals {
@@ -27,27 +36,35 @@ impl Signals {
         Ok(Self { runtime, interrupt, terminate, hang_up })
     }
 
-    /// Blocks the thread until one arrives or `other` has come. True for a signal.
-    pub(crate) fn wait_or(&mut self, other: impl Future<Output = ()>) -> bool {
+    /// Blocks the thread until one arrives, or at once when one has arrived before: for programs
+    /// that have nothing to read anew, which SIGHUP ends.
+    pub(crate) fn wait(mut self) {
+        let _ = self.next();
+    }
+
+    /// The next wish, or none when `other` has come before.
+    pub(crate) fn next_or(&mut self, other: impl Future<Output = ()>) -> Option<Wish> {
         let Self { runtime, interrupt, terminate, hang_up } = self;
         runtime.block_on(async {
             tokio::select! {
-                _ = interrupt.recv() => true,
-                _ = terminate.recv() => true,
-                _ = hang_up.recv() => true,
-                () = other => false,
+                biased;
+                _ = interrupt.recv() => Some(Wish::End),
+                _ = terminate.recv() => Some(Wish::End),
+                _ = hang_up.recv() => Some(Wish::Reload),
+                () = other => None,
             }
         })
     }
 
-    /// Blocks the thread until one arrives, or at once when one has arrived before.
-    pub(crate) fn wait(mut self) {
+    /// The next wish, likewise.
+    pub(crate) fn next(&mut self) -> Wish {
         self.runtime.block_on(async {
             tokio::select! {
-                _ = self.interrupt.recv() => {}
-                _ = self.terminate.recv() => {}
-                _ = self.hang_up.recv() => {}
+                biased;
+                _ = self.interrupt.recv() => Wish::End,
+                _ = self.terminate.recv() => Wish::End,
+                _ = self.hang_up.recv() => Wish::Reload,
             }
-        });
+        })
     }
 }

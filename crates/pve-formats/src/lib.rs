@@ -11,6 +11,7 @@
 
 mod limits;
 mod perl;
+pub mod proxy_defaults;
 pub mod user_cfg;
 
-pub use limits::{MAX_GRANTS, MAX_USER_CFG_BYTES, MAX_WARNINGS};
+pub use limits::{MAX_GRANTS, MAX_PROXY_DEFAULTS_BYTES, MAX_USER_CFG_BYTES, MAX_WARNINGS};

@@ -1,11 +1,15 @@
 //! The merged configuration.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
 use serde::de::{DeserializeOwned, Error as _};
 
 use crate::deserialize::De;
 use crate::error::SettingsError;
 use crate::fault::Fault;
 use crate::node::{Node, Origin, Table, Value};
+use crate::parse;
 
 /// A merged configuration that knows where each value came from.
 ///
@@ -49,6 +53,66 @@ impl Document {
         read.map_err(|fault| fault.under(name, &node.origin).into_error())
     }
 
+    /// Puts a value where none is set: from a file of another format, whose line it keeps. Read
+    /// like a variable. Returns whether it was needed; under a key that is no table it is not.
+    ///
+    /// # Errors
+    /// A value that is read as TOML and nested too deep.
+    pub fn fill(
+        &mut self,
+        key: &str,
+        raw: &str,
+        (path, line): (&Path, usize),
+    ) -> Result<bool, SettingsError> {
+        let origin = Origin::File { path: path.into(), line };
+        let value = parse::untyped(raw, &origin)?;
+        let mut table = &mut self.root;
+        let (tables, last) = key.rsplit_once('.').unwrap_or(("", key));
+        for name in tables.split('.').filter(|name| !name.is_empty()) {
+            let empty = || Node { origin: origin.clone(), value: Value::Table(Table::new()) };
+            match &mut table.entry(name.to_owned()).or_insert_with(empty).value {
+                Value::Table(inner) => table = inner,
+                _ => return Ok(false),
+            }
+        }
+        let free = !table.contains_key(last);
+        if free {
+            table.insert(last.to_owned(), Node { origin, value });
+        }
+        Ok(free)
+    }
+
+    /// The keys whose values are others than in `former`, or are set in one of both only, sorted.
+    /// Where they are set does not count.
+    #[must_use]
+    pub fn changed(&self, former: &Self) -> Vec<String> {
+        let (mut here, mut there) = (BTreeMap::new(), BTreeMap::new());
+        leaves(&self.root, &mut Vec::new(), &mut here);
+        leaves(&former.root, &mut Vec::new(), &mut there);
+        let keys: BTreeSet<&String> = here.keys().chain(there.keys()).collect();
+        let differs = |key: &&&String| match (here.get(**key), there.get(**key)) {
+            (Some(one), Some(other)) => !one.says(other),
+            _ => true,
+        };
+        keys.iter().filter(differs).map(|key| (*key).clone()).collect()
+    }
+
+    /// A text of the configuration that has to be known before its section is read; `None` when it
+    /// is not set or no text.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        let (tables, last) = key.rsplit_once('.').unwrap_or(("", key));
+        let mut table = &self.root;
+        for name in tables.split('.').filter(|name| !name.is_empty()) {
+            let Value::Table(inner) = &table.get(name)?.value else { return None };
+            table = inner;
+        }
+        match &table.get(last)?.value {
+            Value::Text(text) | Value::Untyped { raw: text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
     /// Where the value of `key` came from; [`Origin::Default`] for one that is set nowhere and
     /// for tables. The key as in [`Entry::key`].
     #[must_use]
@@ -63,6 +127,20 @@ impl Document {
         let mut entries = Vec::new();
         collect(&self.root, &mut Vec::new(), &mut entries);
         entries.into_iter()
+    }
+}
+
+/// Every value that is no table, by its key.
+fn leaves<'t>(table: &'t Table, path: &mut Vec<String>, into: &mut BTreeMap<String, &'t Value>) {
+    for (key, node) in table {
+        path.push(key.clone());
+        match &node.value {
+            Value::Table(inner) => leaves(inner, path, into),
+            value => {
+                into.insert(join_key(path), value);
+            }
+        }
+        path.pop();
     }
 }
 

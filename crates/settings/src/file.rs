@@ -44,6 +44,15 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, SettingsError> {
     })
 }
 
+/// The text of a file of another format that has to be there, under the rules of our own files:
+/// small, UTF-8, and nobody but root or this user may change it.
+///
+/// # Errors
+/// The file is absent, too large, no text, or in somebody else's hands.
+pub fn text(path: &Path) -> Result<String, SettingsError> {
+    read(path)?.ok_or_else(|| missing(path))
+}
+
 /// The `*.toml` files of a directory, without hidden ones, sorted by name; none when there is
 /// no directory.
 pub(crate) fn list(directory: &Path) -> Result<Vec<PathBuf>, SettingsError> {

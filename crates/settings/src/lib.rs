@@ -28,6 +28,7 @@ mod words;
 pub use document::{Document, Entry};
 pub use environment::PREFIX;
 pub use error::{ErrorKind, SettingsError};
+pub use file::text as read;
 pub use layers::{Layers, Presence};
 pub use limits::{DEPTH, DIRECTORY_FILES, ENVIRONMENT_VALUE, FILE_BYTES};
 pub use node::Origin;

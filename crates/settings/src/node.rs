@@ -72,6 +72,29 @@ impl Value {
         }
     }
 
+    /// Whether both are the same value, wherever they come from.
+    pub(crate) fn says(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Untyped { parsed, .. }, other) => parsed.says(other),
+            (one, Self::Untyped { parsed, .. }) => one.says(parsed),
+            (Self::Text(one), Self::Text(other)) => one == other,
+            (Self::Integer(one), Self::Integer(other)) => one == other,
+            (Self::Float(one), Self::Float(other)) => one.total_cmp(other).is_eq(),
+            (Self::Boolean(one), Self::Boolean(other)) => one == other,
+            (Self::Array(one), Self::Array(other)) => {
+                let same = |(one, other): (&Node, &Node)| one.value.says(&other.value);
+                one.len() == other.len() && one.iter().zip(other).all(same)
+            }
+            (Self::Table(one), Self::Table(other)) => {
+                let same = |(one, other): ((&String, &Node), (&String, &Node))| {
+                    one.0 == other.0 && one.1.value.says(&other.1.value)
+                };
+                one.len() == other.len() && one.iter().zip(other).all(same)
+            }
+            _ => false,
+        }
+    }
+
     /// What it is, in the words of an error message.
     pub(crate) fn describe(&self) -> &'static str {
         match self {

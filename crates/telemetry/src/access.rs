@@ -46,6 +46,8 @@ pub struct Access<'a> {
     pub bytes: u64,
     /// From the head's last byte to the end.
     pub took: Duration,
+    /// The subject of the certificate that the client has shown in the handshake.
+    pub certificate: Option<&'a str>,
     /// The rule by which the request was refused.
     pub rule: Option<&'static str>,
     /// What went wrong, masked before it is written.
@@ -223,6 +225,7 @@ fn render(out: &mut Vec<u8>, second: &mut Second, access: &Access<'_>) {
     number(out, access.bytes);
     out.extend_from_slice(b",\"us\":");
     number(out, us);
+    text(out, "certificate", access.certificate);
     text(out, "rule", access.rule);
     if let Some(cause) = access.cause {
         text(out, "cause", Some(&secrets::mask::text(escape::prefix(cause, ACCESS_TEXT))));
@@ -322,6 +325,7 @@ mod tests {
             status: 200,
             bytes: 98,
             took: Duration::from_micros(412),
+            certificate: None,
             rule: None,
             cause: None,
         }

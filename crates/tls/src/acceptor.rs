@@ -5,15 +5,18 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+};
 use rustls::sign::CertifiedKey;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
+use crate::client_auth::ClientAuth;
 use crate::error::{CertificateError, HandshakeError};
 use crate::identity::Identity;
 use crate::limits::TICKETS_PER_HANDSHAKE;
-use crate::provider::{VERSIONS, provider};
+use crate::policy::Policy;
 use crate::stream::{ServerStream, TlsStream};
 
 /// The HTTP versions offered to clients (RFC 7301). Clients that send no ALPN are served HTTP/1.1.
@@ -39,12 +42,35 @@ impl Acceptor {
     /// # Errors
     /// A refusal of the crypto library.
     pub fn new(identity: &Identity, alpn: Alpn) -> Result<Self, CertificateError> {
+        Self::with(identity, alpn, &Policy::default(), None)
+    }
+
+    /// As [`Acceptor::new`], offering what `policy` does and judging certificates of clients.
+    ///
+    /// A resumed session keeps the client certificate of the first one without judging it anew,
+    /// and tickets of one acceptor are worth nothing to another: whoever changes what is asked of
+    /// clients, or exempts some, makes another acceptor.
+    ///
+    /// # Errors
+    /// As [`Acceptor::new`]; authorities or revocation lists that can not be used.
+    pub fn with(
+        identity: &Identity,
+        alpn: Alpn,
+        policy: &Policy,
+        clients: Option<&ClientAuth>,
+    ) -> Result<Self, CertificateError> {
         let shown = Arc::new(Shown(RwLock::new(identity.certified())));
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(VERSIONS)
+        let provider = policy.provider();
+        let verifier = match clients {
+            Some(clients) => clients.verifier(&provider)?,
+            None => WebPkiClientVerifier::no_client_auth(),
+        };
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&policy.versions())
             .map_err(|error| CertificateError::Crypto(error.to_string()))?
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
+        config.ignore_client_order = policy.server_order;
         config.alpn_protocols = match alpn {
             Alpn::Http1 => vec![b"http/1.1".to_vec()],
             Alpn::Http2AndHttp1 => vec![b"h2".to_vec(), b"http/1.1".to_vec()],

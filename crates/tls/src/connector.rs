@@ -90,7 +90,7 @@ impl fmt::Debug for Connector {
 
 /// A certificate of a bundle that can not be parsed is left out, as in every other client: it can
 /// only make fewer servers trusted. A text with none left is refused.
-fn roots(text: &[u8]) -> Result<RootCertStore, CertificateError> {
+pub(crate) fn roots(text: &[u8]) -> Result<RootCertStore, CertificateError> {
     let mut store = RootCertStore::empty();
     let mut refused = None;
     // Each certificate has more than 64 bytes, so the size bounds the number too.

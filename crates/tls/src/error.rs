@@ -61,6 +61,9 @@ pub enum CertificateError {
     /// The private key file can not be read or written, or others can read it.
     #[error(transparent)]
     KeyFile(#[from] secrets::private_file::FileError),
+    /// A revocation list can not be read or used.
+    #[error("revocation list: {0}; expected -----BEGIN X509 CRL----- or DER")]
+    Revocations(String),
     /// The crypto library refused; a defect of the installation.
     #[error("the crypto library refused: {0}")]
     Crypto(String),

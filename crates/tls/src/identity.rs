@@ -16,6 +16,7 @@ use crate::fingerprint::Fingerprint;
 use crate::limits::{CERTIFICATE_FILE_MAX, CHAIN_MAX, KEY_FILE_MAX};
 use crate::pem;
 use crate::provider::provider;
+use crate::x509::{self, Validity};
 
 /// A certificate chain, leaf first, with the leaf's private key: what a server shows.
 ///
@@ -25,6 +26,7 @@ pub struct Identity {
     certified: Arc<CertifiedKey>,
     key_pem: Arc<SecretBytes>,
     fingerprint: Fingerprint,
+    validity: Option<Validity>,
 }
 
 impl Identity {
@@ -84,6 +86,12 @@ impl Identity {
         self.fingerprint
     }
 
+    /// When the leaf is valid; `None` when its dates can not be read.
+    #[must_use]
+    pub fn validity(&self) -> Option<Validity> {
+        self.validity
+    }
+
     /// The chain as PEM, leaf first; never the key.
     #[must_use]
     pub fn certificate_pem(&self) -> String {
@@ -104,10 +112,12 @@ impl Identity {
             return Err(CertificateError::NoCertificate);
         };
         let fingerprint = Fingerprint::of(leaf);
+        let validity = x509::facts(leaf).map(|facts| facts.validity);
         let key = pem::private_key(key_pem.expose())?;
         let certified = CertifiedKey::from_der(chain, key, &provider())
             .map_err(|error| CertificateError::Mismatch(error.to_string()))?;
-        Ok(Self { certified: Arc::new(certified), key_pem: Arc::new(key_pem), fingerprint })
+        let (certified, key_pem) = (Arc::new(certified), Arc::new(key_pem));
+        Ok(Self { certified, key_pem, fingerprint, validity })
     }
 
     pub(crate) fn certified(&self) -> Arc<CertifiedKey> {

@@ -16,24 +16,33 @@
 
 mod acceptor;
 mod authority;
+mod ciphers;
+mod client_auth;
 mod connector;
 mod error;
 mod fingerprint;
 mod identity;
 mod limits;
 mod pem;
+mod policy;
 mod provider;
 mod stream;
 mod verifier;
+mod x509;
 
 pub use acceptor::{Acceptor, Alpn};
 pub use authority::Authority;
+pub use ciphers::SuitesError;
+pub use client_auth::ClientAuth;
 pub use connector::{Connector, Trust};
 pub use error::{CertificateError, Distrust, HandshakeError};
 pub use fingerprint::{Fingerprint, NotAFingerprint};
 pub use identity::Identity;
 pub use limits::{
-    AUTHORITY_VALIDITY, CERTIFICATE_FILE_MAX, CHAIN_MAX, KEY_FILE_MAX, LEAF_VALIDITY, NAMES_MAX,
+    AUTHORITY_VALIDITY, CERTIFICATE_FILE_MAX, CHAIN_MAX, CIPHER_LIST_MAX, KEY_FILE_MAX,
+    LEAF_VALIDITY, NAMES_MAX, REVOCATION_LISTS_MAX, REVOCATION_MAX, SUBJECT_MAX,
     TICKETS_PER_HANDSHAKE, TRUST_MAX,
 };
+pub use policy::{Policy, UnknownGroup, Version};
 pub use stream::{ClientStream, ServerStream, Session, TlsStream};
+pub use x509::Validity;

@@ -35,5 +35,17 @@ pub(crate) const LATEST: Duration = Duration::from_secs(221_845_392_000);
 /// handshake, and every resumed connection brings a fresh one.
 pub const TICKETS_PER_HANDSHAKE: usize = 1;
 
+/// Longest list of cipher suites, in bytes; `ALL` spelt out has 2 KiB in OpenSSL.
+pub const CIPHER_LIST_MAX: usize = 4096;
+
+/// Largest text of revocation lists, in bytes: some 20,000 revoked certificates.
+pub const REVOCATION_MAX: usize = 1024 * 1024;
+
+/// Most revocation lists.
+pub const REVOCATION_LISTS_MAX: usize = 32;
+
+/// Longest subject of a certificate that is shown, in bytes.
+pub const SUBJECT_MAX: usize = 256;
+
 /// Longest common name (RFC 5280 appendix A, ub-common-name).
 pub(crate) const COMMON_NAME_MAX: usize = 64;

@@ -8,7 +8,7 @@ use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 
 /// Hybrid first: a recorded session stays closed to a future quantum computer. MLKEM1024 and pure
 /// MLKEM stay out: no browser offers them, and each group is a handshake variant to trust.
-static GROUPS: [&dyn SupportedKxGroup; 4] =
+pub(crate) static GROUPS: [&dyn SupportedKxGroup; 4] =
     [kx_group::X25519MLKEM768, kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
 
 pub(crate) static VERSIONS: &[&SupportedProtocolVersion] =

@@ -9,6 +9,7 @@ use rustls::{CommonState, HandshakeKind};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::fingerprint::Fingerprint;
+use crate::x509;
 
 /// A TLS connection over `S`, either side. Shut it down to send close_notify; an end of the
 /// transport without one reads as an error (`UnexpectedEof`), so that a cut body shows.
@@ -42,10 +43,18 @@ impl<S> TlsStream<S> {
         self.state().alpn_protocol() == Some(b"h2")
     }
 
-    /// SHA-256 of the peer's leaf certificate; `None` on the server side.
+    /// SHA-256 of the peer's leaf certificate; `None` when it showed none.
     #[must_use]
     pub fn peer_fingerprint(&self) -> Option<Fingerprint> {
         self.state().peer_certificates()?.first().map(|leaf| Fingerprint::of(leaf))
+    }
+
+    /// The subject of the peer's leaf certificate as RFC 4514 writes it, at most
+    /// [`SUBJECT_MAX`](crate::SUBJECT_MAX) bytes; `None` when it showed none.
+    #[must_use]
+    pub fn peer_subject(&self) -> Option<String> {
+        let leaf = self.state().peer_certificates()?.first()?;
+        Some(x509::facts(leaf)?.subject)
     }
 
     /// What the handshake agreed on.

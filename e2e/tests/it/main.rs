@@ -21,6 +21,7 @@ mod newcomer;
 mod processes;
 mod program;
 mod python;
+mod robust;
 mod service;
 mod sessions;
 mod stock_clients;

@@ -61,6 +61,11 @@ fn build_and_wait(
         control,
         socket::loopback_up().at(Layer::Loopback, "bring the loopback device up"),
     )?;
+    if blueprint.filter.observe {
+        let resolver = socket::resolver().at(Layer::Loopback, "listen for questions for names")?;
+        channel::send(control, &Report::Resolver, &[resolver.as_fd()])
+            .at(Layer::Launcher, "tell the supervisor")?;
+    }
     reached(blueprint, Layer::Loopback);
     let handed = 3 + usize::try_from(blueprint.listeners).unwrap_or(usize::MAX);
     let trees = descriptors.split_off(handed.min(descriptors.len()));

@@ -34,13 +34,17 @@ pub fn is_launcher() -> bool {
 }
 
 /// The launcher's `main`. Standard input is the control socket; or, when a supervisor handed
-/// itself over, the argument is the number of what it wrote down.
+/// itself over, the argument is the number of what it wrote down; or `follow` and the number of a
+/// connection to a slot.
 #[must_use]
 pub fn main() -> ExitCode {
     // It was executed by descriptor, whose number would be its name.
     let _ = rustix::thread::set_name(c"proxward-cell");
-    if let Some(number) = std::env::args().nth(1) {
-        return crate::supervise::take_over(&number);
+    let mut words = std::env::args().skip(1);
+    match (words.next(), words.next()) {
+        (Some(_), Some(number)) => return crate::pool::follow_number(&number),
+        (Some(number), None) => return crate::supervise::take_over(&number),
+        (None, _) => {}
     }
     match receive() {
         Some((control, blueprint, descriptors)) => keeper::run(&control, &blueprint, descriptors),

@@ -50,10 +50,10 @@ pub(super) fn optional(
     channel::send(control, &report, &[]).at(Layer::Launcher, "tell the supervisor")
 }
 
-/// Ends here when a test asked for it.
+/// Ends here, without a word and without tidying up, when a test asked for it. Not by a signal:
+/// process 1 of a cell is deaf to its own.
 pub(super) fn reached(blueprint: &Blueprint, layer: Layer) {
     if blueprint.stop_after == Some(layer) {
-        let _ =
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        crate::sys::process::end(1);
     }
 }

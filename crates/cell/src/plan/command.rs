@@ -87,28 +87,45 @@ pub(crate) fn resolve(
     wrong("the command is a script of a script of a script")
 }
 
+/// The file that a command's first word means, when it is not one of the directory's own.
+pub(crate) fn find_program(name: &str, directory: &Path, search: &[PathBuf]) -> Option<PathBuf> {
+    let found = look(name, search)?;
+    (!found.starts_with(directory)).then_some(found)
+}
+
 /// A name is searched for; a path is the operator's own, or one in the directory.
 fn find(name: &str, directory: &Directory, search: &[PathBuf]) -> Result<PathBuf, PlanError> {
-    let usable = |path: &Path| {
-        let found = path.metadata().ok()?;
-        (found.is_file() && found.permissions().mode() & 0o111 != 0)
-            .then(|| path.canonicalize().ok())?
+    let within = || {
+        let within = name.strip_prefix("/cell/").unwrap_or(name).trim_start_matches("./");
+        usable(&directory.path().join(within)).filter(|_| name.contains('/'))
     };
-    let found = if name.contains('/') {
-        usable(Path::new(name)).or_else(|| {
-            let within = name.strip_prefix("/cell/").unwrap_or(name).trim_start_matches("./");
-            usable(&directory.path().join(within))
-        })
-    } else {
-        let fixed = PROGRAM_FOLDERS.iter().map(PathBuf::from);
-        search.iter().cloned().chain(fixed).find_map(|folder| usable(&folder.join(name)))
-    };
-    found.ok_or_else(|| {
+    look(name, search).or_else(within).ok_or_else(|| {
         PlanError::new(
             Layer::Plan,
             format_args!("{name}: no such executable file outside the cell"),
         )
     })
+}
+
+/// A program by name in these folders, and where programs are.
+#[must_use]
+pub fn find_in(search: &[PathBuf], name: &str) -> Option<PathBuf> {
+    look(name, search)
+}
+
+fn look(name: &str, search: &[PathBuf]) -> Option<PathBuf> {
+    if name.contains('/') {
+        return usable(Path::new(name));
+    }
+    let fixed = PROGRAM_FOLDERS.iter().map(PathBuf::from);
+    search.iter().cloned().chain(fixed).find_map(|folder| usable(&folder.join(name)))
+}
+
+/// Itself, without links, when it is a file that somebody may execute.
+fn usable(path: &Path) -> Option<PathBuf> {
+    let found = path.metadata().ok()?;
+    let executable = found.is_file() && found.permissions().mode() & 0o111 != 0;
+    executable.then(|| path.canonicalize().ok())?
 }
 
 /// The rest of a `#!` line.

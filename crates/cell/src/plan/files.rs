@@ -78,7 +78,8 @@ impl Directory {
             Some(uid) => {
                 let tree = detached(&self.held)
                     .planned(Layer::Mounts, format_args!("mount {}", self.path.display()))?;
-                let mapped = sys::process::id_map(self.owner, uid).and_then(|map| {
+                let mapped = sys::process::id_map(self.owner, uid).and_then(|(map, holder)| {
+                    handed.holder = Some(holder);
                     Ok(sys::mount::set_attributes(tree.as_fd(), 0, false, Some(map.as_fd()))?)
                 });
                 if !degraded.contains(&Layer::IdMap) {
@@ -124,27 +125,31 @@ fn make_scratch(directory: &OwnedFd, owner: (u32, u32)) -> Result<(), PlanError>
 
 /// Descriptors that go to the launcher, in the order the blueprint counts them.
 #[derive(Debug, Default)]
-pub(crate) struct Handed(Vec<OwnedFd>);
+pub(crate) struct Handed {
+    descriptors: Vec<OwnedFd>,
+    /// Of the mapping of the directory; waited for with the rest.
+    holder: Option<sys::process::Holder>,
+}
 
 impl Handed {
     /// Those that are open already, in their order.
     pub(crate) fn of(descriptors: Vec<OwnedFd>) -> Self {
-        Self(descriptors)
+        Self { descriptors, holder: None }
     }
 
     /// Them, to be owned.
     pub(crate) fn into_descriptors(self) -> Vec<OwnedFd> {
-        self.0
+        self.descriptors
     }
 
     /// Something the launcher only has to keep open.
     pub(crate) fn keep(&mut self, fd: OwnedFd) {
-        self.0.push(fd);
+        self.descriptors.push(fd);
     }
 
     fn next(&mut self, fd: OwnedFd) -> u32 {
-        self.0.push(fd);
-        u32::try_from(self.0.len() - 1).unwrap_or(u32::MAX)
+        self.descriptors.push(fd);
+        u32::try_from(self.descriptors.len() - 1).unwrap_or(u32::MAX)
     }
 
     fn tree(&mut self, fd: OwnedFd) -> Source {

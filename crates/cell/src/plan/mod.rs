@@ -6,7 +6,8 @@ mod files;
 mod groups;
 mod names;
 
-pub(crate) use command::resolve;
+pub use command::find_in;
+pub(crate) use command::{find_program, resolve};
 #[cfg(fuzzing)]
 pub(crate) use elf::wanted_of;
 pub(crate) use files::{Directory, Files, Handed};

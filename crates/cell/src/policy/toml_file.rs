@@ -35,6 +35,41 @@ impl Policy {
         Ok(policy)
     }
 
+    /// Reads the policies of the `[cells.NAME]` tables of a file.
+    ///
+    /// # Errors
+    ///
+    /// When there are none, and as [`Policy::from_toml`]; a line counts from the table's own first.
+    pub fn all_from_toml(text: &str) -> Result<Vec<(String, Self)>, PolicyError> {
+        let wrong = |error: String| PolicyError::Text(error.trim().replace('\n', " "));
+        let tables: toml::Table = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        let cells = tables.get("cells").and_then(toml::Value::as_table);
+        let cells = cells.ok_or_else(|| wrong("there is no [cells.NAME] table".to_owned()))?;
+        let one = |(name, table): (&String, &toml::Value)| {
+            let text = toml::to_string(table).map_err(|error| wrong(error.to_string()))?;
+            let read = Self::from_toml(&text);
+            let read = read.map_err(|error| wrong(format!("cells.{name}: {error}")))?;
+            Ok((name.clone(), read))
+        };
+        cells.iter().map(one).collect()
+    }
+
+    /// Writes what differs from the profile it names, and nothing else.
+    #[must_use]
+    pub fn to_short_toml(&self) -> String {
+        let Ok(mut own) = toml::Table::try_from(self) else { return String::new() };
+        let base = self.profile.table().unwrap_or_default();
+        own.retain(|key, value| key == "profile" || base.get(key) != Some(value));
+        for (key, value) in &mut own {
+            if let (Some(value), Some(base)) =
+                (value.as_table_mut(), base.get(key).and_then(toml::Value::as_table))
+            {
+                value.retain(|key, value| base.get(key) != Some(value));
+            }
+        }
+        toml::to_string(&own).unwrap_or_default()
+    }
+
     /// Writes a policy out in full, so that it can be read, compared and kept.
     #[must_use]
     pub fn to_toml(&self) -> String {
@@ -75,11 +110,24 @@ mod tests {
     }
 
     #[test]
+    fn a_file_may_hold_several() {
+        let text = "[cells.a]\nread_only = true\n[cells.b]\n[cells.b.limits]\npids = 7\n";
+        let all = Policy::all_from_toml(text).unwrap();
+        assert_eq!(all.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert!(all[0].1.read_only && all[1].1.limits.pids == 7);
+        let wrong = Policy::all_from_toml("[cells.a]\nnetwork = 1\n").unwrap_err().to_string();
+        assert!(wrong.starts_with("cells.a: line 1"), "{wrong}");
+        assert!(Policy::all_from_toml("dir = '/x'\n").is_err());
+    }
+
+    #[test]
     fn what_is_written_is_read_back() {
         let text = "connect = ['api.example.org:443', '10.0.0.0/8:53/udp']\npublish = [8080]\n\
             [limits]\ntimeout = '90s'\nmemory = '64M'\n[env]\nA = 'b'\n";
         let policy = Policy::from_toml(text).unwrap();
-        assert_eq!(Policy::from_toml(&policy.to_toml()), Ok(policy));
+        assert_eq!(Policy::from_toml(&policy.to_toml()).as_ref(), Ok(&policy));
+        assert_eq!(Policy::from_toml(&policy.to_short_toml()).as_ref(), Ok(&policy));
+        assert!(!policy.to_short_toml().contains("pids"));
     }
 
     #[test]

@@ -200,8 +200,28 @@ pub(crate) fn rows(shape: Shape) -> Vec<Call> {
     }));
     rows.extend(network(shape.egress));
     rows.extend(execution(shape.subprocess));
+    if shape.observe {
+        let observed = |row: &&mut Call| BY_PATH.contains(&row.number) && row.then == Then::Allow;
+        rows.iter_mut().filter(observed).for_each(|row| row.then = Then::Supervisor);
+    }
     rows
 }
+
+/// Calls that look at files by path, for a run that is observed.
+const BY_PATH: [Number; 12] = [
+    libc::SYS_execve,
+    libc::SYS_open,
+    libc::SYS_openat,
+    libc::SYS_stat,
+    libc::SYS_lstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_access,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_readlink,
+    libc::SYS_readlinkat,
+];
 
 /// Connecting, binding, listening and sending. In its own namespace a command may do that itself;
 /// as soon as it can hold a socket of the host's, all of it goes through the supervisor, because a
@@ -245,6 +265,13 @@ fn execution(subprocess: bool) -> Vec<Call> {
             row(libc::SYS_chdir, "chdir", &[], Then::Allow),
             row(libc::SYS_fchdir, "fchdir", &[], Then::Allow),
             row(libc::SYS_setpgid, "setpgid", &[], Then::Allow),
+            // Standard streams of a child, as Node.js makes them: two ends, both in the cell.
+            row(
+                libc::SYS_socketpair,
+                "socketpair",
+                &[Is(0, 1), SOCK_STREAM_ONLY, Is(2, 0)],
+                Then::Allow,
+            ),
             row(libc::SYS_kill, "kill", &[], Then::Allow),
         ]);
     }

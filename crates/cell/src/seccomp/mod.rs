@@ -23,6 +23,8 @@ pub(crate) struct Shape {
     pub(crate) egress: Egress,
     /// Are refused calls handed to the supervisor, which records and refuses them?
     pub(crate) audit: bool,
+    /// Are calls by path handed to the supervisor too, which shows files outside?
+    pub(crate) observe: bool,
 }
 
 /// Who connects, binds and listens, and so which of these calls are handed to the supervisor.

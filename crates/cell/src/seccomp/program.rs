@@ -146,7 +146,7 @@ mod tests {
     const FACTS: Facts = Facts { process: 2, executable: 512 };
 
     fn shape(egress: Egress) -> Shape {
-        Shape { subprocess: false, egress, audit: false }
+        Shape { subprocess: false, egress, audit: false, observe: false }
     }
 
     fn verdict(shape: Shape, number: libc::c_long, arguments: [u64; 6]) -> u32 {

@@ -5,8 +5,9 @@
 //! on the command's own socket within the cell, or on a fresh one of the host's that then takes
 //! that socket's place.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,9 +18,11 @@ use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SendFlags, SocketFlags, SocketType, sockopt};
 use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
 
+use super::calls_observed;
 use super::denial::Denials;
 use super::memory::Memory;
 use super::names::call_name;
+use super::observe::Observer;
 use super::prepare::Prepared;
 use super::rules::Rules;
 use super::udp;
@@ -30,6 +33,9 @@ use crate::sys::seccomp::{
     Answer, Notification, add_descriptor, receive, respond, still_waits, wake_in_turn,
 };
 use crate::sys::socket::namespace_cookie;
+
+/// Where questions for names go.
+const DOMAIN: u16 = 53;
 
 /// The one who answers for one cell.
 pub(super) struct Calls<'a> {
@@ -46,6 +52,9 @@ pub(super) struct Calls<'a> {
     /// The command's memory, as the thread that called last has it.
     memory: Option<(u32, Memory)>,
     armed: &'a AtomicBool,
+    /// Ports of the cell's own network that the command has ever listened on.
+    own_ports: BTreeSet<u16>,
+    observer: Option<&'a Observer>,
 }
 
 /// A listener of the host's that the cell may take over by binding its port.
@@ -66,6 +75,17 @@ struct Pending {
 
 type Answered = Result<i64, Errno>;
 
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// It returns this.
+    Answer(Answered),
+    /// It is answered when that is known, or has been already.
+    Later,
+    /// The kernel makes it, as it would have without us.
+    Continue,
+}
+
 impl<'a> Calls<'a> {
     pub(super) fn new(
         listener: OwnedFd,
@@ -79,7 +99,7 @@ impl<'a> Calls<'a> {
         let host = namespace_cookie(probe.as_fd())?;
         wake_in_turn(listener.as_fd());
         let Prepared { rules, published, may_listen: listeners, .. } = prepared;
-        let (pending, memory) = (Vec::new(), None);
+        let (pending, memory, own_ports) = (Vec::new(), None, BTreeSet::new());
         Ok(Self {
             listener,
             command,
@@ -91,6 +111,8 @@ impl<'a> Calls<'a> {
             pending,
             memory,
             armed,
+            own_ports,
+            observer: prepared.observer.as_deref(),
         })
     }
 
@@ -120,9 +142,19 @@ impl<'a> Calls<'a> {
     }
 
     fn answer(&mut self, call: &Notification) {
-        let answered = match libc::c_long::from(call.number) {
+        let reply = calls_observed::answer(self, call).unwrap_or_else(|| self.reply(call));
+        let answer = match reply {
+            Reply::Answer(answered) => answered.map_or_else(Answer::Error, Answer::Value),
+            Reply::Continue => Answer::Continue,
+            Reply::Later => return,
+        };
+        respond(self.listener.as_fd(), call.id, answer);
+    }
+
+    fn reply(&mut self, call: &Notification) -> Reply {
+        Reply::Answer(match libc::c_long::from(call.number) {
             libc::SYS_connect => match self.connect(call) {
-                Ok(None) => return,
+                Ok(None) => return Reply::Later,
                 Ok(Some(value)) => Ok(value),
                 Err(error) => Err(error),
             },
@@ -134,14 +166,26 @@ impl<'a> Calls<'a> {
                 self.deny("call", call_name(call.number));
                 Err(Errno::PERM)
             }
-        };
-        let answer = answered.map_or_else(Answer::Error, Answer::Value);
-        respond(self.listener.as_fd(), call.id, answer);
+        })
+    }
+
+    /// There in a cell that is observed.
+    pub(super) fn observer(&self) -> Option<&'a Observer> {
+        self.observer
+    }
+
+    /// Is the command about to start, so that what it does counts?
+    pub(super) fn is_armed(&self) -> bool {
+        self.armed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn listener(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
     }
 
     /// Records what the command was refused; what canaries were refused is as it should be.
     fn deny(&self, rule: &'static str, what: String) {
-        if self.armed.load(Ordering::Acquire) {
+        if self.is_armed() {
             self.denials.record(rule, what);
         }
     }
@@ -167,7 +211,7 @@ impl<'a> Calls<'a> {
 
     /// The caller's memory. Opened for each thread that calls; once executed, the command keeps
     /// its memory, and no call before that is answered by reading it.
-    fn memory(&mut self, call: &Notification) -> Result<&Memory, Errno> {
+    pub(super) fn memory(&mut self, call: &Notification) -> Result<&Memory, Errno> {
         let memory = match self.memory.take() {
             Some((thread, memory)) if thread == call.thread => memory,
             _ => Memory::of(call.thread)?,
@@ -195,8 +239,13 @@ impl<'a> Calls<'a> {
         let local = is_local(to);
         let meant = if local { loopback(to) } else { to };
         let allowed = self.rules.allow(meant, kind.transport);
-        let outside_first = kind.on_host || kind.transport == Transport::Udp && allowed;
-        if local && !outside_first {
+        // A cell that is observed has its resolver within.
+        let asks_names = self.observer.is_some() && to.port() == DOMAIN;
+        let outside_first =
+            kind.on_host || kind.transport == Transport::Udp && allowed && !asks_names;
+        // An attempt that could only be refused costs half of a connection.
+        let nobody_within = allowed && !asks_names && !self.own_ports.contains(&to.port());
+        if local && !outside_first && !nobody_within {
             match self.connect_within(call, &socket, kind, to) {
                 Err(Errno::CONNREFUSED) if allowed => {}
                 other => return other,
@@ -205,6 +254,9 @@ impl<'a> Calls<'a> {
         if !allowed {
             self.deny("connect", shown(to, kind.transport));
             return Err(Errno::PERM);
+        }
+        if let Some(observer) = self.observer {
+            observer.connection(meant, kind.transport);
         }
         let meant = spelled_for(meant, kind.family);
         if kind.on_host {
@@ -367,6 +419,13 @@ impl<'a> Calls<'a> {
             }
         }
         net::listen(&socket, backlog)?;
+        if !kind.on_host {
+            let own = SocketAddr::try_from(net::getsockname(&socket)?).map(|own| own.port());
+            if let (Some(observer), Ok(port)) = (self.observer, own) {
+                observer.listened(port);
+            }
+            self.own_ports.extend(own);
+        }
         Ok(0)
     }
 
@@ -449,6 +508,12 @@ impl<'a> Calls<'a> {
             }
             self.deny("send", shown(to, Transport::Udp));
             return Err(Errno::PERM);
+        }
+        if local && self.observer.is_some() && to.port() == DOMAIN && !kind.on_host {
+            return sent(net::sendto(&socket, bytes, flags, &to)?);
+        }
+        if let Some(observer) = self.observer {
+            observer.connection(meant, Transport::Udp);
         }
         let meant = spelled_for(meant, kind.family);
         if kind.on_host {

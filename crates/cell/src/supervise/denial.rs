@@ -18,6 +18,13 @@ pub struct Denial {
     pub what: String,
 }
 
+impl Denial {
+    /// Every rule there is.
+    pub(crate) const RULES: [&'static str; 10] = [
+        "connect", "bind", "listen", "send", "call", "memory", "timeout", "output", "layer", "more",
+    ];
+}
+
 /// Who is told. Called from the supervisor's threads.
 pub type OnDenial<'a> = dyn Fn(&Denial) + Send + Sync + 'a;
 

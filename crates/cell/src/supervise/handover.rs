@@ -3,6 +3,7 @@
 //! The supervisor lives as long as its cell. As `proxward` it would hold megabytes for that, and
 //! starting a launcher beside it costs another program's start.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
@@ -14,16 +15,17 @@ use rustix::io::FdFlags;
 use serde::{Deserialize, Serialize};
 
 use super::calls::Published;
-use super::denial::Denials;
-use super::prepare::Prepared;
+use super::denial::{Denial, Denials, OnDenial};
+use super::prepare::{self, Prepared};
 use super::rules::Rules;
 use super::tend::{Launch, tend};
-use super::{BuildError, Outcome, stop_signals};
+use super::{BuildError, End, Outcome, Request, stop_signals};
 use crate::blueprint::Blueprint;
 use crate::launch;
 use crate::layer::Layer;
 use crate::plan::{Handed, Names, PlanError, Planned as _};
 use crate::policy::Policy;
+use crate::pool::{self, Parking};
 use crate::sys;
 
 /// Exit code of a cell that could not be built.
@@ -43,6 +45,7 @@ struct Written {
     published: Vec<(u16, RawFd)>,
     may_listen: Vec<u64>,
     launcher: RawFd,
+    park: Option<RawFd>,
     watch_memory: bool,
     watch_cpu: bool,
 }
@@ -84,6 +87,7 @@ fn write(prepared: Prepared) -> Result<(RawFd, OwnedFd), PlanError> {
             .collect::<Result<_, PlanError>>()?,
         may_listen: prepared.may_listen,
         launcher,
+        park: prepared.park.map(keep).transpose()?,
         watch_memory: prepared.watch_memory,
         watch_cpu: prepared.watch_cpu,
     };
@@ -97,16 +101,41 @@ fn write(prepared: Prepared) -> Result<(RawFd, OwnedFd), PlanError> {
 
 /// Takes over what a supervisor wrote down under this number, and tends that cell to its end.
 pub(crate) fn take(number: &str) -> ExitCode {
-    match read(number).and_then(|prepared| {
-        let denials = Denials::new(String::new(), None);
-        tend(prepared, &denials, Launch::Copy)
-    }) {
+    let result = read(number).and_then(|mut prepared| match prepared.park.take() {
+        None => tend(prepared, &Denials::new(String::new(), None), Launch::Copy, None),
+        Some(server) => Ok(take_parked(prepared, &Parking::new(server))),
+    });
+    match result {
         Ok(outcome) => finish(&outcome),
         Err(error) => {
             say(&error.to_string());
             ExitCode::from(NOT_BUILT)
         }
     }
+}
+
+/// As [`give`], for a command that waits until the server hands it a caller.
+pub(crate) fn become_parked(
+    request: Request<'_>,
+    server: OwnedFd,
+) -> Result<Infallible, BuildError> {
+    let mut prepared = prepare::prepare(request)?;
+    prepared.park = Some(server);
+    let (name, text) = pool::PARK;
+    prepared.blueprint.etc.push((name.to_owned(), text.to_owned()));
+    Err(give(prepared).into())
+}
+
+/// Tends a command that waits. Its caller is told how it went.
+fn take_parked(prepared: Prepared, parking: &Parking) -> Outcome {
+    let name = format!("cell-{}", std::process::id());
+    let audit = prepared.blueprint.filter.audit;
+    let tell = |denial: &Denial| parking.deny(denial);
+    let denials = Denials::new(name, audit.then_some(&tell as &OnDenial<'_>));
+    let result = tend(prepared, &denials, Launch::Copy, Some(parking));
+    parking.end(&result);
+    // The server looks at nobody's exit code, and this one has no stderr.
+    Outcome { end: End::Exited(0), missing: Vec::new(), dropped_output: 0, denials: 0 }
 }
 
 fn finish(outcome: &Outcome) -> ExitCode {
@@ -148,6 +177,8 @@ fn read(number: &str) -> Result<Prepared, BuildError> {
         launcher: File::open("/dev/null").planned(Layer::Launcher, what)?.into(),
         source: (written.policy, written.names),
         stop: Some(stop_signals().planned(Layer::Launcher, what)?),
+        park: written.park.map(take).transpose()?,
+        observer: None,
         watch_memory: written.watch_memory,
         watch_cpu: written.watch_cpu,
     })

@@ -23,6 +23,12 @@ impl Memory {
         Ok(bytes)
     }
 
+    /// Writes into a waiting thread's memory.
+    pub(super) fn write(thread: u32, at: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let file = File::options().write(true).open(format!("/proc/{thread}/mem"));
+        file.and_then(|file| file.write_all_at(bytes, at)).map_err(|_| Errno::FAULT)
+    }
+
     /// An IPv4 or IPv6 address with port; `EAFNOSUPPORT` for every other family.
     pub(super) fn address(&self, at: u64, length: u64) -> Result<SocketAddr, Errno> {
         // struct sockaddr_in6 is the longest that counts; more is ignored, as the kernel does.

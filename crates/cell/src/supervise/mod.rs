@@ -2,15 +2,18 @@
 //! ends it in time.
 
 mod calls;
+mod calls_observed;
 mod denial;
 mod handed_in;
 mod handover;
 mod identity;
 mod memory;
 mod names;
+mod observe;
 mod output;
 mod prepare;
 mod process;
+mod resolver;
 mod rules;
 mod tend;
 mod udp;
@@ -20,9 +23,10 @@ use std::path::PathBuf;
 
 pub use denial::{Denial, OnDenial};
 pub use handed_in::handed_in_listeners;
-pub(crate) use handover::take as take_over;
+pub(crate) use handover::{become_parked, take as take_over};
 #[cfg(fuzzing)]
 pub(crate) use memory::parse as parse_address;
+pub use observe::Observation;
 
 use crate::layer::Layer;
 use crate::plan::PlanError;
@@ -147,7 +151,23 @@ pub fn run(request: Request<'_>) -> Result<Outcome, BuildError> {
     let name = format!("cell-{}", std::process::id());
     let denials = Denials::new(name, request.on_denial);
     let prepared = prepare::prepare(request)?;
-    tend::tend(prepared, &denials, tend::Launch::Program)
+    tend::tend(prepared, &denials, tend::Launch::Program, None)
+}
+
+/// As [`run`], but what a policy could grant is done for the command and written down, and returned
+/// as the smallest policy that would have sufficed. The command gets to read and reach what this
+/// user may: for programs that are trusted so far. Never handed to a slot.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn observe(request: Request<'_>) -> Result<(Outcome, Observation), BuildError> {
+    let name = format!("cell-{}", std::process::id());
+    let denials = Denials::new(name, request.on_denial);
+    let base = request.policy.clone();
+    let (prepared, observer) = prepare::prepare_observed(request)?;
+    let outcome = tend::tend(prepared, &denials, tend::Launch::Program, None)?;
+    Ok((outcome, observer.observation(&base)))
 }
 
 /// As [`run`], but this program gives way to the small one, which becomes supervisor and launcher

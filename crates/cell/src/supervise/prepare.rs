@@ -3,9 +3,11 @@
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::calls::Published;
+use super::observe::Observer;
 use super::rules::Rules;
 use super::{BuildError, Mode, Request, identity};
 use crate::blueprint::{Blueprint, ProcessLimits};
@@ -36,6 +38,10 @@ pub(super) struct Prepared {
     /// What `rules` were made of.
     pub(super) source: (Policy, Names),
     pub(super) stop: Option<OwnedFd>,
+    /// The server that a command waits for, when it is one that waits.
+    pub(super) park: Option<OwnedFd>,
+    /// Who writes down what a command needs, when it is observed.
+    pub(super) observer: Option<Arc<Observer>>,
     /// No control group counts these.
     pub(super) watch_memory: bool,
     pub(super) watch_cpu: bool,
@@ -121,6 +127,7 @@ pub(super) fn prepare(request: Request<'_>) -> Result<Prepared, BuildError> {
             subprocess: policy.profile == Profile::Build,
             egress: egress(&rules, &published, &request.listeners, audit),
             audit,
+            observe: false,
         },
         no_jit: policy.profile == Profile::TenantJitless,
         listeners: u32::try_from(request.listeners.len()).unwrap_or(0),
@@ -140,7 +147,36 @@ pub(super) fn prepare(request: Request<'_>) -> Result<Prepared, BuildError> {
         launcher,
         source: (policy.clone(), names),
         stop: request.stop,
+        park: None,
+        observer: None,
     })
+}
+
+/// As [`prepare`], for one run that is observed: with a resolver, and everything that a policy can
+/// grant handed to the supervisor.
+pub(super) fn prepare_observed(
+    request: Request<'_>,
+) -> Result<(Prepared, Arc<Observer>), BuildError> {
+    let mut prepared = prepare(request)?;
+    let blueprint = &mut prepared.blueprint;
+    prepared.rules = Rules::Observe;
+    let filter = &mut blueprint.filter;
+    (filter.egress, filter.audit, filter.observe) = (Egress::Udp, true, true);
+    // Which program it would start is known only once it has forked.
+    filter.subprocess = true;
+    for (name, content) in &mut blueprint.etc {
+        match name.as_str() {
+            "nsswitch.conf" => *content = content.replace("hosts: files", "hosts: files dns"),
+            // One question after the other: two at once would take a call that is not observed.
+            "resolv.conf" => {
+                *content = "nameserver 127.0.0.1\noptions single-request timeout:5\n".to_owned();
+            }
+            _ => {}
+        }
+    }
+    let observer = Arc::new(Observer::new(&prepared.blueprint));
+    prepared.observer = Some(Arc::clone(&observer));
+    Ok((prepared, observer))
 }
 
 fn open_launcher(path: &Path) -> Result<OwnedFd, PlanError> {

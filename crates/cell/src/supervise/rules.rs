@@ -10,6 +10,8 @@ use crate::policy::{DestinationError, Policy, Whom};
 /// The judge of one cell's connections.
 #[derive(Debug, Clone)]
 pub(crate) enum Rules {
+    /// Whatever there is, written down elsewhere: for one run that is observed.
+    Observe,
     /// Only these.
     Allow(Vec<Entry>),
     /// Everything but these addresses, and of these the ports.
@@ -56,6 +58,7 @@ impl Rules {
             return false;
         }
         match self {
+            Self::Observe => true,
             Self::Allow(entries) => entries.iter().any(|entry| {
                 entry.transport == transport
                     && entry.ports.contains(to.port())
@@ -81,7 +84,7 @@ impl Rules {
     pub(crate) fn has_udp(&self) -> bool {
         match self {
             Self::Allow(entries) => entries.iter().any(|entry| entry.transport == Transport::Udp),
-            Self::Restrict { .. } => true,
+            Self::Restrict { .. } | Self::Observe => true,
         }
     }
 

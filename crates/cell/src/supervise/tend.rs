@@ -15,13 +15,14 @@ use super::denial::Denials;
 use super::output::{Rate, Stream};
 use super::prepare::Prepared;
 use super::process::Process;
-use super::{BuildError, End, Outcome};
+use super::{BuildError, End, Outcome, resolver};
 use crate::blueprint::{ASK_KILL, ASK_TERMINATE, Report};
 use crate::channel;
 use crate::launch;
 use crate::layer::Layer;
 use crate::limits::{BUILD_TIME, IDLE, OUTPUT_DRAIN, WATCH_INTERVAL, timespec};
 use crate::plan::{PlanError, Planned as _};
+use crate::pool::{Handover, Parking};
 use crate::sys::memory::Program;
 use crate::sys::process::{Side, clone};
 
@@ -48,6 +49,7 @@ pub(super) fn tend(
     mut prepared: Prepared,
     denials: &Denials<'_>,
     launch: Launch,
+    parking: Option<&Parking>,
 ) -> Result<Outcome, BuildError> {
     let (control, remote) = channel::pair().planned(Layer::Launcher, "make a socket")?;
     let pipe = || pipe_with(PipeFlags::CLOEXEC).planned(Layer::Launcher, "make a pipe");
@@ -55,6 +57,13 @@ pub(super) fn tend(
     let ends = Ends { control, input: input.1, streams: [output.0, error.0] };
     let mut handed = vec![input.0, output.1, error.1];
     handed.append(&mut prepared.listeners);
+    let mut handover = None;
+    if parking.is_some() {
+        let (calls, ready) = (pipe()?, pipe()?);
+        handed.extend([calls.0, ready.1]);
+        prepared.blueprint.listeners += 2;
+        handover = Some(Handover { calls: calls.1, ready: ready.0 });
+    }
     handed.extend(std::mem::take(&mut prepared.handed).into_descriptors());
     let child = match launch {
         Launch::Program => start(&prepared, &ends, remote, handed)?,
@@ -66,13 +75,14 @@ pub(super) fn tend(
             Side::Child => {
                 // What is kept open here would never be seen to end.
                 let Prepared { blueprint, published, stop, .. } = prepared;
-                drop((ends, published, stop));
+                drop((ends, published, stop, handover));
                 launch::keep(remote, &blueprint, handed)
             }
         },
     };
     let idle = (launch == Launch::Copy).then(Program::of_this_process);
     let armed = AtomicBool::new(!prepared.blueprint.filter.audit);
+    let over = AtomicBool::new(false);
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let result = std::thread::scope(|scope| {
         let now = Instant::now();
@@ -81,15 +91,20 @@ pub(super) fn tend(
             prepared: &prepared,
             denials,
             armed: &armed,
+            over: &over,
             control: &ends.control,
             input: Some(ends.input),
             streams: [Stream::new(output, stdout.as_fd()), Stream::new(error, stderr.as_fd())],
             rate: Rate::new(&prepared.limits, now),
             process: None,
             idle,
+            parking,
+            handover,
             state: State { began: now, ..State::default() },
         };
-        cell.tend(scope, stdin.as_fd())
+        let outcome = cell.tend(scope, stdin.as_fd());
+        over.store(true, Ordering::Release);
+        outcome
     });
     drop(ends.control);
     let _ = waitpid(Some(child), WaitOptions::empty());
@@ -133,6 +148,8 @@ struct State {
     timed_out: bool,
     over_memory: bool,
     asked_to_end: Option<Instant>,
+    /// The command has said that it waits for a caller.
+    parked: bool,
     killed: bool,
     last_progress: Option<Instant>,
 }
@@ -149,6 +166,7 @@ impl Default for State {
             timed_out: false,
             over_memory: false,
             asked_to_end: None,
+            parked: false,
             killed: false,
             last_progress: None,
         }
@@ -159,6 +177,8 @@ struct Cell<'a> {
     prepared: &'a Prepared,
     denials: &'a Denials<'a>,
     armed: &'a AtomicBool,
+    /// Set when threads should end that nothing else tells.
+    over: &'a AtomicBool,
     control: &'a OwnedFd,
     input: Option<OwnedFd>,
     streams: [Stream<'a>; 2],
@@ -166,6 +186,9 @@ struct Cell<'a> {
     process: Option<Process>,
     /// What can be given back when there is nothing to do but wait.
     idle: Option<Program>,
+    parking: Option<&'a Parking>,
+    /// There while the command waits for a caller.
+    handover: Option<Handover>,
     state: State,
 }
 
@@ -174,6 +197,12 @@ struct Cell<'a> {
 enum Source {
     Control,
     Stop,
+    /// The command says that it waits.
+    Ready,
+    /// The server has a caller for it, or is gone.
+    Server,
+    /// The caller of a command that waited: asks it to end, or is gone.
+    Client,
     Input,
     InputSink,
     Output(usize),
@@ -197,6 +226,9 @@ impl<'a> Cell<'a> {
                 match source {
                     Source::Control => self.hear(scope),
                     Source::Stop => self.ask_to_end(now),
+                    Source::Ready => self.is_ready(),
+                    Source::Server => self.hear_server(now),
+                    Source::Client => self.hear_client(now),
                     Source::Input => input_ready = true,
                     Source::InputSink => {
                         input_ready = false;
@@ -237,6 +269,19 @@ impl<'a> Cell<'a> {
         if let Some(stop) = self.prepared.stop.as_ref().filter(|_| !self.state.killed) {
             watched.push((Source::Stop, PollFd::new(stop, PollFlags::IN)));
         }
+        if let Some(parking) = self.parking.filter(|_| !self.state.killed) {
+            watched.push((Source::Server, PollFd::new(&parking.server, PollFlags::IN)));
+            if let Some(client) = parking.client() {
+                watched.push((Source::Client, PollFd::new(client, PollFlags::IN)));
+            }
+        }
+        if let Some(handover) = &self.handover {
+            if !self.state.parked {
+                watched.push((Source::Ready, PollFd::new(&handover.ready, PollFlags::IN)));
+            }
+            // What it writes before it has a caller waits for the caller.
+            return self.poll(watched);
+        }
         match &self.input {
             Some(sink) if input_ready => {
                 watched.push((Source::InputSink, PollFd::new(sink, PollFlags::OUT)));
@@ -254,6 +299,10 @@ impl<'a> Cell<'a> {
                 watched.push((Source::OutputSink(at), PollFd::from_borrowed_fd(fd, events)));
             }
         }
+        self.poll(watched)
+    }
+
+    fn poll(&self, watched: Vec<(Source, PollFd<'_>)>) -> Vec<Source> {
         let (sources, mut fds): (Vec<Source>, Vec<PollFd<'_>>) = watched.into_iter().unzip();
         let timeout = self.next_look().map(timespec);
         if poll(&mut fds, timeout.as_ref()).is_err() {
@@ -278,6 +327,7 @@ impl<'a> Cell<'a> {
             }
             if let Some(timeout) =
                 self.prepared.limits.timeout.filter(|_| state.asked_to_end.is_none())
+                && self.handover.is_none()
             {
                 at(state.began + timeout.0);
             }
@@ -312,6 +362,13 @@ impl<'a> Cell<'a> {
                 self.process = descriptors.pop().and_then(Process::new);
                 self.state.began = Instant::now();
             }
+            Report::Resolver => {
+                let observer = self.prepared.observer.as_deref();
+                if let Some((socket, observer)) = descriptors.pop().zip(observer) {
+                    let over = self.over;
+                    scope.spawn(move || resolver::serve(&socket, observer, over));
+                }
+            }
             Report::Listener => {
                 let command = self.process.as_ref().and_then(Process::pidfd);
                 let calls = descriptors.pop().zip(command).and_then(|(listener, command)| {
@@ -343,7 +400,8 @@ impl<'a> Cell<'a> {
         if self.process.is_none() && now.duration_since(self.state.began) > BUILD_TIME {
             return self.end_now();
         }
-        let over = limits.timeout.is_some_and(|time| now >= self.state.began + time.0);
+        let over = limits.timeout.is_some_and(|time| now >= self.state.began + time.0)
+            && self.handover.is_none();
         if over && self.state.asked_to_end.is_none() {
             self.state.timed_out = true;
             let time = limits.timeout.map_or_else(String::new, |time| time.to_string());
@@ -372,9 +430,42 @@ impl<'a> Cell<'a> {
     }
 
     fn end_now(&mut self) {
+        // What it has written goes its way now.
+        self.handover = None;
         if !self.state.killed {
             self.state.killed = true;
             let _ = rustix::io::write(self.control, &[ASK_KILL]);
+        }
+    }
+
+    /// The command waits, or has ended instead.
+    fn is_ready(&mut self) {
+        let mut byte = [0];
+        let Some(handover) = &self.handover else { return };
+        match (rustix::io::read(&handover.ready, &mut byte), self.parking) {
+            (Ok(1), Some(parking)) => {
+                self.state.parked = true;
+                parking.ready();
+            }
+            _ => self.end_now(),
+        }
+    }
+
+    /// A caller for the command; its time counts from here. Without the server there is no slot.
+    fn hear_server(&mut self, now: Instant) {
+        let handover = self.handover.take().filter(|_| self.state.parked);
+        let taken = handover.zip(self.parking).and_then(|(handover, to)| to.take(handover));
+        match taken {
+            Some(()) => self.state.began = now,
+            None => self.end_now(),
+        }
+    }
+
+    fn hear_client(&mut self, now: Instant) {
+        let mut asked = [0; 16];
+        match self.parking.and_then(Parking::client).map(|fd| rustix::io::read(fd, &mut asked)) {
+            Some(Ok(1..)) => self.ask_to_end(now),
+            _ => self.end_now(),
         }
     }
 

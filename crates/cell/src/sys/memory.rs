@@ -1,30 +1,54 @@
 //! Giving memory back that is only needed while a cell is built.
 
-/// Where this process's programs and libraries are mapped, as far as those pages can be read again
-/// from their files.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Program(Vec<(usize, usize)>);
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+
+/// Where this process's programs and libraries are mapped. Opened early, because process 1 of a cell
+/// can not later; read when it is needed. A copy of a process has the same places.
+#[derive(Debug, Default)]
+pub(crate) struct Program(Option<File>);
+
+/// Bytes below the innermost frame that stay: what a signal or a call needs.
+const STACK_KEPT: usize = 16 << 10;
 
 impl Program {
     /// Of this process, and of copies of it.
     pub(crate) fn of_this_process() -> Self {
-        let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-        Self(maps.lines().filter_map(clean_range).collect())
+        Self(File::open("/proc/self/maps").ok())
     }
 
-    /// Forgets the pages; what is used again is read again. A waiting process needs few.
+    /// Forgets pages of code, of free memory and of the stack that is not in use; code that runs
+    /// again is read again. A waiting process needs few. Only for processes of one thread.
     pub(crate) fn release(&self) {
-        for (start, end) in &self.0 {
-            let at: *mut libc::c_void = std::ptr::with_exposed_provenance_mut(*start);
+        let mut maps = String::new();
+        let Some(mut file) = self.0.as_ref() else { return };
+        if file.rewind().is_err() || file.read_to_string(&mut maps).is_err() {
+            return;
+        }
+        let here = std::ptr::from_ref(&maps).addr();
+        let clean = maps.lines().filter_map(clean_range);
+        let unused = maps.lines().filter_map(|line| unused_stack(line, here));
+        let ranges: Vec<(usize, usize)> = clean.chain(unused).collect();
+        drop(maps);
+        for (start, end) in ranges {
+            let at: *mut libc::c_void = std::ptr::with_exposed_provenance_mut(start);
             // SAFETY: private mappings of files that were never written to, so the file has the
-            // same bytes; nothing is unmapped.
+            // same bytes; or stack far below every frame. Nothing is unmapped.
             unsafe { libc::madvise(at, end - start, libc::MADV_DONTNEED) };
         }
-        if !self.0.is_empty() {
-            // SAFETY: gives free memory of the allocator back, no other.
-            unsafe { libc::malloc_trim(0) };
-        }
+        // SAFETY: gives free memory of the allocator back, no other.
+        unsafe { libc::malloc_trim(0) };
     }
+}
+
+/// The part of the stack below what is in use.
+fn unused_stack(line: &str, here: usize) -> Option<(usize, usize)> {
+    if !line.ends_with("[stack]") {
+        return None;
+    }
+    let (start, end) = range(line)?;
+    let unused = here.checked_sub(STACK_KEPT)? & !0xfff;
+    (start < unused && here < end).then_some((start, unused))
 }
 
 /// A line of maps (proc_pid_maps(5)) that holds code, or the constants at a file's beginning:
@@ -37,7 +61,11 @@ fn clean_range(line: &str) -> Option<(usize, usize)> {
     if !clean || !path.starts_with('/') {
         return None;
     }
-    let (start, end) = range.split_once('-')?;
+    self::range(range)
+}
+
+fn range(line: &str) -> Option<(usize, usize)> {
+    let (start, end) = line.split_whitespace().next()?.split_once('-')?;
     let number = |text| usize::from_str_radix(text, 16).ok();
     Some((number(start)?, number(end)?))
 }
@@ -59,6 +87,15 @@ mod tests {
         ] {
             assert_eq!(clean_range(no), None, "{no}");
         }
+    }
+
+    #[test]
+    fn the_stack_in_use_stays() {
+        let line = "7ffd00000000-7ffd00100000 rw-p 00000000 00:00 0 [stack]";
+        let here = 0x7ffd_000f_0010;
+        assert_eq!(unused_stack(line, here), Some((0x7ffd_0000_0000, 0x7ffd_000e_c000)));
+        assert_eq!(unused_stack(line, 0x1000_0000), None);
+        assert_eq!(unused_stack("10-20 rw-p 0 00:00 0 [heap]", 0x18), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 )]
 
 pub(crate) mod descriptor;
+pub(crate) mod file;
 pub(crate) mod landlock;
 pub(crate) mod memory;
 pub(crate) mod mount;

@@ -146,15 +146,30 @@ pub(crate) fn become_user(id: u32) -> Result<(), Errno> {
 /// Stack of the process that holds a namespace open; it makes two calls.
 const HOLDER_STACK: usize = 16 << 10;
 
+/// A process that was ended and has not been waited for yet. Waiting can be left for later, when
+/// it costs nothing; dropping this waits.
+#[derive(Debug)]
+pub(crate) struct Holder {
+    pid: Pid,
+    /// It may still run on it.
+    _stack: Vec<u64>,
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let _ = rustix::process::waitpid(Some(self.pid), rustix::process::WaitOptions::empty());
+    }
+}
+
 /// A user namespace whose mapping turns the owner `inside` of files into `outside`, for a mount.
 ///
 /// # Errors
 ///
 /// When the namespace can not be made or its mapping not be written.
-pub(crate) fn id_map(inside: (u32, u32), outside: u32) -> std::io::Result<OwnedFd> {
+pub(crate) fn id_map(inside: (u32, u32), outside: u32) -> std::io::Result<(OwnedFd, Holder)> {
     let mut stack = vec![0_u64; HOLDER_STACK / 8];
     // SAFETY: the child runs on the upper end of its own stack, which lives until it has been
-    // waited for below, and writes nothing else of the shared memory. Sharing it saves copying the
+    // waited for, and writes nothing else of the shared memory. Sharing it saves copying the
     // tables of a large process.
     let pid = check(libc::c_long::from(unsafe {
         let top = stack.as_mut_ptr().add(stack.len()).cast();
@@ -162,6 +177,7 @@ pub(crate) fn id_map(inside: (u32, u32), outside: u32) -> std::io::Result<OwnedF
         libc::clone(hold, top, flags, std::ptr::null_mut())
     }))?;
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    let holder = Holder { pid, _stack: stack };
     let write = || {
         let of = |name: &str| format!("/proc/{}/{name}", pid.as_raw_nonzero());
         std::fs::write(of("uid_map"), format!("{} {outside} 1", inside.0))?;
@@ -170,9 +186,7 @@ pub(crate) fn id_map(inside: (u32, u32), outside: u32) -> std::io::Result<OwnedF
     };
     let namespace = write();
     let _ = rustix::process::kill_process(pid, Signal::KILL);
-    let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
-    drop(stack);
-    namespace
+    Ok((namespace?, holder))
 }
 
 /// Waits for the signal that ends it.

@@ -85,6 +85,8 @@ const ADD_DESCRIPTOR: libc::c_ulong = 0x4018_2103;
 const SET_FLAGS: libc::c_ulong = 0x4008_2104;
 const SYNC_WAKE_UP: libc::c_ulong = 1;
 const ADD_AT: u32 = 1;
+const ADD_AS_ANSWER: u32 = 2;
+const CONTINUE: u32 = 1;
 
 /// What the caller of a handed-over call gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +95,9 @@ pub(crate) enum Answer {
     Value(i64),
     /// The call fails with this.
     Error(Errno),
+    /// The kernel makes the call. Whatever was looked at may have changed meanwhile, so this is no
+    /// permission: only for calls that the filter would have let through.
+    Continue,
 }
 
 /// Next call that waits.
@@ -118,6 +123,7 @@ pub(crate) fn respond(listener: BorrowedFd<'_>, id: u64, answer: Answer) {
     let response = match answer {
         Answer::Value(value) => Response { id, value, error: 0, flags: 0 },
         Answer::Error(errno) => Response { id, value: 0, error: -errno.raw_os_error(), flags: 0 },
+        Answer::Continue => Response { id, value: 0, error: 0, flags: CONTINUE },
     };
     // SAFETY: the structure has the layout and size of the kernel's.
     unsafe { libc::ioctl(listener.as_raw_fd(), SEND, std::ptr::from_ref(&response)) };
@@ -145,6 +151,35 @@ pub(crate) fn add_descriptor(
         flags: ADD_AT,
         source: u32::try_from(source.as_raw_fd()).unwrap_or(u32::MAX),
         target,
+        target_flags: libc::O_CLOEXEC.unsigned_abs(),
+    };
+    // SAFETY: the structure has the layout and size of the kernel's.
+    check(unsafe {
+        libc::c_long::from(libc::ioctl(
+            listener.as_raw_fd(),
+            ADD_DESCRIPTOR,
+            std::ptr::from_ref(&add),
+        ))
+    })?;
+    Ok(())
+}
+
+/// Gives `source` to the waiting caller under its lowest free number, which is what its call
+/// returns.
+///
+/// # Errors
+///
+/// As [`add_descriptor`]; the call still waits then.
+pub(crate) fn give_descriptor(
+    listener: BorrowedFd<'_>,
+    id: u64,
+    source: BorrowedFd<'_>,
+) -> Result<(), Errno> {
+    let add = AddDescriptor {
+        id,
+        flags: ADD_AS_ANSWER,
+        source: u32::try_from(source.as_raw_fd()).unwrap_or(u32::MAX),
+        target: 0,
         target_flags: libc::O_CLOEXEC.unsigned_abs(),
     };
     // SAFETY: the structure has the layout and size of the kernel's.

@@ -60,6 +60,19 @@ pub(crate) fn loopback_up() -> Result<(), Errno> {
     Ok(())
 }
 
+/// A UDP socket on port 53 of the loopback device of the current network namespace.
+///
+/// # Errors
+///
+/// `EACCES` without the right to.
+pub(crate) fn resolver() -> Result<std::os::fd::OwnedFd, Errno> {
+    let (family, kind) = (AddressFamily::INET, SocketType::DGRAM);
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], 53));
+    rustix::net::bind(&socket, &address)?;
+    Ok(socket)
+}
+
 /// Lets only packets through that the program accepts, and locks that for ever.
 ///
 /// # Errors

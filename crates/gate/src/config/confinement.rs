@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Config, ConfigError, Settings};
+use crate::certificates::TlsFiles;
 use crate::confine::Layer;
 
 impl Settings {
@@ -18,8 +19,12 @@ impl Settings {
             })
         };
         config.allow_degraded = self.allow_degraded.iter().map(layer).collect::<Result<_, _>>()?;
-        let files = [&self.cert, &self.key, &self.upstream_ca, &self.pveproxy_defaults];
-        config.readable = files.into_iter().flatten().flat_map(|path| directories(path)).collect();
+        // Read again when they change, and with a reload.
+        let rules = config.policy.user_cfg();
+        let files = [&self.upstream_ca, &self.pveproxy_defaults, &rules];
+        let certificates = config.tls_files.iter().flat_map(TlsFiles::paths);
+        let files = files.into_iter().flatten().map(PathBuf::as_path).chain(certificates);
+        config.readable = files.flat_map(directories).collect();
         Ok(())
     }
 }

@@ -1,7 +1,10 @@
 //! The section `[gate]`: as it is written, and as it is meant.
 
+mod addresses;
 mod confinement;
 mod limits;
+mod tls;
+mod traffic;
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,22 +12,31 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ::tls::{ClientAuth, Identity, Policy, Trust};
+use http::HeaderName;
 use netpolicy::AddressSet;
-use secrets::private_file::Readers;
 use serde::Deserialize;
 use telemetry::access::AccessLog;
 use thiserror::Error;
-use tls::{Identity, Trust};
 
 pub use self::limits::LimitSettings;
+pub use self::tls::{CertificateFrom, ClientAuthMode, TlsSettings, TlsVersion};
+pub use self::traffic::{FallbackSettings, Traffic};
+use crate::addresses::{AddressPolicy, AddressRules};
+use crate::certificates::TlsFiles;
 use crate::confine::{Layer, Standing, USER};
 use crate::destination::Destination;
-use crate::limits::{Limits, WORKERS};
+use crate::limits::{CERTIFICATES_EVERY, Limits, WORKERS};
 use crate::login::{LoginRules, LoginSettings};
+use crate::pages::ContentPolicy;
+use crate::policy::{PolicyRules, PolicySettings};
 use crate::session::{Sealer, SessionConfig, SessionSettings};
 
 /// Before a port in `listen`: on every address of this host.
 const AUTO: &str = "auto:";
+
+/// Longest time for which browsers may be told to insist on https: two years.
+const HSTS: u64 = 2 * 366 * 24 * 3600;
 
 /// Bytes of `upstream_ca` at most.
 const CA_BYTES: u64 = 1024 * 1024;
@@ -46,8 +58,21 @@ pub struct Settings {
     pub daemon: Option<String>,
     /// PEM file of the gate's certificate, chain included.
     pub cert: Option<PathBuf>,
-    /// PEM file of its private key; nobody but the owner and the group may read it.
+    /// PEM file of its private key; nobody but the owner and the group may read it. Without `cert`:
+    /// that of the node's `pveproxy-ssl.pem`.
     pub key: Option<PathBuf>,
+    /// `pve`: the certificate of the node, as pveproxy chooses it; `files`: `cert` and `key`.
+    /// Default: `pve` where `cert` is not set and the node's directory is there.
+    pub certificate: Option<CertificateFrom>,
+    /// The node's directory. Default: `/etc/pve/local`.
+    pub certificate_directory: Option<PathBuf>,
+    /// What pages may load: `stock`, `report-only`, `off`, or a Content-Security-Policy in which
+    /// `{host}` stands for the host of the request. Default: `stock`.
+    pub csp: Option<String>,
+    /// Seconds for which browsers insist on https, 0 for none. Default: a year.
+    pub hsts_seconds: Option<u64>,
+    /// Versions, suites, key exchange, certificates of clients.
+    pub tls: TlsSettings,
     /// Whether everybody may read the key: for keys of tests alone. Default: no.
     pub key_readable_by_others: Option<bool>,
     /// Addresses that send a PROXY header: networks, ranges, commas between. From these it is
@@ -55,6 +80,17 @@ pub struct Settings {
     pub proxy_protocol_from: Option<String>,
     /// Addresses of proxies whose X-Forwarded-For is believed: networks, ranges, commas between.
     pub trusted_proxies: Option<String>,
+    /// The header that is believed of them instead: each proxy appends the address it was
+    /// connected from, or writes that alone. Default: `X-Forwarded-For`.
+    pub real_ip_header: Option<String>,
+    /// Addresses that may use the gate: networks, ranges, `all`, commas between.
+    pub allow_from: Option<String>,
+    /// Addresses that may not.
+    pub deny_from: Option<String>,
+    /// What becomes of addresses in both lists or in none: `allow` or `deny`. Default: `allow`.
+    pub address_policy: Option<AddressPolicy>,
+    /// A copy of `/etc/default/pveproxy` whose settings fill what is not set here.
+    pub pveproxy_defaults: Option<PathBuf>,
     /// Whether HTTP/2 is offered. Default: yes.
     pub http2: Option<bool>,
     /// Where a line for each request goes: `stderr`, `off`, or a file. Default: `stderr`.
@@ -69,8 +105,14 @@ pub struct Settings {
     pub state: Option<PathBuf>,
     /// What failed logins cost.
     pub login: LoginSettings,
-    /// The administrator's copy of `/etc/default/pveproxy`.
-    pub pveproxy_defaults: Option<PathBuf>,
+    /// Where else Proxmox VE is, each with its own certificate. Default: nowhere.
+    pub upstream_fallback: Vec<FallbackSettings>,
+    /// Whether answers are compressed. Default: yes.
+    pub compression: Option<bool>,
+    /// `127.0.0.1:9108` or the path of a unix socket: where metrics are read. Default: nowhere.
+    pub metrics_listen: Option<String>,
+    /// What is forbidden although Proxmox VE would allow it.
+    pub policy: PolicySettings,
     /// Account to become when started as root. Default: [`USER`](crate::USER).
     pub user: Option<String>,
     /// Layers of the gate's own confinement that it may run without: `user`, `capabilities`,
@@ -95,10 +137,31 @@ pub struct Config {
     pub daemon: Option<Destination>,
     /// The certificate shown to clients.
     pub identity: Identity,
+    /// Whose certificates clients may or must show; nobody's by default.
+    pub clients: Option<ClientAuth>,
+    /// Addresses of which none is asked.
+    pub client_exempt: AddressSet,
+    /// Where certificate and authorities come from, to be looked at again; they stay as they are
+    /// by default.
+    pub tls_files: Option<TlsFiles>,
+    /// What those files held.
+    pub(crate) tls_digest: Option<[u8; 32]>,
+    /// What pages may load.
+    pub content_policy: ContentPolicy,
+    /// Seconds for which browsers insist on https, 0 for none, None for a year.
+    pub hsts_seconds: Option<u64>,
+    /// How often they are looked at.
+    pub certificates_every: Duration,
+    /// Versions, suites and key exchange.
+    pub tls: Policy,
     /// Who sends PROXY headers; nobody by default.
     pub proxy_protocol_from: AddressSet,
     /// Whose X-Forwarded-For is believed; nobody's by default.
     pub trusted_proxies: AddressSet,
+    /// The header that is believed of them.
+    pub real_ip_header: HeaderName,
+    /// Which addresses may use the gate; all by default.
+    pub addresses: AddressRules,
     /// Whether HTTP/2 is offered.
     pub http2: bool,
     /// Where a line for each request goes.
@@ -113,6 +176,12 @@ pub struct Config {
     pub state: Option<PathBuf>,
     /// What failed logins cost.
     pub login: LoginRules,
+    /// What is in force and may not be what was meant.
+    pub warnings: Vec<ConfigWarning>,
+    /// What is done with answers and with what is counted.
+    pub traffic: Traffic,
+    /// What is forbidden although Proxmox VE would allow it; nothing by default.
+    pub policy: PolicyRules,
     /// Account to become when started as root.
     pub user: String,
     /// Layers of confinement that may be missing.
@@ -167,6 +236,26 @@ impl ConfigError {
     }
 }
 
+/// A value that is taken, with something the operator should know about it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{key}: {what}")]
+pub struct ConfigWarning {
+    key: String,
+    what: String,
+}
+
+impl ConfigWarning {
+    /// The full key, `gate.listen`: for the place it was set at.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub(crate) fn new(key: &str, what: &(impl ToString + ?Sized)) -> Self {
+        Self { key: format!("gate.{key}"), what: what.to_string() }
+    }
+}
+
 impl Config {
     /// A gate on `listen` in front of `destination` with every default: HTTP/2 offered, one
     /// worker for each core, no PROXY protocol. No access log.
@@ -179,8 +268,18 @@ impl Config {
             destination,
             daemon: None,
             identity,
+            clients: None,
+            client_exempt: AddressSet::default(),
+            tls_files: None,
+            tls_digest: None,
+            content_policy: ContentPolicy::default(),
+            hsts_seconds: None,
+            certificates_every: CERTIFICATES_EVERY,
+            tls: Policy::default(),
             proxy_protocol_from: AddressSet::default(),
             trusted_proxies: AddressSet::default(),
+            real_ip_header: addresses::x_forwarded_for(),
+            addresses: AddressRules::default(),
             http2: true,
             access_log: AccessLogTo::Off,
             workers: cores(),
@@ -188,6 +287,9 @@ impl Config {
             limits: Limits::default(),
             state: None,
             login: LoginRules::default(),
+            warnings: Vec::new(),
+            traffic: Traffic::default(),
+            policy: PolicyRules::default(),
             user: USER.to_owned(),
             allow_degraded: Vec::new(),
             readable: Vec::new(),
@@ -218,18 +320,16 @@ impl Settings {
         let trust = self.trust()?;
         let destination = Destination::new(&self.upstream, trust.as_ref())
             .map_err(|error| ConfigError::new("upstream", &error))?;
-        let mut config = Config::new(listen, destination, self.identity()?);
+        let (files, loaded) = self.tls_files()?;
+        let mut config = Config::new(listen, destination, loaded.identity);
+        (config.tls_files, config.clients) = (Some(files), loaded.clients);
+        config.tls_digest = loaded.digest;
+        self.tls_rules(&mut config)?;
         config.follow = follow;
         let daemon = self.daemon.as_deref().map(Destination::daemon).transpose();
         config.daemon = daemon.map_err(|error| ConfigError::new("daemon", &error))?;
-        if let Some(text) = &self.proxy_protocol_from {
-            config.proxy_protocol_from = AddressSet::strict(text)
-                .map_err(|error| ConfigError::new("proxy_protocol_from", &error))?;
-        }
-        if let Some(text) = &self.trusted_proxies {
-            config.trusted_proxies = AddressSet::strict(text)
-                .map_err(|error| ConfigError::new("trusted_proxies", &error))?;
-        }
+        self.addresses(&mut config)?;
+        self.pages(&mut config)?;
         config.http2 = self.http2.unwrap_or(config.http2);
         config.access_log = match self.access_log.as_deref() {
             None | Some("stderr") => AccessLogTo::Stderr,
@@ -256,8 +356,31 @@ impl Settings {
         self.limits.apply(&mut config.limits)?;
         config.state = self.state_directory()?;
         config.login = self.login.check()?;
+        config.traffic = self.traffic(trust.as_ref())?;
+        if !config.sessions.enabled && !self.policy.tfa.is_empty() {
+            let what =
+                "only sessions know whether a login passed a second factor; set sessions.enabled";
+            return Err(ConfigError::new("policy.tfa", what));
+        }
+        config.policy = self
+            .policy
+            .check()
+            .map_err(|(key, what)| ConfigError::new(&format!("policy.{key}"), &what))?;
         self.confinement(&mut config)?;
         Ok(config)
+    }
+
+    fn pages(&self, config: &mut Config) -> Result<(), ConfigError> {
+        if let Some(text) = &self.csp {
+            config.content_policy =
+                ContentPolicy::parse(text).map_err(|what| ConfigError::new("csp", &what))?;
+        }
+        if self.hsts_seconds.is_some_and(|seconds| seconds > HSTS) {
+            let what = format!("more than two years; write seconds from 0 to {HSTS}");
+            return Err(ConfigError::new("hsts_seconds", &what));
+        }
+        config.hsts_seconds = self.hsts_seconds;
+        Ok(())
     }
 
     /// One host keeps its state in a directory. A shared store is refused in words, so that
@@ -306,21 +429,6 @@ impl Settings {
             }
             (None, None) => Ok(None),
         }
-    }
-
-    fn identity(&self) -> Result<Identity, ConfigError> {
-        let missing = |key| {
-            let what = "not set; name the PEM file";
-            ConfigError::new(key, &what)
-        };
-        let cert = self.cert.as_ref().ok_or_else(|| missing("cert"))?;
-        let key = self.key.as_ref().ok_or_else(|| missing("key"))?;
-        // A node's own keys are readable for www-data, which is how pveproxy gets at them.
-        let readers = match self.key_readable_by_others {
-            Some(true) => Readers::Anyone,
-            _ => Readers::Group,
-        };
-        Identity::load_for(cert, key, readers).map_err(|error| ConfigError::new("cert", &error))
     }
 }
 

@@ -1,9 +1,9 @@
-use super::{LimitSettings, Settings};
+use super::{FallbackSettings, LimitSettings, Settings};
 use std::time::Duration;
 use tls::Authority;
 
 /// A section that is right, with its files.
-fn good(directory: &tempfile::TempDir) -> Settings {
+pub(super) fn good(directory: &tempfile::TempDir) -> Settings {
     let (cert, key) = (directory.path().join("c.pem"), directory.path().join("k.pem"));
     let authority = Authority::generate("test", Duration::from_secs(1_795_000_000)).unwrap();
     let identity = authority.issue(&["pve1"], Duration::from_secs(1_795_000_000)).unwrap();
@@ -80,6 +80,20 @@ fn every_fault_names_its_key_and_a_remedy() {
             Settings { trusted_proxies: Some("proxy1".into()), ..good(&directory) },
         ),
         ("gate.state", Settings { state: Some("redis://10.0.0.1".into()), ..good(&directory) }),
+        (
+            "gate.metrics_listen",
+            Settings { metrics_listen: Some("0.0.0.0:9108".into()), ..good(&directory) },
+        ),
+        (
+            "gate.upstream_fallback",
+            Settings {
+                upstream_fallback: vec![FallbackSettings {
+                    url: "https://192.0.2.2:8006".into(),
+                    fingerprint: None,
+                }],
+                ..good(&directory)
+            },
+        ),
         (
             "gate.allow_degraded",
             Settings { allow_degraded: vec!["everything".into()], ..good(&directory) },

@@ -5,6 +5,7 @@ use std::path::Path;
 use process::confine::Reach;
 
 use crate::config::{AccessLogTo, Config};
+use crate::observe::MetricsAddress;
 
 /// Resolving a name: the C library asks these, and servers over TCP when an answer is long.
 const RESOLVER: [&str; 6] = [
@@ -32,8 +33,11 @@ pub(super) fn of(config: &Config) -> Reach {
     // With the control socket.
     reach.sockets = config.state.iter().cloned().collect();
     reach.bind.clone_from(&config.follow);
-    let destinations = [Some(&config.destination), config.daemon.as_ref()];
-    for destination in destinations.into_iter().flatten() {
+    if let Some(MetricsAddress::Unix(path)) = &config.traffic.metrics_listen {
+        reach.sockets.extend(path.parent().map(Path::to_owned));
+    }
+    let destinations = [&config.destination].into_iter().chain(&config.daemon);
+    for destination in destinations.chain(&config.traffic.fallback) {
         reach.connect.push(destination.port());
         if destination.is_name() {
             reach.read.extend(RESOLVER.map(Into::into));

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Request;
+use crate::policy::{NotConfirmed, Proof};
 use crate::session::{Listed, Selection};
 use crate::worker::Shared;
 
@@ -18,6 +19,9 @@ pub(crate) enum ControlError {
     /// There is nothing to act on.
     #[error("{0}")]
     NotFound(String),
+    /// A change of the policy stays on trial, or is gone.
+    #[error(transparent)]
+    NotConfirmed(#[from] NotConfirmed),
     /// It could not be made durable, so it was not done.
     #[error(transparent)]
     State(#[from] state::StoreError),
@@ -28,6 +32,7 @@ impl ControlError {
         match self {
             Self::Request(_) => "request",
             Self::NotFound(_) => "not_found",
+            Self::NotConfirmed(_) => "not_confirmed",
             Self::State(_) => "state",
         }
     }
@@ -82,5 +87,11 @@ async fn carry_out(shared: &Shared, request: Request) -> Result<Value, ControlEr
         }
         Request::Status => Ok(shared.status()),
         Request::LoginStatus => Ok(shared.logins.status()),
+        Request::PolicyStatus => Ok(shared.policy.status(shared.clock.monotonic())),
+        Request::PolicyConfirm { id } => {
+            let now = shared.clock.monotonic();
+            let seen = shared.policy.confirm(&id, &Proof::Operator, now).await?;
+            Ok(json!({ "confirmed": id, "seen": seen }))
+        }
     }
 }

@@ -38,4 +38,11 @@ pub enum Request {
     Takeover,
     /// How the brute-force engine stands: `{"bans","locks","waiting","sources","forgotten"}`.
     LoginStatus,
+    /// What change of the policy is on trial: `{"restricts","on_trial":{"id","seconds","seen"}}`.
+    PolicyStatus,
+    /// Confirms it, if somebody was seen to get through: `{"confirmed":ID,"seen":{"user","client"}}`.
+    PolicyConfirm {
+        /// As the log and the status show it.
+        id: String,
+    },
 }

@@ -14,6 +14,7 @@ use super::connection::Connection;
 use super::response::reason;
 use super::{wire, write_headers};
 use crate::body::AnswerBody;
+use crate::scratch;
 
 /// Body pieces up to this size are copied behind what is to be written anyway; larger ones are
 /// written from where they are.
@@ -36,6 +37,7 @@ impl<S: AsyncWrite + Unpin> Connection<S> {
         framing.announce(version, keep, &mut head);
         let mut out =
             Outgoing { bytes: write_head(version, &head), at: 0, data: Bytes::new(), framing };
+        scratch::give_back(head.headers);
         let mut ended = framing == Framing::None;
         poll_fn(|cx| {
             loop {

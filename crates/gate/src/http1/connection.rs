@@ -2,20 +2,18 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::request::Parts;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{request, wire};
 use crate::body::{Source, Stall};
-use crate::limits::{HEAD_BYTES, Limits, READ_CHUNK};
+use crate::limits::{HEAD_BYTES, Limits};
 use crate::refusal::Refusal;
-
-/// Bytes read while a head is awaited: most requests fit.
-const HEAD_CHUNK: usize = 2 * 1024;
+use crate::scratch::{self, take};
 
 /// What tells a client that waits with its body to send it (RFC 9110 §10.1.1).
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -91,13 +89,13 @@ impl<S> Connection<S> {
             return (self.searched > HEAD_BYTES).then_some(Next::Refused(Refusal::HeadTooLarge));
         };
         self.searched = 0;
-        let framing = match wire::check(self.input.get(..end).unwrap_or_default()) {
-            Ok(framing) => framing,
+        let checked = match wire::check(self.input.get(..end).unwrap_or_default()) {
+            Ok(checked) => checked,
             Err(refusal) => return Some(Next::Refused(refusal)),
         };
-        let head = self.input.split_to(end).freeze();
-        self.body = Body { left: framing.body, expect: framing.expect };
-        Some(request::parse(&head).map_or_else(Next::Refused, Next::Request))
+        let head = take(&mut self.input, end);
+        self.body = Body { left: checked.body, expect: checked.expect };
+        Some(request::parse(&head, &checked).map_or_else(Next::Refused, Next::Request))
     }
 }
 
@@ -116,12 +114,10 @@ impl<S: AsyncRead + Unpin> Connection<S> {
                 self.head.end();
                 return Poll::Ready(next);
             }
-            match self.poll_fill(cx, HEAD_CHUNK) {
+            match self.poll_fill(cx) {
                 Poll::Ready(Ok(1..)) => {}
                 Poll::Ready(_) => return Poll::Ready(Next::End),
                 Poll::Pending if self.input.is_empty() => {
-                    // An idle connection holds no buffer.
-                    self.input = BytesMut::new();
                     return self.idle.poll(cx).map(|()| Next::End);
                 }
                 Poll::Pending => {
@@ -132,9 +128,8 @@ impl<S: AsyncRead + Unpin> Connection<S> {
     }
 
     /// Reads more; 0 at the end of the stream.
-    fn poll_fill(&mut self, cx: &mut Context<'_>, chunk: usize) -> Poll<io::Result<usize>> {
-        self.input.reserve(chunk);
-        match ready!(pin!(self.io.read_buf(&mut self.input)).poll(cx)) {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match ready!(scratch::poll_read(&mut self.io, cx, &mut self.input)) {
             // Many clients leave without a TLS goodbye; what was cut off shows in the framing.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(0)),
             read => Poll::Ready(read),
@@ -160,14 +155,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Source for Connection<S> {
             return Poll::Ready(None);
         }
         ready!(self.poll_continue(cx))?;
-        if self.input.is_empty() {
-            let expected = usize::try_from(self.body.left).unwrap_or(READ_CHUNK);
-            if ready!(self.poll_fill(cx, expected.min(READ_CHUNK)))? == 0 {
-                return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
-            }
+        if self.input.is_empty() && ready!(self.poll_fill(cx))? == 0 {
+            return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
         }
         let left = usize::try_from(self.body.left).unwrap_or(usize::MAX);
-        let data = self.input.split_to(left.min(self.input.len())).freeze();
+        let data = take(&mut self.input, left);
         self.body.left -= data.len() as u64;
         Poll::Ready(Some(Ok(data)))
     }

@@ -16,13 +16,34 @@ pub(crate) use chunked::Decoded;
 pub(crate) use connection::{Connection, Next};
 pub(crate) use response::{BodyFraming, ResponseHead, parse as parse_response};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, header};
+
+/// Names as they are written, of the headers that most answers have. All others are capitalised
+/// letter by letter.
+static WRITTEN: [(HeaderName, &str); 13] = [
+    (header::CACHE_CONTROL, "Cache-Control"),
+    (header::CONTENT_LENGTH, "Content-Length"),
+    (header::CONTENT_TYPE, "Content-Type"),
+    (header::DATE, "Date"),
+    (header::EXPIRES, "Expires"),
+    (header::PRAGMA, "Pragma"),
+    (header::SERVER, "Server"),
+    (header::STRICT_TRANSPORT_SECURITY, "Strict-Transport-Security"),
+    (header::X_CONTENT_TYPE_OPTIONS, "X-Content-Type-Options"),
+    (header::X_FRAME_OPTIONS, "X-Frame-Options"),
+    (header::REFERRER_POLICY, "Referrer-Policy"),
+    (header::CONTENT_ENCODING, "Content-Encoding"),
+    (header::LAST_MODIFIED, "Last-Modified"),
+];
 
 /// Appends the header lines, names capitalised as PVE writes them: some
 /// clients compare them as text.
-pub(crate) fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
+fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
     for (name, value) in headers {
-        write_name(out, name.as_str());
+        match WRITTEN.iter().find(|(row, _)| row == name) {
+            Some((_, written)) => out.extend_from_slice(written.as_bytes()),
+            None => write_name(out, name.as_str()),
+        }
         out.extend_from_slice(b": ");
         out.extend_from_slice(value.as_bytes());
         out.extend_from_slice(b"\r\n");
@@ -30,18 +51,27 @@ pub(crate) fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
 }
 
 fn write_name(out: &mut Vec<u8>, name: &str) {
-    let start = out.len();
-    out.extend_from_slice(name.as_bytes());
-    let Some(written) = out.get_mut(start..) else { return };
-    written.split_mut(|byte| *byte == b'-').filter_map(<[u8]>::first_mut).for_each(|first| {
-        first.make_ascii_uppercase();
-    });
+    let mut first = true;
+    out.extend(name.bytes().map(|byte| {
+        let written = if first { byte.to_ascii_uppercase() } else { byte };
+        first = byte == b'-';
+        written
+    }));
 }
 
 #[cfg(test)]
 mod tests {
-    use super::write_headers;
+    use super::{WRITTEN, write_headers, write_name};
     use http::{HeaderMap, HeaderName, HeaderValue};
+
+    #[test]
+    fn the_table_writes_what_the_rule_would() {
+        for (name, written) in &WRITTEN {
+            let mut out = Vec::new();
+            write_name(&mut out, name.as_str());
+            assert_eq!(out, written.as_bytes());
+        }
+    }
 
     #[test]
     fn names_are_capitalised_and_repeats_kept() {

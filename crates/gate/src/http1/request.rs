@@ -1,41 +1,31 @@
 //! A checked request head as the parts everything after it reads.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
 
-use super::wire;
+use super::wire::Checked;
 use crate::refusal::Refusal;
-
-/// Room for the headers of an ordinary browser.
-const HEADERS: usize = 16;
+use crate::scratch;
 
 /// The parts of a head that [`wire::check`] accepted, without copying target and values.
 ///
 /// # Errors
 /// [`Refusal::RequestLine`] or [`Refusal::Url`] for what the grammar allows and no URL holds.
-pub(super) fn parse(head: &Bytes) -> Result<Parts, Refusal> {
-    let mut lines = wire::lines(head);
-    let line = lines.next().ok_or(Refusal::RequestLine)?;
-    let mut words = wire::words(head, line);
-    let (Some(method), Some(target), Some(version)) = (words.next(), words.next(), words.next())
-    else {
-        return Err(Refusal::RequestLine);
-    };
+pub(super) fn parse(head: &Bytes, checked: &Checked) -> Result<Parts, Refusal> {
+    let part = |range: &Range<usize>| head.get(range.clone()).unwrap_or_default();
     let (mut parts, ()) = Request::new(()).into_parts();
-    let method = head.get(method).unwrap_or_default();
-    parts.method = Method::from_bytes(method).map_err(|_| Refusal::RequestLine)?;
-    parts.uri = Uri::from_maybe_shared(head.slice(target)).map_err(|_| Refusal::Url)?;
-    parts.version = match head.get(version) {
-        Some(b"HTTP/1.0") => Version::HTTP_10,
-        _ => Version::HTTP_11,
-    };
-    parts.headers.reserve(HEADERS);
-    for line in lines {
-        let Some((name, value)) = wire::field(head, line) else { break };
-        let name = head.get(name).unwrap_or_default();
-        let name = HeaderName::from_bytes(name).map_err(|_| Refusal::HeaderLine)?;
-        let value = HeaderValue::from_maybe_shared(head.slice(value));
+    let method = Method::from_bytes(part(&checked.method));
+    parts.method = method.map_err(|_| Refusal::RequestLine)?;
+    let target = head.slice(checked.target.clone());
+    parts.uri = Uri::from_maybe_shared(target).map_err(|_| Refusal::Url)?;
+    parts.version = if checked.old { Version::HTTP_10 } else { Version::HTTP_11 };
+    parts.headers = scratch::headers();
+    for (name, value) in &checked.fields {
+        let name = HeaderName::from_bytes(part(name)).map_err(|_| Refusal::HeaderLine)?;
+        let value = HeaderValue::from_maybe_shared(head.slice(value.clone()));
         parts.headers.append(name, value.map_err(|_| Refusal::HeaderValue)?);
     }
     Ok(parts)
@@ -54,7 +44,7 @@ mod tests {
         let head = Bytes::from_static(
             b"POST /api2/json/x?a=b HTTP/1.0\r\nHost: h:8006\r\ncookie:  a=1; b=2\t\r\nX-Empty:\r\nCookie: c\r\n\r\n",
         );
-        let parts = parse(&head).unwrap();
+        let parts = parse(&head, &wire::check(&head).unwrap()).unwrap();
         assert_eq!(parts.method, "POST");
         assert_eq!(parts.uri, "/api2/json/x?a=b");
         assert_eq!(parts.version, Version::HTTP_10);
@@ -72,8 +62,8 @@ mod tests {
             lines in proptest::collection::vec("[A-Za-z-]{1,8}:[ -~\t\u{e9}]{0,24}", 0..8),
         ) {
             let head = format!("GET {target} HTTP/1.1\r\n{}\r\n", lines.iter().map(|line| format!("{line}\r\n")).collect::<String>());
-            if wire::check(head.as_bytes()).is_ok()
-                && let Ok(parts) = parse(&Bytes::from(head))
+            if let Ok(checked) = wire::check(head.as_bytes())
+                && let Ok(parts) = parse(&Bytes::from(head), &checked)
             {
                 prop_assert_eq!(parts.headers.len(), lines.len());
                 for line in &lines {

@@ -8,9 +8,7 @@ use super::wire;
 use crate::hygiene;
 use crate::limits::{UPSTREAM_HEAD, UPSTREAM_HEADER_LINES};
 use crate::reason::Phrase;
-
-/// Room for the headers of an ordinary answer and those the gate adds.
-const HEADERS: usize = 16;
+use crate::scratch;
 
 /// A parsed head.
 #[derive(Debug)]
@@ -54,7 +52,7 @@ pub(crate) fn parse(input: &mut BytesMut) -> Result<Option<ResponseHead>, &'stat
         let phrase = Phrase::new(head.slice(status.end - phrase.len()..status.end));
         parts.extensions.insert(phrase.ok_or("control characters in its reason phrase")?);
     }
-    parts.headers.reserve(HEADERS);
+    parts.headers = scratch::headers();
     let mut connection = Connection::default();
     let mut encodings = Vec::new();
     let mut count = 0;

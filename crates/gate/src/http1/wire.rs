@@ -15,14 +15,26 @@ use crate::refusal::Refusal;
 /// Most digits of a Content-Length: what an i64 holds with room to add.
 const LENGTH_DIGITS: usize = 18;
 
-/// What a well-formed head says about the bytes after it.
+/// Room for the header lines of an ordinary request.
+const FIELDS: usize = 16;
+
+/// A well-formed head: what it says about the bytes after it, and where its parts are.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Framing {
+pub(crate) struct Checked {
     /// Bytes of body that follow.
     pub(crate) body: u64,
     /// The client waits for a 100 before it sends the body.
     pub(crate) expect: bool,
+    pub(super) method: Range<usize>,
+    pub(super) target: Range<usize>,
+    /// HTTP/1.0.
+    pub(super) old: bool,
+    /// Names and values, blanks around the values left out.
+    pub(super) fields: Vec<Field>,
 }
+
+/// Name and value of a header line.
+pub(super) type Field = (Range<usize>, Range<usize>);
 
 /// Where the head in `buf` ends, looking from `from` on: after the first blank line, be it
 /// written with CR or without ([`check`] tells them apart).
@@ -38,30 +50,28 @@ pub(crate) fn head_end(buf: &[u8], from: usize) -> Option<usize> {
 }
 
 /// Judges one head, blank line included.
-pub(crate) fn check(head: &[u8]) -> Result<Framing, Refusal> {
+pub(crate) fn check(head: &[u8]) -> Result<Checked, Refusal> {
     if head.len() > HEAD_BYTES {
         return Err(Refusal::HeadTooLarge);
     }
-    let mut lines = Lines { rest: head };
+    let mut lines = Lines { head, at: 0 };
     let request = lines.next().ok_or(Refusal::RequestLine)??;
-    request_line(request)?;
-
     let mut seen = Seen::default();
-    let mut count = 0;
+    seen.head.fields.reserve(FIELDS);
+    seen.request_line(head.get(request).unwrap_or_default())?;
     for line in lines {
         let line = line?;
         if line.is_empty() {
             break;
         }
-        count += 1;
-        if count > HEAD_LINES {
+        if seen.head.fields.len() == HEAD_LINES {
             return Err(Refusal::HeadTooLarge);
         }
-        seen.header(line)?;
+        seen.header(head, line)?;
     }
     match seen.encoding {
         Some(value) => Err(Refusal::Encoding(value)),
-        None => Ok(seen.framing),
+        None => Ok(seen.head),
     }
 }
 
@@ -78,28 +88,20 @@ pub(crate) fn lines(head: &[u8]) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// What stands between the single spaces of a request line.
-pub(super) fn words(head: &[u8], line: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-    let mut at = line.start;
-    std::iter::from_fn(move || {
-        let rest = head.get(at..line.end)?;
-        let end = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
-        let word = at..at + end;
-        at = word.end + 1;
-        Some(word)
-    })
-}
-
 /// Name and value of a header line, blanks around the value left out.
-pub(super) fn field(head: &[u8], line: Range<usize>) -> Option<(Range<usize>, Range<usize>)> {
+pub(super) fn field(head: &[u8], line: Range<usize>) -> Option<Field> {
     let bytes = head.get(line.clone())?;
     let colon = memchr(b':', bytes)?;
-    let value = bytes.get(colon + 1..)?;
-    let left = value.iter().take_while(|byte| is_blank(**byte)).count();
-    let right = value.iter().rev().take_while(|byte| is_blank(**byte)).count();
-    let start = line.start + colon + 1 + left;
-    let end = line.end.saturating_sub(right).max(start);
-    Some((line.start..line.start + colon, start..end))
+    let value = trimmed(head, line.start + colon + 1..line.end);
+    Some((line.start..line.start + colon, value))
+}
+
+fn trimmed(head: &[u8], value: Range<usize>) -> Range<usize> {
+    let bytes = head.get(value.clone()).unwrap_or_default();
+    let left = bytes.iter().take_while(|byte| is_blank(**byte)).count();
+    let right = bytes.iter().rev().take_while(|byte| is_blank(**byte)).count();
+    let start = value.start + left;
+    start..value.end.saturating_sub(right).max(start)
 }
 
 /// The Host line and the request line's method and target, of a head [`check`] accepted.
@@ -118,45 +120,25 @@ pub(crate) fn method_target_host(head: &[u8]) -> Option<(&str, &str, &str)> {
 
 /// Lines, each checked to end in CR LF and to hold neither character anywhere else.
 struct Lines<'a> {
-    rest: &'a [u8],
+    head: &'a [u8],
+    at: usize,
 }
 
-impl<'a> Iterator for Lines<'a> {
-    type Item = Result<&'a [u8], Refusal>;
+impl Iterator for Lines<'_> {
+    type Item = Result<Range<usize>, Refusal>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let feed = memchr(b'\n', self.rest)?;
-        let (line, rest) = self.rest.split_at_checked(feed + 1)?;
-        self.rest = rest;
-        Some(match line.strip_suffix(b"\r\n") {
-            Some(line) if memchr(b'\r', line).is_none() => Ok(line),
+        let rest = self.head.get(self.at..)?;
+        let feed = memchr(b'\n', rest)?;
+        let start = self.at;
+        self.at += feed + 1;
+        // The first CR has to be the one before the LF.
+        let carriage = rest.get(..feed).and_then(|line| memchr(b'\r', line));
+        Some(match carriage {
+            Some(carriage) if carriage + 1 == feed => Ok(start..start + carriage),
             _ => Err(Refusal::LineEnding),
         })
     }
-}
-
-/// `METHOD SP target SP HTTP/1.x`, single spaces, visible ASCII (RFC 9112 §3).
-fn request_line(line: &[u8]) -> Result<(), Refusal> {
-    let mut parts = line.split(|byte| *byte == b' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (parts.next(), parts.next(), parts.next(), parts.next())
-    else {
-        return Err(Refusal::RequestLine);
-    };
-    if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
-        return Err(Refusal::RequestLine);
-    }
-    match version {
-        b"HTTP/1.1" | b"HTTP/1.0" => {}
-        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-            if major.is_ascii_digit() && minor.is_ascii_digit() =>
-        {
-            let version = format!("{}.{}", char::from(*major), char::from(*minor));
-            return Err(Refusal::Version(version));
-        }
-        _ => return Err(Refusal::RequestLine),
-    }
-    check_target(target)
 }
 
 /// Origin form, or absolute form without user information. A fragment never belongs on the
@@ -183,34 +165,66 @@ fn strip_prefix_ignore_case<'a>(text: &'a [u8], prefix: &[u8]) -> Option<&'a [u8
     start.eq_ignore_ascii_case(prefix).then_some(rest)
 }
 
-/// The headers that decide where the message ends or whom it is for.
+/// What was seen of a head so far, among it the headers that decide where the message ends or
+/// whom it is for.
 #[derive(Default)]
 struct Seen {
-    framing: Framing,
+    head: Checked,
     length: bool,
     host: bool,
     encoding: Option<String>,
 }
 
 impl Seen {
-    fn header(&mut self, line: &[u8]) -> Result<(), Refusal> {
-        if line.first().is_some_and(|byte| is_blank(*byte)) {
+    /// `METHOD SP target SP HTTP/1.x`, single spaces, visible ASCII (RFC 9112 §3).
+    fn request_line(&mut self, line: &[u8]) -> Result<(), Refusal> {
+        let mut spaces = memchr_iter(b' ', line);
+        let (Some(first), Some(second), None) = (spaces.next(), spaces.next(), spaces.next())
+        else {
+            return Err(Refusal::RequestLine);
+        };
+        (self.head.method, self.head.target) = (0..first, first + 1..second);
+        let part = |range: Range<usize>| line.get(range).unwrap_or_default();
+        let method = part(self.head.method.clone());
+        if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
+            return Err(Refusal::RequestLine);
+        }
+        match part(second + 1..line.len()) {
+            b"HTTP/1.1" => {}
+            b"HTTP/1.0" => self.head.old = true,
+            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+                if major.is_ascii_digit() && minor.is_ascii_digit() =>
+            {
+                let version = format!("{}.{}", char::from(*major), char::from(*minor));
+                return Err(Refusal::Version(version));
+            }
+            _ => return Err(Refusal::RequestLine),
+        }
+        check_target(part(self.head.target.clone()))
+    }
+
+    fn header(&mut self, head: &[u8], line: Range<usize>) -> Result<(), Refusal> {
+        let bytes = head.get(line.clone()).unwrap_or_default();
+        if bytes.first().is_some_and(|byte| is_blank(*byte)) {
             return Err(Refusal::Folding);
         }
-        let colon = memchr(b':', line).ok_or(Refusal::HeaderLine)?;
-        let (name, value) = line.split_at_checked(colon).ok_or(Refusal::HeaderLine)?;
-        let value = value.strip_prefix(b":").unwrap_or(value);
+        let colon = memchr(b':', bytes).ok_or(Refusal::HeaderLine)?;
+        let name = bytes.get(..colon).unwrap_or_default();
         if name.last().is_some_and(|byte| is_blank(*byte)) {
             return Err(Refusal::HeaderName);
         }
         if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
             return Err(Refusal::HeaderLine);
         }
+        let value = trimmed(head, line.start + colon + 1..line.end);
+        let text = head.get(value.clone()).unwrap_or_default();
         // Every byte is looked at, whatever the first ones are: so it is done many at a time.
-        if value.iter().fold(false, |found, byte| found | is_control(*byte)) {
+        if text.iter().fold(false, |found, byte| found | is_control(*byte)) {
             return Err(Refusal::HeaderValue);
         }
-        self.framing_header(name, value.trim_ascii())
+        self.framing_header(name, text)?;
+        self.head.fields.push((line.start..line.start + colon, value));
+        Ok(())
     }
 
     /// Only names of these lengths matter here; the others pass at once.
@@ -223,14 +237,14 @@ impl Seen {
                 self.host = true;
             }
             6 if name.eq_ignore_ascii_case(b"expect") => {
-                self.framing.expect |= value.eq_ignore_ascii_case(b"100-continue");
+                self.head.expect |= value.eq_ignore_ascii_case(b"100-continue");
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => {
                 if self.length {
                     return Err(Refusal::Length);
                 }
                 self.length = true;
-                self.framing.body = content_length(value)?;
+                self.head.body = content_length(value)?;
             }
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                 let visible = value.iter().filter(|byte| byte.is_ascii_graphic());
@@ -284,12 +298,12 @@ static TOKEN: [bool; 256] = {
 
 #[cfg(test)]
 mod tests {
-    use super::{Framing, check, head_end, method_target_host};
+    use super::{Checked, check, head_end, method_target_host};
     use crate::limits::HEAD_LINES;
     use crate::refusal::Refusal;
     use proptest::prelude::*;
 
-    fn ok(head: &str) -> Framing {
+    fn ok(head: &str) -> Checked {
         check(head.as_bytes()).unwrap()
     }
 
@@ -299,7 +313,9 @@ mod tests {
 
     #[test]
     fn ordinary_heads_pass() {
-        assert_eq!(ok("GET /api2/json/version HTTP/1.1\r\nHost: a\r\n\r\n"), Framing::default());
+        let get = ok("GET /api2/json/version HTTP/1.1\r\nHost:  a\t\r\n\r\n");
+        let expected = Checked { method: 0..3, target: 4..22, ..Checked::default() };
+        assert_eq!(get, Checked { fields: vec![(33..37, 40..41)], ..expected });
         let put = ok("PUT / HTTP/1.1\r\nX:\r\nexpect: 100-continue\r\nContent-Length: 9 \r\n\r\n");
         assert_eq!(put.body, 9);
         assert!(put.expect);
@@ -409,7 +425,7 @@ mod tests {
             let head = format!("{method} {target} HTTP/1.1\r\n{named}{}\r\n\r\n", lines.join("\r\n"));
             let Some(end) = head_end(head.as_bytes(), 0) else { return Ok(()) };
             let head = &head.as_bytes()[..end];
-            if let Ok(framing) = check(head) {
+            if let Ok(checked) = check(head) {
                 let mut headers = [httparse::EMPTY_HEADER; 64];
                 let mut request = httparse::Request::new(&mut headers);
                 let parsed = request.parse(head);
@@ -417,7 +433,7 @@ mod tests {
                 let length = request.headers.iter()
                     .find(|header| header.name.eq_ignore_ascii_case("content-length"))
                     .map_or(0, |header| std::str::from_utf8(header.value).unwrap().parse().unwrap());
-                prop_assert_eq!(framing.body, length);
+                prop_assert_eq!(checked.body, length);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use limits::Concurrency;
@@ -36,7 +36,7 @@ pub(crate) struct Logins {
     waiting_most: u32,
     /// Neither locked nor banned.
     exempt: AddressSet,
-    proxies: [AddressSet; 2],
+    proxies: RwLock<[AddressSet; 2]>,
     state: Arc<Writer>,
     journal: Arc<Journal>,
     metrics: Metrics,
@@ -102,12 +102,17 @@ impl Logins {
             waiting: AtomicU32::new(0),
             waiting_most: rules.waiting,
             exempt: rules.never_ban.clone(),
-            proxies,
+            proxies: RwLock::new(proxies),
             state,
             journal,
             metrics: metrics.clone(),
             bans_made: AtomicU64::new(0),
         }
+    }
+
+    /// Those who stand for many clients from now on.
+    pub(crate) fn set_proxies(&self, proxies: [AddressSet; 2]) {
+        *self.proxies.write().unwrap_or_else(PoisonError::into_inner) = proxies;
     }
 
     /// Whether this client is shut out. For every request: no allocation, and no lock as long
@@ -157,6 +162,7 @@ impl Logins {
             Outcome::Success => {
                 self.metrics.login(attempt.channel.name(), "success");
                 self.ledger().success(source, attempt, self.clock.monotonic());
+                self.journal.audit(|| event("login.succeeded", attempt));
             }
             Outcome::Failure => self.fail(permit, attempt, true).await,
         }
@@ -239,14 +245,11 @@ impl Logins {
 
     fn report(&self, source: IpAddr, attempt: &Attempt, judged: Judged, asked: bool) {
         let user = attempt.user.as_ref().map_or("", UserText::as_str);
-        let event = |kind| {
-            let event = Event::new(kind).field("client", attempt.client.to_string());
-            event.field("user", user).field("channel", attempt.channel.name())
-        };
+        let event = |kind| event(kind, attempt);
         if asked {
             self.metrics.login(attempt.channel.name(), "failure");
             self.journal.failure(attempt);
-            self.journal.audit(event("login.failed"));
+            self.journal.audit(|| event("login.failed"));
             warn!(
                 target: "gate::login",
                 client = %attempt.client,
@@ -258,13 +261,13 @@ impl Logins {
         if let Some(lock) = judged.lock {
             self.metrics.login(attempt.channel.name(), "lock");
             let shown = ShownBan::new(source, lock, &self.clock);
-            self.journal.audit(shown.fields(event("login.locked")));
+            self.journal.audit(|| shown.fields(event("login.locked")));
             warn!(target: "gate::login", client = %attempt.client, user, "account locked for this source");
         }
         if let Some(ban) = judged.ban {
             self.metrics.login(attempt.channel.name(), "ban");
             let shown = ShownBan::new(source, ban, &self.clock);
-            self.journal.audit(shown.fields(event("ban.added")));
+            self.journal.audit(|| shown.fields(event("ban.added")));
             warn!(target: "gate::login", source = source_text(source), step = ban.step, "source banned");
         }
     }
@@ -295,7 +298,7 @@ impl Logins {
             let text = format!("{of}: neither banned nor locked; `gate bans list` shows who is");
             return Err(ControlError::NotFound(text));
         }
-        self.journal.audit(Event::new("ban.removed").field("of", of));
+        self.journal.audit(|| Event::new("ban.removed").field("of", of));
         warn!(target: "gate::login", of = shown.as_str(), "ban or lock removed");
         Ok(json!({ "removed": of }))
     }
@@ -319,7 +322,12 @@ impl Logins {
     fn is_exempt(&self, client: IpAddr) -> bool {
         class(client) == AddressClass::Loopback
             || self.exempt.contains(client)
-            || self.proxies.iter().any(|proxies| proxies.contains(client))
+            || self.proxies().iter().any(|proxies| proxies.contains(client))
+    }
+
+    fn proxies(&self) -> RwLockReadGuard<'_, [AddressSet; 2]> {
+        // It guards a plain assignment: a poisoned one holds a whole value.
+        self.proxies.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -328,6 +336,12 @@ impl Logins {
 }
 
 /// One of those that wait, however the waiting ends.
+fn event(kind: &'static str, attempt: &Attempt) -> Event {
+    let user = attempt.user.as_ref().map_or("", UserText::as_str);
+    let event = Event::new(kind).field("client", attempt.client.to_string());
+    event.field("user", user).field("channel", attempt.channel.name())
+}
+
 struct Waiting<'a>(&'a AtomicU32);
 
 impl Drop for Waiting<'_> {

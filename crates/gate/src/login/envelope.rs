@@ -1,13 +1,59 @@
 //! The answers of the login calls, read out of the three envelopes that hold them and written
 //! back into the same.
 
+use std::borrow::Cow;
+use std::ops::Range;
+
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::attempt::Outcome;
 use crate::route::Format;
 
-/// An answer: its data, and whether it says that the login succeeded.
-pub(crate) struct Envelope(Value);
+/// An answer: the members of its data that matter here, and whether it says that the login
+/// succeeded. Everything else stays as upstream wrote it.
+pub(crate) struct Envelope {
+    /// The JSON, whatever it was wrapped in.
+    text: String,
+    /// Where the members of the data are in it; those absent are `None`.
+    members: [Option<Range<usize>>; MEMBERS.len()],
+    /// Where the data ends.
+    end: usize,
+    success: Option<Value>,
+    status: Option<Value>,
+}
+
+/// Members of the data that are read or replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Member {
+    Ticket,
+    Username,
+    Csrf,
+}
+
+/// Their names, in the order of [`Member`].
+const MEMBERS: [&str; 3] = ["ticket", "username", "CSRFPreventionToken"];
+
+/// The outermost object. A member that is there twice is refused: what is judged here must be
+/// what the client reads.
+#[derive(Deserialize)]
+struct Outer<'t> {
+    #[serde(borrow)]
+    data: Option<&'t RawValue>,
+    success: Option<Value>,
+    status: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+struct Data<'t> {
+    #[serde(borrow)]
+    ticket: Option<&'t RawValue>,
+    #[serde(borrow)]
+    username: Option<&'t RawValue>,
+    #[serde(borrow, rename = "CSRFPreventionToken")]
+    csrf: Option<&'t RawValue>,
+}
 
 /// What an answer says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,26 +82,60 @@ impl Verdict {
 impl Envelope {
     /// None for a body that is no envelope of this format.
     pub(crate) fn read(format: Format, body: &[u8]) -> Option<Self> {
-        let value: Value = match format {
-            Format::Htmljs => {
-                let text = unescape(std::str::from_utf8(body).ok()?);
-                serde_json::from_str(&text).ok()?
-            }
-            _ => serde_json::from_slice(body).ok()?,
+        let text = std::str::from_utf8(body).ok()?;
+        let text = if format == Format::Htmljs { unescape(text) } else { text.to_owned() };
+        // A list would be read as the members in their order.
+        let outer: Outer<'_> = match text.trim_start().starts_with('{') {
+            true => serde_json::from_str(&text).ok()?,
+            false => return None,
         };
-        value.is_object().then_some(Self(value))
+        let data = outer.data.map_or("", RawValue::get);
+        let found: Data<'_> = match data.starts_with('{') {
+            true => serde_json::from_str(data).ok()?,
+            false => Data::default(),
+        };
+        let range = |raw: &RawValue| span(&text, raw.get());
+        let members = [found.ticket, found.username, found.csrf].map(|raw| raw.map(range));
+        let end = span(&text, data).end;
+        let Outer { success, status, .. } = outer;
+        Some(Self { members, end, success, status, text })
     }
 
-    /// As a body of this format.
-    pub(crate) fn write(&self, format: Format) -> String {
-        let text = self.0.to_string();
-        if format == Format::Htmljs { escape(&text) } else { text }
+    /// As a body of this format, with these texts in the place of members of the data.
+    pub(crate) fn write(&self, format: Format, replaced: &[(Member, &str)]) -> String {
+        let mut edits: Vec<(Range<usize>, String)> = Vec::with_capacity(replaced.len());
+        for (member, text) in replaced {
+            let quoted = quoted(text);
+            edits.push(match self.place(*member) {
+                Some(place) => (place, quoted),
+                // Behind the last member: there is one, or nothing would be replaced.
+                None => {
+                    let name = MEMBERS.get(*member as usize).copied().unwrap_or_default();
+                    (
+                        self.end.saturating_sub(1)..self.end.saturating_sub(1),
+                        format!(",\"{name}\":{quoted}"),
+                    )
+                }
+            });
+        }
+        edits.sort_by_key(|(place, _)| place.start);
+        let mut out = String::with_capacity(self.text.len() + 64);
+        let mut at = 0;
+        for (place, text) in edits {
+            out.push_str(self.text.get(at..place.start).unwrap_or_default());
+            out.push_str(&text);
+            at = place.end;
+        }
+        out.push_str(self.text.get(at..).unwrap_or_default());
+        if format == Format::Htmljs { escape(&out) } else { out }
     }
 
     /// What it says, given the status it came with.
     pub(crate) fn verdict(&self, status: u16) -> Verdict {
         match self.status(status) {
-            200..=299 if self.text("ticket").is_some_and(is_challenge) => Verdict::Challenge,
+            200..=299 if self.text(Member::Ticket).is_some_and(|ticket| is_challenge(&ticket)) => {
+                Verdict::Challenge
+            }
             200..=299 => Verdict::Success,
             401 => Verdict::Failure,
             _ => Verdict::Undecided,
@@ -63,31 +143,48 @@ impl Envelope {
     }
 
     /// A member of the data that is a text.
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.0.get("data")?.get(name)?.as_str()
+    pub(crate) fn text(&self, member: Member) -> Option<Cow<'_, str>> {
+        let raw = self.text.get(self.place(member)?)?;
+        // Without an escape it is what stands between the quotes.
+        match raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) {
+            Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
+            _ => serde_json::from_str(raw).ok().map(Cow::Owned),
+        }
     }
 
-    /// Puts a text into the data.
-    pub(crate) fn set(&mut self, name: &str, text: &str) {
-        if let Some(data) = self.0.get_mut("data").and_then(Value::as_object_mut) {
-            data.insert(name.to_owned(), Value::from(text));
-        }
+    fn place(&self, member: Member) -> Option<Range<usize>> {
+        self.members.get(member as usize)?.clone()
     }
 
     /// The status as it was meant: extjs and htmljs always come with 200, and say the true one
     /// as a number or as a text.
     fn status(&self, status: u16) -> u16 {
-        let failed = self.0.get("success").is_some_and(|success| {
+        let failed = self.success.as_ref().is_some_and(|success| {
             success.as_i64() == Some(0) || success.as_str() == Some("0") || success == false
         });
         if !failed {
             return status;
         }
-        let said = self.0.get("status");
+        let said = self.status.as_ref();
         let number = said.and_then(Value::as_u64).and_then(|number| u16::try_from(number).ok());
         let text = || said?.as_str()?.parse().ok();
         number.or_else(text).unwrap_or(500)
     }
+}
+
+/// A text as JSON has it.
+fn quoted(text: &str) -> String {
+    let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    match text.bytes().fold(true, |all, byte| all & plain(byte)) {
+        true => ["\"", text, "\""].concat(),
+        false => Value::from(text).to_string(),
+    }
+}
+
+/// Where `part`, which was taken out of `text`, is in it.
+fn span(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr().addr().saturating_sub(text.as_ptr().addr());
+    start..start + part.len()
 }
 
 /// Whether a ticket is a question for the second factor, as the interface tells it.
@@ -173,15 +270,18 @@ mod tests {
         for format in [Format::Json, Format::Extjs, Format::Htmljs] {
             let body = r#"{"data":{"ticket":"PVE:a&<b@pve:6B00CE44::x","username":"a&<b@pve"}}"#;
             let body = if format == Format::Htmljs { escape(body) } else { body.to_owned() };
-            let mut envelope = Envelope::read(format, body.as_bytes()).unwrap();
-            assert_eq!(envelope.text("ticket"), Some("PVE:a&<b@pve:6B00CE44::x"));
-            envelope.set("ticket", "dummy");
-            let again = Envelope::read(format, envelope.write(format).as_bytes()).unwrap();
-            assert_eq!(
-                (again.text("ticket"), again.text("username")),
-                (Some("dummy"), Some("a&<b@pve"))
-            );
+            let envelope = Envelope::read(format, body.as_bytes()).unwrap();
+            assert_eq!(envelope.text(Member::Ticket).unwrap(), "PVE:a&<b@pve:6B00CE44::x");
+            assert_eq!(envelope.write(format, &[]), body);
+            let written = envelope.write(format, &[(Member::Csrf, "c"), (Member::Ticket, "d\"")]);
+            let again = Envelope::read(format, written.as_bytes()).unwrap();
+            let texts = [Member::Ticket, Member::Username, Member::Csrf];
+            let texts = texts.map(|member| again.text(member).unwrap().into_owned());
+            assert_eq!(texts, ["d\"", "a&<b@pve", "c"]);
         }
+        let twice = br#"{"data":{"ticket":"PVE:a@pve:6B00CE44::x","ticket":"d"}}"#;
+        assert!(Envelope::read(Format::Json, twice).is_none());
+        assert!(Envelope::read(Format::Json, br#"{"data":{},"data":{"ticket":"x"}}"#).is_none());
         assert!(Envelope::read(Format::Json, b"[]").is_none());
         assert!(Envelope::read(Format::Json, b"<html>").is_none());
     }

@@ -9,14 +9,13 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use pve_access::csrf::CsrfSecret;
+use http::{HeaderName, HeaderValue, StatusCode};
 use secrets::SecretString;
 use telemetry::HttpDate;
 
 use super::attempt::{Attempt, Channel};
-use super::envelope::{Envelope, Verdict, escape};
-use super::params::{Kind, Params};
+use super::envelope::{Envelope, Member, Verdict, escape};
+use super::params::{Kind, Params, Shape};
 use crate::caller::Caller;
 use crate::credential::{SESSION_COOKIE, TICKET};
 use crate::hygiene;
@@ -26,7 +25,7 @@ use crate::refusal::Refusal;
 use crate::rewrite::Read;
 use crate::route::{AuthCall, Format};
 use crate::session::{
-    Login, Policy, Session, Sessions, Shape, Value, Vault, dummy, is_ticket, opaque, shape,
+    self, Login, Policy, Session, Sessions, Value, Vault, dummy, is_ticket, opaque, shape,
     ticket_label,
 };
 use crate::stack::Peer;
@@ -90,7 +89,8 @@ impl Exchange {
             return Err(Refusal::LoginFormat);
         }
         let kind = Kind::of(parts).ok_or(Refusal::ContentType)?;
-        let params = Params::read(kind, body, query).map_err(|_| Refusal::Parameters)?;
+        let params =
+            Params::read((kind, Shape::LOGIN), body, query).map_err(|_| Refusal::Parameters)?;
         Ok(Self { call, format, params, browser: from_browser(&parts.headers), renewed: None })
     }
 
@@ -172,7 +172,7 @@ impl Exchange {
         // and a ticket has no business in what is said about that.
         let renewal = ["tfa-challenge", "otp"].iter().all(|name| !self.params.has(name));
         let found = match shape(password) {
-            Shape::Foreign => {
+            session::Shape::Foreign => {
                 let refused = sessions.config().foreign_tickets == Policy::Refuse;
                 return if refused && is_ticket(password) {
                     Err(Refusal::ForeignTicket)
@@ -180,19 +180,19 @@ impl Exchange {
                     Ok(())
                 };
             }
-            Shape::Dummy => match caller {
+            session::Shape::Dummy => match caller {
                 Caller::Session { session, value } if session.browser => {
                     Some((Arc::clone(session), value.clone()))
                 }
                 _ => None,
             },
-            Shape::Opaque { label, value } if !self.browser => {
+            session::Shape::Opaque { label, value } if !self.browser => {
                 let session = sessions.find(&value, now);
                 let session =
                     session.filter(|session| !session.browser && session.label.as_bytes() == label);
                 session.map(|session| (session, value))
             }
-            Shape::Opaque { .. } => None,
+            session::Shape::Opaque { .. } => None,
         };
         match found.filter(|_| renewal) {
             Some((session, value)) => {
@@ -234,7 +234,7 @@ impl Exchange {
         let format = if self.format == Format::Html { Format::Json } else { self.format };
         let envelope = Envelope::read(format, body);
         let success = head.status.is_success();
-        let mut envelope = match envelope {
+        let envelope = match envelope {
             Some(envelope) => envelope,
             // Its errors before dispatch have no body.
             None if success || self.shows_ticket(&String::from_utf8_lossy(body)) => {
@@ -248,30 +248,35 @@ impl Exchange {
         };
         let verdict = envelope.verdict(head.status.as_u16());
         let sessions = &peer.worker.shared.sessions;
-        let mut replaced = None;
-        let ticket = envelope.text("ticket").map(SecretString::from);
+        let (mut replaced, mut opened) = (None, None);
+        let ticket = envelope.text(Member::Ticket).map(|ticket| SecretString::from(&*ticket));
         let holds_ticket = verdict == Verdict::Success && sessions.config().enabled;
         if let Some(ticket) = ticket.filter(|_| holds_ticket) {
-            let opened = self.vaulted(peer, client, &envelope, &ticket)?;
-            if opened.new
+            let found = self.vaulted(peer, client, &envelope, &ticket)?;
+            if found.new
                 && let Caller::Session { session, .. } = caller
             {
                 replaced = session.browser.then(|| Arc::clone(session));
             }
-            envelope.set("ticket", &opened.shown);
-            envelope.set("CSRFPreventionToken", opened.csrf.expose());
-            if let Some(cookie) = opened.cookie {
-                head.headers.append(SET_COOKIE, cookie);
+            if let Some(cookie) = &found.cookie {
+                head.headers.append(SET_COOKIE, cookie.clone());
             }
             if self.format == Format::Html {
-                head.headers.append(SET_COOKIE, readable(&opened.shown)?);
+                head.headers.append(SET_COOKIE, readable(&found.shown)?);
             }
+            opened = Some(found);
         }
         if self.format == Format::Html {
             let logged_in = verdict == Verdict::Success;
             return Ok(Judged { verdict, body: redirect(head, logged_in), replaced });
         }
-        let body = envelope.write(format);
+        let body = match &opened {
+            Some(Opened { session, shown, .. }) => {
+                let csrf = session.csrf.expose();
+                envelope.write(format, &[(Member::Ticket, shown), (Member::Csrf, csrf)])
+            }
+            None => envelope.write(format, &[]),
+        };
         if self.shows_ticket(&body) {
             return Err(AnswerError::Ticket);
         }
@@ -287,6 +292,14 @@ impl Exchange {
         })
     }
 
+    /// Whether this answers a challenge of Proxmox VE: then its success is that of a second
+    /// factor. What Perl takes for no challenge at all does not count.
+    fn is_second_step(&self) -> bool {
+        let challenge = self.params.one("tfa-challenge");
+        self.call == AuthCall::Ticket
+            && challenge.is_some_and(|ticket| ticket.starts_with(b"PVE:!tfa!"))
+    }
+
     /// Renews the session that asked for it, or opens one.
     fn vaulted(
         &self,
@@ -297,24 +310,24 @@ impl Exchange {
     ) -> Result<Opened, AnswerError> {
         let shared = &peer.worker.shared;
         let now = shared.clock.unix_secs();
-        let user = envelope.text("username").ok_or(AnswerError::Ticket)?.to_owned();
+        let user = envelope.text(Member::Username).ok_or(AnswerError::Ticket)?.into_owned();
         let label = ticket_label(ticket.expose()).ok_or(AnswerError::Ticket)?.to_owned();
-        let csrf = envelope.text("CSRFPreventionToken").unwrap_or_default();
-        let vault = Vault::new(ticket.clone(), csrf.into(), now);
+        let csrf = envelope.text(Member::Csrf).unwrap_or_default();
+        let vault = Vault::new(ticket.clone(), SecretString::from(&*csrf), now);
         // The ticket of root@pam makes tickets for others: that is a login of its own.
         let renewed = self.renewed.as_ref().filter(|(session, _)| session.user == user);
-        let (value, browser) = match renewed {
+        let (session, value) = match renewed {
             Some((session, value)) => {
                 shared.sessions.renew(session, vault);
-                (value.clone(), session.browser)
+                (Arc::clone(session), value.clone())
             }
             None => {
-                let browser = self.browser;
-                let login = Login { user: user.clone(), label, browser, client, vault };
-                (shared.sessions.open(login, now).map_err(AnswerError::Random)?, browser)
+                let (browser, second_factor) = (self.browser, self.is_second_step());
+                let login = Login { user, label, browser, client, second_factor, vault };
+                shared.sessions.open(login, now).map_err(AnswerError::Random)?
             }
         };
-        let shown = match browser {
+        let shown = match session.browser {
             true => dummy(ticket.expose()),
             false => opaque(ticket.expose(), &value),
         };
@@ -322,17 +335,17 @@ impl Exchange {
         Ok(Opened {
             new,
             shown: shown.ok_or(AnswerError::Ticket)?,
-            csrf: CsrfSecret::from_text(value.csrf_secret()).issue(&user, now),
-            cookie: (browser && new).then(|| session_cookie(value.expose())).flatten(),
+            cookie: (session.browser && new).then(|| session_cookie(value.expose())).flatten(),
+            session,
         })
     }
 }
 
 /// What a client gets for its login.
 struct Opened {
+    session: Arc<Session>,
     new: bool,
     shown: String,
-    csrf: SecretString,
     cookie: Option<HeaderValue>,
 }
 
@@ -360,9 +373,4 @@ fn redirect(head: &mut http::response::Parts, logged_in: bool) -> Bytes {
     head.headers.remove(CONTENT_TYPE);
     head.headers.insert(LOCATION, HeaderValue::from_static(to));
     Bytes::new()
-}
-
-/// What the rewritten request says of itself.
-pub(crate) fn describe(headers: &mut HeaderMap) {
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
 }

@@ -40,6 +40,8 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Journal {
     records: Option<SyncSender<Record>>,
+    /// There is an audit log.
+    audits: bool,
     thread: Mutex<Option<JoinHandle<()>>>,
     clock: Clock,
     dropped: AtomicU64,
@@ -76,17 +78,20 @@ impl Journal {
             socket.set_nonblocking(true).ok()?;
             Some((path, socket))
         });
+        let audits = audit.is_some();
         let sinks = Sinks { audit, file: rules.failure_log.clone(), syslog, failing: false };
         let (records, receiver) = sync_channel(JOURNAL_RECORDS);
         let thread = std::thread::Builder::new().name("gate-journal".to_owned());
         let thread = thread.spawn(move || sinks.run(&receiver)).ok();
         let (clock, dropped) = (clock.clone(), AtomicU64::new(0));
-        Ok(Self { records: Some(records), thread: Mutex::new(thread), clock, dropped })
+        Ok(Self { records: Some(records), audits, thread: Mutex::new(thread), clock, dropped })
     }
 
-    /// Adds a record to the audit log.
-    pub(crate) fn audit(&self, event: Event) {
-        self.send(Record::Event(event));
+    /// Adds a record to the audit log, if there is one.
+    pub(crate) fn audit(&self, event: impl FnOnce() -> Event) {
+        if self.audits {
+            self.send(Record::Event(event()));
+        }
     }
 
     /// Adds the line of a failure.
@@ -257,7 +262,7 @@ mod tests {
         let audit = directory.path().join("audit.jsonl");
         let journal = Journal::start(Some(&audit), &rules, &Clock::system()).unwrap();
         journal.failure(&attempt("one@pam"));
-        journal.audit(Event::new("login.failed").field("user", "one@pam"));
+        journal.audit(|| Event::new("login.failed").field("user", "one@pam"));
         let mut bytes = [0; 512];
         let length = receiver.recv(&mut bytes).unwrap();
         let text = std::str::from_utf8(&bytes[..length]).unwrap();

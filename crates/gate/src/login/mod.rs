@@ -29,14 +29,14 @@ pub use settings::{LoginRules, LoginSettings};
 
 pub(crate) use attempt::{Attempt, Channel};
 pub(crate) use engine::{Begun, Logins};
-pub(crate) use envelope::Envelope;
-pub(crate) use exchange::{Exchange, Judged, describe, session_cookie};
+pub(crate) use envelope::{Envelope, Member};
+pub(crate) use exchange::{Exchange, Judged, session_cookie};
 pub(crate) use journal::Journal;
-pub(crate) use params::{encode, query_value};
+pub(crate) use params::{Kind, Params, Shape, encode, query_value};
 
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing {
     //! For the fuzz targets.
     pub(crate) use super::attempt::UserText;
-    pub(crate) use super::params::{Kind, Params};
+    pub(crate) use super::params::{Kind, Params, Shape};
 }

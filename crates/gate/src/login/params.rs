@@ -1,14 +1,29 @@
-//! The parameters of a login, read as pveproxy reads them (`decode_urlencoded`, `decode_json`)
+//! The parameters of a call, read as pveproxy reads them (`decode_urlencoded`, `decode_json`)
 //! and written anew: Proxmox VE then judges the very names and values that the gate judged.
+//! Logins are read so, and calls that a rule of the policy judges by their parameters.
 
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use serde_json::{Map, Value};
 
 use crate::credential::escape;
+use crate::limits::CALL_PARAMETERS;
 
-/// Most parameters of one call. The login calls have fewer than twenty.
-const PARAMETERS: usize = 64;
+/// What parameters may be like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// How many.
+    most: usize,
+    /// Whether a JSON value may be a list, which a form writes as a repeated name.
+    lists: bool,
+}
+
+impl Shape {
+    /// Of a login: the calls have fewer than twenty, and no lists.
+    pub(crate) const LOGIN: Self = Self { most: 64, lists: false };
+    /// Of any call.
+    pub(crate) const CALL: Self = Self { most: CALL_PARAMETERS, lists: true };
+}
 
 /// Parameter that pveproxy drops before anything reads it.
 const CACHE_BREAKER: &[u8] = b"_dc";
@@ -44,14 +59,18 @@ impl Kind {
 
 impl Params {
     /// Of a body and a query, which overrides it name by name.
-    pub(crate) fn read(kind: Kind, body: &[u8], query: Option<&str>) -> Result<Self, Unreadable> {
+    pub(crate) fn read(
+        (kind, shape): (Kind, Shape),
+        body: &[u8],
+        query: Option<&str>,
+    ) -> Result<Self, Unreadable> {
         let mut params = match kind {
             _ if body.is_empty() => Vec::new(),
-            Kind::Form => form(body)?,
-            Kind::Json => json(body)?,
+            Kind::Form => form(body, shape)?,
+            Kind::Json => json(body, shape)?,
         };
         if let Some(query) = query.filter(|query| !query.is_empty()) {
-            let query = form(query.as_bytes())?;
+            let query = form(query.as_bytes(), shape)?;
             params.retain(|(name, _)| query.iter().all(|(have, _)| have != name));
             params.extend(query);
         }
@@ -64,6 +83,11 @@ impl Params {
         let mut found = self.0.iter().filter(|(have, _)| have == name.as_bytes());
         let (_, value) = found.next()?;
         value.as_deref().filter(|_| found.next().is_none())
+    }
+
+    /// Names with their values; a name without one is left out, as Proxmox VE leaves it out.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.iter().filter_map(|(name, value)| Some((name.as_slice(), value.as_deref()?)))
     }
 
     /// Whether the name is there at all.
@@ -104,13 +128,13 @@ impl Params {
 
 /// The value of a name in a query, if it stands there once.
 pub(crate) fn query_value(query: &str, name: &str) -> Option<Vec<u8>> {
-    let params = Params(form(query.as_bytes()).ok()?);
+    let params = Params(form(query.as_bytes(), Shape::LOGIN).ok()?);
     params.one(name).map(<[u8]>::to_vec)
 }
 
 /// `a=b&c;d=e`. By Perl's `split`, what follows a second `=` is lost, and so are empty values
 /// and what is empty at the end.
-fn form(text: &[u8]) -> Result<Vec<Pair>, Unreadable> {
+fn form(text: &[u8], shape: Shape) -> Result<Vec<Pair>, Unreadable> {
     let end = text.iter().rposition(|byte| !matches!(byte, b'&' | b';')).map_or(0, |last| last + 1);
     let text = text.get(..end).unwrap_or_default();
     let mut params = Vec::new();
@@ -118,7 +142,7 @@ fn form(text: &[u8]) -> Result<Vec<Pair>, Unreadable> {
         return Ok(params);
     }
     for piece in text.split(|byte| matches!(byte, b'&' | b';')) {
-        if params.len() == PARAMETERS {
+        if params.len() == shape.most {
             return Err(Unreadable);
         }
         let used = piece.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
@@ -129,24 +153,37 @@ fn form(text: &[u8]) -> Result<Vec<Pair>, Unreadable> {
     Ok(params)
 }
 
-/// An object whose values are texts, numbers, truths or nothing.
-fn json(text: &[u8]) -> Result<Vec<Pair>, Unreadable> {
+/// An object whose values are texts, numbers, truths or nothing; lists of these where they may
+/// be. An empty list is refused: a form can not say it.
+fn json(text: &[u8], shape: Shape) -> Result<Vec<Pair>, Unreadable> {
     let object: Map<String, Value> = serde_json::from_slice(text).map_err(|_| Unreadable)?;
-    if object.len() > PARAMETERS {
-        return Err(Unreadable);
+    let mut pairs = Vec::with_capacity(object.len());
+    for (name, value) in object {
+        let name = name.into_bytes();
+        match value {
+            _ if name == CACHE_BREAKER => {}
+            Value::Null => pairs.push((name, None)),
+            Value::Array(values) if shape.lists && !values.is_empty() => {
+                for value in values {
+                    pairs.push((name.clone(), Some(scalar(value)?)));
+                }
+            }
+            value => pairs.push((name, Some(scalar(value)?))),
+        }
+        if pairs.len() > shape.most {
+            return Err(Unreadable);
+        }
     }
-    let pairs = object.into_iter().map(|(name, value)| {
-        let value = match value {
-            Value::Null => None,
-            Value::Bool(truth) => Some(u8::from(truth).to_string()),
-            Value::Number(number) => Some(number.to_string()),
-            Value::String(text) => Some(text),
-            _ if name.as_bytes() == CACHE_BREAKER => None,
-            Value::Array(_) | Value::Object(_) => return Err(Unreadable),
-        };
-        Ok((name.into_bytes(), value.map(String::into_bytes)))
-    });
-    pairs.collect()
+    Ok(pairs)
+}
+
+fn scalar(value: Value) -> Result<Vec<u8>, Unreadable> {
+    match value {
+        Value::Bool(truth) => Ok(u8::from(truth).to_string().into_bytes()),
+        Value::Number(number) => Ok(number.to_string().into_bytes()),
+        Value::String(text) => Ok(text.into_bytes()),
+        Value::Null | Value::Array(_) | Value::Object(_) => Err(Unreadable),
+    }
 }
 
 fn decode(raw: &[u8]) -> Vec<u8> {
@@ -171,7 +208,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn params(body: &str, query: Option<&str>) -> Params {
-        Params::read(Kind::Form, body.as_bytes(), query).unwrap()
+        Params::read((Kind::Form, Shape::LOGIN), body.as_bytes(), query).unwrap()
     }
 
     fn written(params: &Params) -> String {
@@ -205,7 +242,7 @@ mod tests {
 
     #[test]
     fn json_becomes_a_form() {
-        let read = |text: &str| Params::read(Kind::Json, text.as_bytes(), None);
+        let read = |text: &str| Params::read((Kind::Json, Shape::LOGIN), text.as_bytes(), None);
         let object = read(r#"{"a":"x y","b":1,"c":true,"d":null,"_dc":[1]}"#).unwrap();
         assert_eq!(written(&object), "a=x%20y&b=1&c=1&d");
         for bad in ["[1]", "{", r#"{"a":{}}"#, r#"{"a":[1]}"#] {
@@ -215,9 +252,24 @@ mod tests {
     }
 
     #[test]
+    fn lists_become_repeated_names() {
+        let read = |text: &str| Params::read((Kind::Json, Shape::CALL), text.as_bytes(), None);
+        let params = read(r#"{"a":["x",1,true],"b":"y"}"#).unwrap();
+        assert_eq!(written(&params), "a=x&a=1&a=1&b=y");
+        let pairs: Vec<_> = params.iter().map(|(name, _)| name).collect();
+        assert_eq!(pairs, [b"a", b"a", b"a", b"b"]);
+        for bad in [r#"{"a":[]}"#, r#"{"a":[[1]]}"#, r#"{"a":[null]}"#, r#"{"a":{"b":1}}"#] {
+            assert_eq!(read(bad), Err(Unreadable), "{bad}");
+        }
+    }
+
+    #[test]
     fn too_many_are_refused() {
         let text = "a=1&".repeat(65) + "b=1";
-        assert_eq!(Params::read(Kind::Form, text.as_bytes(), None), Err(Unreadable));
+        assert_eq!(
+            Params::read((Kind::Form, Shape::LOGIN), text.as_bytes(), None),
+            Err(Unreadable)
+        );
     }
 
     #[test]
@@ -230,15 +282,15 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_reads_the_same(body in prop::collection::vec(any::<u8>(), 0..80)) {
-            if let Ok(first) = Params::read(Kind::Form, &body, None) {
-                let again = Params::read(Kind::Form, &first.write(), None).unwrap();
+            if let Ok(first) = Params::read((Kind::Form, Shape::CALL), &body, None) {
+                let again = Params::read((Kind::Form, Shape::CALL), &first.write(), None).unwrap();
                 prop_assert_eq!(first, again);
             }
         }
 
         #[test]
         fn json_is_read_without_panic(body in "[\\[{}\",:a0 ]{0,30}") {
-            let _ = Params::read(Kind::Json, body.as_bytes(), None);
+            let _ = Params::read((Kind::Json, Shape::CALL), body.as_bytes(), None);
         }
     }
 }

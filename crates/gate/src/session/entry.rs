@@ -42,6 +42,8 @@ pub(crate) struct Login {
     pub(crate) label: String,
     pub(crate) browser: bool,
     pub(crate) client: IpAddr,
+    /// Whether Proxmox VE asked for a second factor and got it.
+    pub(crate) second_factor: bool,
     pub(crate) vault: Vault,
 }
 
@@ -54,7 +56,12 @@ pub(crate) struct Session {
     pub(crate) browser: bool,
     /// Where the login came from.
     pub(crate) client: IpAddr,
+    /// Whether that passed a second factor.
+    pub(crate) second_factor: bool,
     pub(crate) began: u64,
+    /// What its holder shows with every change, in PVE's form. Drawn with the session, so that
+    /// nobody can make one.
+    pub(crate) csrf: SecretString,
     used: AtomicU64,
     noted: AtomicU64,
     accompanied: AtomicBool,
@@ -71,21 +78,26 @@ struct Record<'r> {
     began: u64,
     used: u64,
     accompanied: bool,
+    #[serde(default)]
+    second_factor: bool,
     ticket: &'r str,
     csrf: &'r str,
+    own_csrf: &'r str,
     received: u64,
 }
 
 impl Session {
-    pub(super) fn begin(id: Id, login: Login, now: u64) -> Self {
-        let Login { user, label, browser, client, vault } = login;
+    pub(super) fn begin(id: Id, login: Login, csrf: SecretString, now: u64) -> Self {
+        let Login { user, label, browser, client, second_factor, vault } = login;
         Self {
             id,
             user,
             label,
             browser,
             client,
+            second_factor,
             began: now,
+            csrf,
             used: AtomicU64::new(now),
             noted: AtomicU64::new(now),
             accompanied: AtomicBool::new(false),
@@ -143,8 +155,10 @@ impl Session {
             began: self.began,
             used: self.used(),
             accompanied: self.is_accompanied(),
+            second_factor: self.second_factor,
             ticket: vault.ticket.expose(),
             csrf: vault.csrf.expose(),
+            own_csrf: self.csrf.expose(),
             received: vault.received,
         };
         serde_json::to_vec(&record).unwrap_or_default()
@@ -158,9 +172,10 @@ impl Session {
             label: record.label.to_owned(),
             browser: record.browser,
             client: record.client,
+            second_factor: record.second_factor,
             vault: Vault::new(record.ticket.into(), record.csrf.into(), record.received),
         };
-        let session = Self::begin(id, login, record.began);
+        let session = Self::begin(id, login, record.own_csrf.into(), record.began);
         session.touch(record.used);
         session.accompanied.store(record.accompanied, Ordering::Relaxed);
         Some(session)
@@ -178,6 +193,7 @@ mod tests {
             label: "l".into(),
             browser: true,
             client: "192.0.2.1".parse().unwrap(),
+            second_factor: true,
             vault: Vault::new("t".into(), "c".into(), received),
         }
     }
@@ -185,7 +201,7 @@ mod tests {
     #[test]
     fn the_first_of_three_ends_counts() {
         let lifetimes = Lifetimes { idle: 3600, absolute: 20_000 };
-        let session = Session::begin(Id([0; 32]), login("a@pve", 1000), 1000);
+        let session = Session::begin(Id([0; 32]), login("a@pve", 1000), "o".into(), 1000);
         assert_eq!(session.ends(&lifetimes), 4600);
         session.touch(8000);
         assert_eq!(session.ends(&lifetimes), 1000 + TICKET_SECONDS);
@@ -196,7 +212,7 @@ mod tests {
 
     #[test]
     fn uses_are_noted_now_and_then() {
-        let session = Session::begin(Id([0; 32]), login("a@pve", 0), 0);
+        let session = Session::begin(Id([0; 32]), login("a@pve", 0), "o".into(), 0);
         assert!(!session.touch(59) && session.touch(60) && !session.touch(61));
     }
 
@@ -205,13 +221,14 @@ mod tests {
         fn records_are_read_back(user in "[^\"\\\\\\p{C}]{1,20}@pve", began in 0_u64..1 << 40, browser in any::<bool>()) {
             let mut login = login(&user, began + 5);
             login.browser = browser;
-            let session = Session::begin(Id([7; 32]), login, began);
+            let session = Session::begin(Id([7; 32]), login, "o".into(), began);
             session.touch(began + 9);
             session.accompany();
             let read = Session::from_bytes(Id([7; 32]), &session.to_bytes()).unwrap();
             prop_assert_eq!((&read.user, read.began, read.used()), (&session.user, began, began + 9));
             prop_assert_eq!((read.browser, read.is_accompanied()), (browser, true));
-            prop_assert!(read.vault().ticket.same_as("t"));
+            prop_assert!(read.second_factor);
+            prop_assert!(read.vault().ticket.same_as("t") && read.csrf.same_as("o"));
         }
 
         #[test]

@@ -11,15 +11,17 @@ mod settings;
 mod table;
 mod value;
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use secrets::SecretString;
 use serde::Serialize;
 use state::limits::BATCH_CHANGES;
 use state::{Change, Entry, StoreError, Table as Place, Writer};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 pub use seal::KeyError;
 pub use settings::{ConsolePolicy, Policy, SessionConfig, SessionSettings};
@@ -129,10 +131,11 @@ impl Sessions {
     ///
     /// # Errors
     /// The kernel gives no random bytes.
-    pub(crate) fn open(&self, login: Login, now: u64) -> std::io::Result<Value> {
+    pub(crate) fn open(&self, login: Login, now: u64) -> io::Result<(Arc<Session>, Value)> {
         let value = Value::random()?;
-        let session = Arc::new(Session::begin(value.id(), login, now));
-        info!(session = %session.id.short(), user = ?session.user, client = %session.client, "session opened");
+        let csrf = csrf_token(now)?;
+        let session = Arc::new(Session::begin(value.id(), login, csrf, now));
+        debug!(session = %session.id.short(), user = ?session.user, client = %session.client, "session opened");
         let mut out = Vec::new();
         let last = self.swept.load(Ordering::Relaxed);
         let lifetimes = self.config.lifetimes();
@@ -145,7 +148,7 @@ impl Sessions {
         drop(table);
         self.store_later(&session);
         self.forget_later(out);
-        Ok(value)
+        Ok((session, value))
     }
 
     /// Puts a fresh ticket into a session.
@@ -189,6 +192,11 @@ impl Sessions {
         let mut listed: Vec<_> = listed.filter(|session| session.ends > now).collect();
         listed.sort_by_key(|session| session.began);
         listed
+    }
+
+    /// Sessions in memory, those not yet noticed to have ended among them.
+    pub(crate) fn count(&self) -> usize {
+        self.table().iter().count()
     }
 
     /// Ends the sessions selected, durably, and returns how many.
@@ -245,6 +253,13 @@ impl Sessions {
         }
         Ok(())
     }
+}
+
+/// `TIME:RANDOM`, in the form of PVE's own.
+fn csrf_token(now: u64) -> io::Result<SecretString> {
+    let random = secrets::random::hex()?;
+    let time = u32::try_from(now).unwrap_or(u32::MAX);
+    Ok(SecretString::new(format!("{time:08X}:{}", random.expose())))
 }
 
 fn deletion(id: Id) -> Change {

@@ -15,8 +15,8 @@ use crate::source::source_of;
 #[derive(Default)]
 pub(super) struct Table {
     sessions: HashMap<Id, Arc<Session>, BuildHasherDefault<Digest>>,
-    users: HashMap<String, Vec<Id>>,
-    addresses: HashMap<IpAddr, Vec<Id>>,
+    users: HashMap<String, Vec<Arc<Session>>>,
+    addresses: HashMap<IpAddr, Vec<Arc<Session>>>,
 }
 
 /// The hash of an id: some of its bytes. Ids are SHA-256 of values that were drawn here, so nobody
@@ -53,22 +53,25 @@ impl Table {
             (self.addresses.get(&address), bounds.per_address),
         ];
         let mut out: Vec<Id> = Vec::new();
-        for (ids, most) in full {
-            if let Some(ids) = ids.filter(|ids| ids.len() >= most) {
-                out.extend(self.least_used(ids.iter()));
+        for (sessions, most) in full {
+            if let Some(sessions) = sessions.filter(|sessions| sessions.len() >= most) {
+                out.extend(least_used(sessions));
             }
         }
         for id in &out {
             self.remove(id);
         }
         if self.sessions.len() >= bounds.total
-            && let Some(id) = self.least_used(self.sessions.keys())
+            && let Some(id) = least_used(self.sessions.values())
         {
             self.remove(&id);
             out.push(id);
         }
-        self.users.entry(session.user.clone()).or_default().push(session.id);
-        self.addresses.entry(address).or_default().push(session.id);
+        match self.users.get_mut(&session.user) {
+            Some(sessions) => sessions.push(Arc::clone(&session)),
+            None => drop(self.users.insert(session.user.clone(), vec![Arc::clone(&session)])),
+        }
+        self.addresses.entry(address).or_default().push(Arc::clone(&session));
         self.sessions.insert(session.id, session);
         out
     }
@@ -93,19 +96,20 @@ impl Table {
         }
         ended
     }
-
-    fn least_used<'i>(&self, ids: impl Iterator<Item = &'i Id>) -> Option<Id> {
-        let sessions = ids.filter_map(|id| self.sessions.get(id));
-        sessions.min_by_key(|session| session.used()).map(|session| session.id)
-    }
 }
 
-fn forget<K: Hash + Eq>(index: &mut HashMap<K, Vec<Id>>, key: &K, id: &Id) {
-    if let Some(ids) = index.get_mut(key) {
-        ids.retain(|have| have != id);
-        if ids.is_empty() {
-            index.remove(key);
-        }
+fn least_used<'s>(sessions: impl IntoIterator<Item = &'s Arc<Session>>) -> Option<Id> {
+    sessions.into_iter().min_by_key(|session| session.used()).map(|session| session.id)
+}
+
+fn forget<K: Hash + Eq>(index: &mut HashMap<K, Vec<Arc<Session>>>, key: &K, id: &Id) {
+    let Some(sessions) = index.get_mut(key) else { return };
+    // Nobody asks for their order.
+    if let Some(at) = sessions.iter().position(|session| session.id == *id) {
+        sessions.swap_remove(at);
+    }
+    if sessions.is_empty() {
+        index.remove(key);
     }
 }
 
@@ -120,9 +124,10 @@ mod tests {
             label: user.to_owned(),
             browser: true,
             client: client.parse().unwrap(),
+            second_factor: false,
             vault: Vault::new("t".into(), "c".into(), now),
         };
-        Arc::new(Session::begin(Id([number; 32]), login, now))
+        Arc::new(Session::begin(Id([number; 32]), login, "o".into(), now))
     }
 
     #[test]

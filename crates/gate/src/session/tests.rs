@@ -9,6 +9,7 @@ fn login(user: &str, client: &str) -> Login {
         label: user.to_owned(),
         browser: true,
         client: client.parse().unwrap(),
+        second_factor: false,
         vault: Vault::new("genuine".into(), "c".into(), NOW),
     }
 }
@@ -33,7 +34,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 #[test]
 fn found_by_its_value_until_it_ends() {
     let sessions = memory_only();
-    let value = sessions.open(login("a@pve", "192.0.2.1"), NOW).unwrap();
+    let (_, value) = sessions.open(login("a@pve", "192.0.2.1"), NOW).unwrap();
     let session = sessions.find(&value, NOW + 10).unwrap();
     assert_eq!((session.user.as_str(), session.used()), ("a@pve", NOW + 10));
     assert!(sessions.find(&Value::random().unwrap(), NOW).is_none());
@@ -45,11 +46,11 @@ fn found_by_its_value_until_it_ends() {
 fn idle_lifetime_and_ticket_end_it() {
     let config = SessionConfig { idle: 600, lifetime: 9000, ..SessionConfig::default() };
     let sessions = Sessions::new(config, None, Vec::new(), NOW);
-    let value = sessions.open(login("a@pve", "192.0.2.1"), NOW).unwrap();
+    let (_, value) = sessions.open(login("a@pve", "192.0.2.1"), NOW).unwrap();
     assert!(sessions.find(&value, NOW + 599).is_some());
     assert!(sessions.find(&value, NOW + 599 + 600).is_none());
     assert!(sessions.find(&value, NOW).is_none(), "what has ended stays so");
-    let value = sessions.open(login("a@pve", "192.0.2.1"), NOW).unwrap();
+    let (_, value) = sessions.open(login("a@pve", "192.0.2.1"), NOW).unwrap();
     for minute in 0..119 {
         assert!(sessions.find(&value, NOW + minute * 60).is_some());
     }
@@ -65,7 +66,7 @@ fn idle_lifetime_and_ticket_end_it() {
 #[test]
 fn the_interface_logs_out_by_deleting_its_ticket() {
     let sessions = memory_only();
-    let value = sessions.open(login("a@pve", "192.0.2.1"), NOW).unwrap();
+    let (_, value) = sessions.open(login("a@pve", "192.0.2.1"), NOW).unwrap();
     let session = sessions.find(&value, NOW).unwrap();
     assert!(sessions.accompanied(&session, false), "not seen yet: a page of another kind");
     assert!(sessions.accompanied(&session, true));
@@ -96,8 +97,8 @@ fn stored_sessions_come_back_and_hold_no_readable_ticket() {
     let directory = tempfile::tempdir().unwrap();
     let (keeper, writer) = keeper(&directory, Box::new(Memory::default()));
     let sessions = Sessions::new(SessionConfig::default(), Some(keeper), Vec::new(), NOW);
-    let kept = sessions.open(login("a@pve", "192.0.2.1"), NOW).unwrap();
-    let ended = sessions.open(login("b@pve", "192.0.2.1"), NOW).unwrap();
+    let (_, kept) = sessions.open(login("a@pve", "192.0.2.1"), NOW).unwrap();
+    let (_, ended) = sessions.open(login("b@pve", "192.0.2.1"), NOW).unwrap();
     block_on(sessions.end(ended.id())).unwrap();
     drop(sessions);
     let mut store = writer.shutdown().unwrap();
@@ -117,7 +118,7 @@ fn stored_sessions_come_back_and_hold_no_readable_ticket() {
 fn another_key_and_another_id_open_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let sealer = sealer(&directory);
-    let session = Session::begin(Id([1; 32]), login("a@pve", "192.0.2.1"), NOW);
+    let session = Session::begin(Id([1; 32]), login("a@pve", "192.0.2.1"), "o".into(), NOW);
     let value = sealer.seal(&session.id, session.to_bytes()).unwrap();
     let entry = |id: u8| Entry { key: vec![id; 32], value: value.clone(), expires: Duration::MAX };
     let other = tempfile::tempdir().unwrap();

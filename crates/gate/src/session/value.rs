@@ -10,7 +10,7 @@
 use std::io;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use secrets::{Secret, SecretString};
+use secrets::Secret;
 
 /// Bytes of a value: 256 random bits as lower-case hexadecimal digits.
 const DIGITS: usize = 64;
@@ -75,12 +75,6 @@ impl Value {
     pub(crate) fn expose(&self) -> &str {
         std::str::from_utf8(self.0.expose()).unwrap_or_default()
     }
-
-    /// The key of the session's CSRF tokens. Known to whoever holds the value, and to nobody
-    /// else: a script can not make one, nor can another session.
-    pub(crate) fn csrf_secret(&self) -> SecretString {
-        SecretString::from(self.expose())
-    }
 }
 
 /// What a text in a ticket's place is.
@@ -109,25 +103,22 @@ pub(crate) fn shape(text: &[u8]) -> Shape<'_> {
 
 /// The stand-in for a ticket: its readable part, and no signature.
 pub(crate) fn dummy(ticket: &str) -> Option<String> {
-    let (head, _) = ticket.rsplit_once("::")?;
-    Some(format!("{head}::proxward"))
+    Some([head(ticket)?, "::proxward"].concat())
 }
 
 /// What a tool gets in place of its ticket.
 pub(crate) fn opaque(ticket: &str, value: &Value) -> Option<String> {
-    Some(format!("{}{}", dummy(ticket)?, value.expose()))
+    Some([head(ticket)?, "::proxward", value.expose()].concat())
 }
 
 /// The name in a ticket, as it is written there.
 pub(crate) fn ticket_label(ticket: &str) -> Option<&str> {
-    let (head, _) = ticket.rsplit_once("::")?;
-    label(head.as_bytes()).and_then(|label| std::str::from_utf8(label).ok())
+    label(head(ticket)?.as_bytes()).and_then(|label| std::str::from_utf8(label).ok())
 }
 
 /// When a ticket says that it was issued, in seconds since 1970.
 pub(crate) fn ticket_time(ticket: &str) -> Option<u64> {
-    let (head, _) = ticket.rsplit_once("::")?;
-    let (_, time) = head.rsplit_once(':')?;
+    let (_, time) = head(ticket)?.rsplit_once(':')?;
     u64::from_str_radix(time, 16).ok().filter(|_| time.len() == 8)
 }
 
@@ -146,6 +137,11 @@ fn label(head: &[u8]) -> Option<&[u8]> {
     let hex = |digit: &u8| matches!(digit, b'0'..=b'9' | b'A'..=b'F');
     let time = time.get(1..)?;
     (!name.is_empty() && time.len() == 8 && time.iter().all(hex)).then_some(name)
+}
+
+/// A ticket without its signature.
+fn head(ticket: &str) -> Option<&str> {
+    split_last(ticket.as_bytes()).and_then(|(head, _)| ticket.get(..head.len()))
 }
 
 fn split_last(text: &[u8]) -> Option<(&[u8], &[u8])> {

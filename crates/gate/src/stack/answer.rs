@@ -5,12 +5,14 @@ use http::header::{CONNECTION, SET_COOKIE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 
-use super::{Asked, refused};
+use super::{Asked, policy, refused};
 use crate::body::AnswerBody;
 use crate::caller::Caller;
+use crate::compression::{Keep, shrink};
 use crate::hygiene;
 use crate::link::LinkBody;
 use crate::login::session_cookie;
+use crate::policy::Seen;
 use crate::reason::{self, Phrase};
 use crate::record::Record;
 use crate::refusal::Refusal;
@@ -23,20 +25,34 @@ pub(super) async fn answered(
     asked: &Asked<'_>,
     record: &mut Record,
     answer: Response<LinkBody>,
+    keep: Option<Keep>,
 ) -> Result<Response<AnswerBody>, Refusal> {
     let Asked { peer, client, parts, route, caller, .. } = *asked;
     let denied = is_denied(&answer, &route, &parts.method);
     let answer = match route {
         _ if asked.is_page() && rewrite::is_page(answer.headers()) => {
-            rewrite::page(peer, caller, answer).await.map(|read| readout(parts.version, read))
-        }
-        Route::Api(format, _) if route.hands_out_console(&parts.method) => {
-            let read = rewrite::console(peer, (caller, client), format, answer).await;
+            let read = Box::pin(rewrite::page(caller, answer)).await;
             read.map(|read| readout(parts.version, read))
         }
-        _ => adapt(parts.version, answer).await,
+        Route::Api(format, _) if route.hands_out_console(&parts.method) => {
+            let read = Box::pin(rewrite::console(peer, (caller, client), format, answer)).await;
+            read.map(|read| readout(parts.version, read))
+        }
+        _ => match (adapt(parts.version, answer).await, &peer.worker.compressors) {
+            (Ok(answer), Some(compressors)) => {
+                let tools = (compressors, &peer.worker.shared.metrics);
+                let shrunk = shrink((parts, &route), tools, keep, answer).await;
+                shrunk.map_err(|error| UpstreamError::Broken(error.to_string()))
+            }
+            (answer, _) => answer,
+        },
     };
     let mut answer = answer.map_err(|error| refused(record, &error))?;
+    if answer.status().is_success() && !route.is_open(&parts.method) {
+        // Proxmox VE has believed the caller: rules that are on trial have let somebody through.
+        let seen = || policy::person(caller).map(|user| Seen { user, client });
+        peer.worker.shared.policy.saw(peer.accepted, seen);
+    }
     if denied {
         let shared = &peer.worker.shared;
         if let Some(id) = caller.id() {

@@ -6,7 +6,7 @@ use http::Response;
 use super::answer::readout;
 use super::{Asked, refused};
 use crate::body::AnswerBody;
-use crate::login::{Begun, Exchange, describe};
+use crate::login::{Begun, Exchange};
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::rewrite;
@@ -18,7 +18,7 @@ pub(super) async fn login(
     asked: &Asked<'_>,
     record: &mut Record,
     auth: (Format, AuthCall),
-    mut outbound: Outbound<'_>,
+    outbound: Outbound<'_>,
     body: &Bytes,
 ) -> Result<Response<AnswerBody>, Refusal> {
     let Asked { peer, client, parts, caller, now, .. } = *asked;
@@ -34,10 +34,9 @@ pub(super) async fn login(
     };
     exchange.substitute(caller, &shared.sessions, now)?;
     let rewritten = exchange.rewritten(outbound.target);
-    describe(&mut outbound.headers);
     let outbound = Outbound { target: &rewritten.target, ..outbound };
     let answer = match &peer.worker.daemon {
-        Some(daemon) => daemon.call(&outbound.for_daemon(client), &rewritten.body).await,
+        Some(daemon) => daemon.call(&outbound, &rewritten.body).await,
         None => peer.worker.upstream.call(&outbound, &rewritten.body).await,
     };
     let answer = answer.map_err(|error| refused(record, &error))?;

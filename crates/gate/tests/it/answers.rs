@@ -173,3 +173,16 @@ fn what_happens_is_counted() {
     gate.counts("proxward_gate_answer_bytes_total{}", 5);
     gate.counts("proxward_gate_upstream_total{event=\"connect\"}", 1);
 }
+
+#[test]
+fn a_page_may_load_from_its_own_host_alone_and_other_answers_say_nothing() {
+    let page = ok("<html></html>").replace("application/json", "text/html");
+    let pve = Pve::start(&[("/", &page, Then::Stay), ("/j", &ok("{}"), Then::Stay)]);
+    let gate = Gate::start(pve.address);
+    let mut client = Client::connect(&gate);
+    let answer = client.get("/");
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(policy.contains("connect-src 'self' wss://pve1:8006;"), "{policy}");
+    assert!(policy.contains("frame-ancestors 'self'"), "{policy}");
+    assert_eq!(client.get("/j").header("content-security-policy"), None);
+}

@@ -65,6 +65,15 @@ impl Client {
         Self::over(gate, Some(from), b"")
     }
 
+    /// Both of them.
+    pub(crate) fn from_after(
+        gate: &Gate,
+        from: SocketAddr,
+        before: &[u8],
+    ) -> Result<Self, tls::HandshakeError> {
+        Self::over(gate, Some(from), before)
+    }
+
     fn over(
         gate: &Gate,
         from: Option<SocketAddr>,

@@ -103,6 +103,24 @@ impl Gate {
             .block_on(async { tokio::time::timeout(Duration::from_secs(10), ended).await.is_ok() })
     }
 
+    pub(crate) fn running(&self) -> &Running {
+        self.running.as_ref().unwrap()
+    }
+
+    pub(crate) fn reload(&self, config: &Config) -> Result<gate::Reloaded, gate::ReloadError> {
+        self.running().reload(config)
+    }
+
+    /// All metrics, as a scraper would see them.
+    pub(crate) fn metrics(&self) -> String {
+        self.registry.encode()
+    }
+
+    /// Where its metrics are read.
+    pub(crate) fn metrics_address(&self) -> Option<gate::MetricsAddress> {
+        self.running().metrics_address().cloned()
+    }
+
     pub(crate) fn stop(&self) {
         self.running.as_ref().unwrap().stop();
     }

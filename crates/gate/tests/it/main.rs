@@ -9,22 +9,34 @@
     reason = "a test fails by panicking"
 )]
 
+mod addresses;
 mod answers;
+mod certificates;
 mod client;
+mod compression;
 mod consoles;
 mod control;
+mod failover;
 mod forwarded;
 mod gate;
+mod handshake;
 mod http2;
 mod lifecycle;
 mod log;
 mod logins;
+mod observe;
 mod permissions;
+mod policy;
 mod pve;
 mod refusals;
+mod reload;
 mod requests;
 mod sessions;
 mod silence;
+mod smuggling;
+mod smuggling_http2;
 mod sources;
+mod tls_policy;
+mod trial;
 mod tunnel;
 mod upstream_tls;

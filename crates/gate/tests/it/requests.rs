@@ -45,7 +45,7 @@ fn only_listed_headers_arrive_and_unchanged() {
             // Of two credentials the one that pveproxy would use; of the other cookies none
             // that it does not read.
             ("Cookie", "PVEAuthCookie=PVE:root@pam"),
-            ("Csrfpreventiontoken", "6B00CE44:x"),
+            ("CSRFPreventionToken", "6B00CE44:x"),
             ("Content-Type", "application/x-www-form-urlencoded"),
             ("Content-Length", "3"),
         ]
@@ -73,15 +73,18 @@ fn requests_share_a_connection_and_answers_keep_their_order() {
 }
 
 #[test]
-fn a_connection_is_given_up_before_pveproxy_closes_it() {
-    let pve = Pve::start(&[("/", &ok("{}"), Then::Stay)]);
+fn a_connection_is_used_until_upstream_says_close() {
+    let close = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
+    let pve = Pve::start(&[("/", &ok("{}"), Then::Stay), ("/last", close, Then::Stay)]);
     let gate = Gate::start(pve.address);
     let mut client = Client::connect(&gate);
-    for _ in 0..100 {
+    for _ in 0..120 {
         client.get("/");
     }
-    let last: Vec<_> = pve.seen().iter().skip(98).map(|seen| seen.connection).collect();
-    assert_eq!(last, [0, 1]);
+    client.get("/last");
+    client.get("/");
+    let used: Vec<_> = pve.seen().iter().skip(119).map(|seen| seen.connection).collect();
+    assert_eq!(used, [0, 0, 1]);
 }
 
 #[test]

@@ -106,7 +106,7 @@ impl Serialize for Resources<'_> {
             self.storages(&mut list)?;
         }
         if wants("sdn") {
-            self.zones(&mut list)?;
+            super::sdn::resources(self.call, &mut list)?;
         }
         list.end()
     }
@@ -147,22 +147,6 @@ impl Resources<'_> {
             }
         }
         Ok(())
-    }
-
-    /// The built-in zone that stands for bridges outside of SDN.
-    fn zones<L: SerializeSeq>(&self, list: &mut L) -> Result<(), L::Error> {
-        if !self.call.may("/sdn/zones/localnetwork", &["SDN.Audit"]) {
-            return Ok(());
-        }
-        self.call.state.nodes.keys().try_for_each(|node| {
-            list.serialize_element(&json!({
-                "id": format!("sdn/{node}/localnetwork"),
-                "type": "sdn",
-                "sdn": "localnetwork",
-                "node": node,
-                "status": "ok",
-            }))
-        })
     }
 }
 

@@ -49,7 +49,7 @@ impl Place {
     }
 
     /// What the name of a volume tells here.
-    fn kind(&self, name: &str) -> Result<VolumeKind, Failure> {
+    pub(super) fn kind(&self, name: &str) -> Result<VolumeKind, Failure> {
         let (kind, what) = match self.directory {
             Some(_) => (VolumeKind::in_directory(name), "directory"),
             None => (VolumeKind::in_blocks(name), "lvm"),
@@ -57,7 +57,7 @@ impl Place {
         kind.ok_or_else(|| Failure::die(format!("unable to parse {what} volume name '{name}'")))
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(super) fn path(&self, name: &str) -> String {
         let below = match name.split_once('/') {
             Some(("iso", file)) => format!("template/iso/{file}"),
             Some(("vztmpl", file)) => format!("template/cache/{file}"),
@@ -299,32 +299,14 @@ fn allocate(call: &mut Call<'_>) -> Outcome {
 }
 
 fn upload(call: &mut Call<'_>) -> Outcome {
-    let storage = call.required("storage");
-    let place = Place::of(call, &storage)?;
-    let known = find(call, &storage)?;
-    if known.path.is_none() {
-        return Err(Failure::die(format!("can't upload to storage type '{}'", known.kind)));
-    }
     let Some(temporary) = call.text("tmpfilename") else {
         return Err(Failure::die("missing temporary file name"));
     };
     let Some(spooled) = call.state.volumes.spool.get(&temporary).cloned() else {
         return Err(Failure::die(format!("temporary file '{temporary}' does not exist")));
     };
-    let (content, file) = (call.required("content"), normal_name(&call.required("filename")));
-    let row = UPLOADS.iter().find(|(known, ..)| *known == content);
-    let Some((_, endings, complaint)) = row else {
-        let text = format!("upload content type '{content}' not allowed");
-        return Err(Failure::parameter("content", &text));
-    };
-    let lower = file.to_ascii_lowercase();
-    if !endings.iter().any(|end| lower.len() > end.len() && lower.ends_with(end)) {
-        return Err(Failure::parameter("filename", complaint));
-    }
-    if !known.content.split(',').any(|one| one == content) {
-        let text = format!("storage '{storage}' does not support '{content}' content");
-        return Err(Failure::die(text));
-    }
+    let content = call.required("content");
+    let (place, file) = new_file(call, &content)?;
     let name = format!("{content}/{file}");
     let exit = checked(call, &spooled);
     let mut lines = vec![format!("starting file import from: {temporary}")];
@@ -342,6 +324,35 @@ fn upload(call: &mut Call<'_>) -> Outcome {
         ]);
     }
     Ok(json!(spawn(call, &place, COPY, "", exit, lines)).into())
+}
+
+/// Where a new file of the content goes, and its name as it is kept.
+pub(super) fn new_file(call: &Call<'_>, content: &str) -> Result<(Place, String), Failure> {
+    let file_based = find(call, &call.required("storage"))?;
+    if file_based.path.is_none() {
+        return Err(Failure::die(format!("can't upload to storage type '{}'", file_based.kind)));
+    }
+    let file = normal_name(&call.required("filename"));
+    let row = UPLOADS.iter().find(|(known, ..)| *known == content);
+    let Some((_, endings, complaint)) = row else {
+        let text = format!("upload content type '{content}' not allowed");
+        return Err(Failure::parameter("content", &text));
+    };
+    let lower = file.to_ascii_lowercase();
+    if !endings.iter().any(|end| lower.len() > end.len() && lower.ends_with(end)) {
+        return Err(Failure::parameter("filename", complaint));
+    }
+    Ok((place_for(call, content)?, file))
+}
+
+/// The storage of the call, when it takes that content.
+pub(super) fn place_for(call: &Call<'_>, content: &str) -> Result<Place, Failure> {
+    let storage = call.required("storage");
+    if !find(call, &storage)?.content.split(',').any(|one| one == content) {
+        let text = format!("storage '{storage}' does not support '{content}' content");
+        return Err(Failure::die(text));
+    }
+    Place::of(call, &storage)
 }
 
 /// Whether the file has the checksum that the form promised.
@@ -374,7 +385,7 @@ pub(super) fn keep(
     Err(Failure::die(format!("storage '{}': No space left on device", place.storage)))
 }
 
-fn spawn(
+pub(super) fn spawn(
     call: &mut Call<'_>,
     place: &Place,
     kind: TaskKind,

@@ -19,7 +19,7 @@ use crate::state::{Effect, Fields, sha1_hex};
 /// Objects of one collection.
 const OBJECTS: usize = 10_000;
 /// Parameters that steer a call and are not kept.
-const CONTROL: [&str; 6] = ["delete", "digest", "force", "keep", "lock-token", "skiplock"];
+const CONTROL: [&str; 5] = ["delete", "digest", "force", "keep", "skiplock"];
 /// Parameters that no answer shows.
 const SECRETS: [&str; 9] = [
     "password",
@@ -83,7 +83,6 @@ fn known(call: &mut Call<'_>) -> Outcome {
         }
         (Verb::Post, Some((variable, Creation::Here)), _) => {
             let id = call.text(&variable).unwrap_or_else(|| "default".to_owned());
-            let id = if variable == "subnet" { subnet_id(call, &path, &id) } else { id };
             create(call, &Object { collection: path, id, variable, creation: Creation::Here })
         }
         (Verb::Post, _, Some(object)) if matches!(object.creation, Creation::ByPath) => {
@@ -162,14 +161,6 @@ fn show(call: &Call<'_>, object: &Object) -> Result<Fields, Failure> {
     entry.insert(object.variable.clone(), json!(object.id));
     entry.insert("digest".to_owned(), json!(digest(call, &object.collection)));
     Ok(entry)
-}
-
-/// `ZONE-ADDRESS-MASK`, with the zone of the vnet that the subnet is made in.
-fn subnet_id(call: &Call<'_>, path: &str, cidr: &str) -> String {
-    let vnet = path.strip_suffix("/subnets").and_then(|path| path.rsplit_once('/'));
-    let vnet = vnet.and_then(|(vnets, id)| call.state.objects.find(vnets, id));
-    let zone = vnet.and_then(|fields| fields.get("zone")).and_then(Value::as_str);
-    format!("{}-{}", zone.unwrap_or_default(), cidr.replace('/', "-"))
 }
 
 fn update(call: &mut Call<'_>, object: &Object) -> Outcome {

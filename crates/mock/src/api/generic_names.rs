@@ -2,38 +2,28 @@
 
 /// Texts about ids by the end of the collection's path: taken, unknown. `{}` is the id.
 #[rustfmt::skip]
-const TEXTS: [(&str, &str, &str); 16] = [
+const TEXTS: [(&str, &str, &str); 8] = [
     ("/ha/resources", "resource ID '{}' already defined", "no such resource '{}'"),
     ("/ha/groups", "ha group ID '{}' already defined", "no such ha group '{}'"),
-    ("/ha/rules", "HA rule '{}' already exists", "no such ha rule '{}'"),
     ("/cluster/replication", "replication job '{}' already exists", "no such replication job '{}'"),
     ("/metrics/server", "Metric server '{}' already exists", "status server entry '{}' does not exist"),
-    ("/sdn/zones", "sdn zone object ID '{}' already defined", "sdn '{}' does not exist"),
-    ("/sdn/vnets", "sdn vnet object ID '{}' already defined", "sdn '{}' does not exist"),
-    ("/subnets", "sdn subnet object ID '{}' already defined", "sdn subnet '{}' does not exist"),
-    ("/sdn/controllers", "sdn controller object ID '{}' already defined", "sdn '{}' does not exist"),
-    ("/sdn/ipams", "sdn ipam object ID '{}' already defined", "sdn '{}' does not exist"),
-    ("/sdn/dns", "sdn dns object ID '{}' already defined", "sdn '{}' does not exist"),
     ("/acme/plugins", "ACME plugin ID '{}' already exists", "ACME plugin '{}' not defined"),
     ("/mapping/pci", "pci ID '{}' already defined", "pci mapping '{}' not found"),
     ("/mapping/usb", "usb ID '{}' already defined", "usb mapping '{}' not found"),
     ("/custom-cpu-models", "custom CPU model '{}' already exists", "Custom cputype '{}' not found"),
-    ("/network", "interface already exists", "interface does not exist"),
 ];
 
 /// Actions that leave a task: end of the path, the task's name.
 #[rustfmt::skip]
-const TASKS: [(&str, &str); 24] = [
-    ("/services/{service}/start", "srvstart"), ("/services/{service}/stop", "srvstop"),
-    ("/services/{service}/restart", "srvrestart"), ("/services/{service}/reload", "srvreload"),
-    ("/apt/update", "aptupdate"), ("/nodes/{node}/network", "srvreload"),
-    ("/cluster/sdn", "reloadnetworkall"), ("/acme/account", "acmeregister"),
+const TASKS: [(&str, &str); 17] = [
+    ("/apt/update", "aptupdate"),
+    ("/acme/account", "acmeregister"),
     ("/certificates/acme/certificate", "acmenewcert"), ("/domains/{realm}/sync", "auth-realm-sync"),
     ("/disks/lvm", "lvmcreate"), ("/disks/lvmthin", "lvmthincreate"),
     ("/disks/directory", "dircreate"), ("/disks/zfs", "zfscreate"),
     ("/disks/initgpt", "diskinit"), ("/disks/wipedisk", "wipedisk"), ("/ceph/osd", "cephcreateosd"),
     ("/ceph/pool", "cephcreatepool"), ("/ceph/start", "srvstart"), ("/ceph/stop", "srvstop"),
-    ("/ceph/restart", "srvrestart"), ("/remote_migrate", "qmigrate"), ("/aplinfo", "download"),
+    ("/ceph/restart", "srvrestart"), ("/remote_migrate", "qmigrate"),
     ("/cluster/config/join", "clusterjoin"),
 ];
 

@@ -20,11 +20,14 @@ pub(super) const ROWS: &[Row] = &[
     (Verb::Post, "/cluster/ha/resources/{sid}/relocate", relocate),
     (Verb::Get, "/cluster/ha/groups", groups),
     (Verb::Post, "/cluster/ha/groups", groups),
+    (Verb::Get, "/cluster/ha/groups/{group}", groups),
+    (Verb::Put, "/cluster/ha/groups/{group}", groups),
+    (Verb::Delete, "/cluster/ha/groups/{group}", groups),
     (Verb::Get, "/cluster/ha/status/current", status),
     (Verb::Get, "/cluster/ha/status/manager_status", manager),
 ];
 
-const RESOURCES: &str = "/cluster/ha/resources";
+pub(super) const RESOURCES: &str = "/cluster/ha/resources";
 
 /// The member `ha` of a guest's status.
 pub(super) fn managed(objects: &Objects, guest: &Guest) -> Value {
@@ -82,6 +85,12 @@ fn parsed(call: &Call<'_>) -> Result<(String, u32), Failure> {
     }
 }
 
+/// The service id in full; an id of no guest stays as it is.
+pub(super) fn full_id(call: &Call<'_>, text: &str) -> String {
+    let guest = text.parse().ok().and_then(|vmid: u32| call.state.guests.get(&vmid));
+    guest.map_or_else(|| text.to_owned(), |guest| sid(guest.kind, guest.vmid))
+}
+
 fn resources(call: &mut Call<'_>) -> Outcome {
     let kind = call.text("type");
     let list = call.state.objects.list(RESOURCES);
@@ -120,6 +129,9 @@ fn normalized(call: &mut Call<'_>) -> Outcome {
     if call.state.objects.find(RESOURCES, &sid).is_none() && call.method.verb() == Verb::Delete {
         let text = format!("cannot delete service '{sid}', not HA managed!");
         return Err(Failure::die(text));
+    }
+    if call.method.verb() == Verb::Delete && call.text("purge").is_none_or(|_| call.flag("purge")) {
+        super::ha_rules::forget(&mut call.state.objects, &sid);
     }
     let mut matched = call.matched.clone();
     for (name, value) in &mut matched.variables {
@@ -170,8 +182,14 @@ fn groups(call: &mut Call<'_>) -> Outcome {
     if !is_rules_only(call) {
         return super::generic::answer(call);
     }
-    let what =
-        if call.method.verb() == Verb::Get { "cannot index groups" } else { "cannot create group" };
+    let single = call.method.path().ends_with('}');
+    let what = match call.method.verb() {
+        Verb::Get if single => "cannot read group",
+        Verb::Get => "cannot index groups",
+        Verb::Post => "cannot create group",
+        Verb::Put => "cannot update group",
+        Verb::Delete => "cannot delete group",
+    };
     Err(Failure::die(format!("{what}: ha groups have been migrated to rules")))
 }
 

@@ -2,21 +2,30 @@
 
 mod access;
 mod backup;
+mod bulk_action;
+mod capabilities;
 mod cluster;
 mod cluster_log;
 mod consoles;
 mod content;
+mod download;
 mod firewall;
 mod generic;
 mod generic_names;
 mod guests;
 mod ha;
+mod ha_rules;
 mod host;
+mod membership;
+mod network;
 mod nodes;
 mod parameters;
 mod pools;
 mod replication;
 mod rrd;
+mod sdn;
+mod section_options;
+mod services;
 mod storage;
 mod storage_definitions;
 mod tasks;
@@ -65,14 +74,18 @@ const TABLES: &[&[Row]] = &[
     access::ROWS,
     access::domains::ROWS,
     backup::ROWS,
+    bulk_action::ROWS,
+    capabilities::ROWS,
     cluster::ROWS,
     cluster_log::ROWS,
     consoles::ROWS,
     content::ROWS,
+    download::ROWS,
     guests::ROWS,
     guests::agent::ROWS,
     guests::bulk::ROWS,
     guests::clone::ROWS,
+    guests::cloudinit::ROWS,
     guests::config::ROWS,
     guests::create::ROWS,
     guests::destroy::ROWS,
@@ -81,11 +94,15 @@ const TABLES: &[&[Row]] = &[
     guests::power::ROWS,
     guests::snapshots::ROWS,
     ha::ROWS,
+    ha_rules::ROWS,
     host::ROWS,
+    membership::ROWS,
+    network::ROWS,
     nodes::ROWS,
     pools::ROWS,
     replication::ROWS,
     rrd::ROWS,
+    services::ROWS,
     storage::ROWS,
     storage_definitions::ROWS,
     tasks::ROWS,
@@ -94,7 +111,7 @@ const TABLES: &[&[Row]] = &[
 ];
 
 fn rows() -> impl Iterator<Item = &'static Row> {
-    TABLES.iter().chain(&firewall::TABLES).flat_map(|table| table.iter())
+    TABLES.iter().chain(&firewall::TABLES).chain(&sdn::TABLES).flat_map(|table| table.iter())
 }
 
 static HANDLERS: LazyLock<HashMap<(Verb, &'static str), Handler>> =

@@ -41,6 +41,9 @@ pub(crate) use volume::{Spooled, Volume, VolumeKind, Volumes};
 use crate::error::StartError;
 use crate::seed::{Seed, Version};
 
+/// Settings with the `version` of the virtual networks that the nodes have.
+pub(crate) const NETWORK_VERSION: &str = "/nodes/sdn";
+
 /// The whole cluster. One lock guards it; no handler waits while holding that.
 #[derive(Debug, Clone)]
 pub(crate) struct State {
@@ -124,6 +127,10 @@ impl State {
                 }
                 Effect::Guests(changes) => {
                     changes.into_iter().for_each(|change| self.apply(change, at));
+                }
+                Effect::Network { version } => {
+                    let reloaded = self.objects.settings_mut(NETWORK_VERSION);
+                    reloaded.insert("version".to_owned(), version.into());
                 }
             }
         }

@@ -138,11 +138,17 @@ impl Objects {
         if let Some(resources) = self.collections.get_mut("/cluster/ha/resources") {
             resources.retain(|sid, _| sid.split(':').nth(1) != Some(&id));
         }
+        if let Some(rules) = self.collections.get_mut("/cluster/ha/rules") {
+            for kind in ["vm", "ct"] {
+                rules.retain(|_, rule| drop_from_list(rule, "resources", &format!("{kind}:{id}")));
+            }
+        }
     }
 }
 
 /// Collections that a purged guest is taken out of.
-const SWEPT: [&str; 3] = ["/cluster/backup", "/cluster/replication", "/cluster/ha/resources"];
+const SWEPT: [&str; 4] =
+    ["/cluster/backup", "/cluster/replication", "/cluster/ha/resources", "/cluster/ha/rules"];
 
 /// Whether the object still names anything in that list.
 fn drop_from_list(fields: &mut Fields, key: &str, id: &str) -> bool {

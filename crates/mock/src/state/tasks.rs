@@ -28,6 +28,10 @@ pub(crate) enum Effect {
     },
     /// Changes of guests, in this order.
     Guests(Vec<Change>),
+    /// The nodes have followed this version of the virtual networks.
+    Network {
+        version: u64,
+    },
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -4,14 +4,17 @@
 
 mod accounts;
 mod client;
+mod clients;
 mod cluster;
 mod consoles;
 mod control;
 mod copies;
 mod faults;
 mod guests;
+mod networks;
 mod recordings;
 mod restore;
+mod sdn;
 mod second_factors;
 mod seeds;
 mod shapes;

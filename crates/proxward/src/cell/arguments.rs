@@ -1,9 +1,11 @@
 //! The command line of `proxward cell`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use cell::{Bytes, Destination, Layer, Listen, Profile, Span};
-use clap::{Args, Subcommand, ValueEnum};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::cli::Format;
 
@@ -19,10 +21,69 @@ pub(crate) struct Cell {
 pub(crate) enum Action {
     /// Runs a command in a cell
     Run(Box<Run>),
+    /// Keeps cells that are built already, for `cell run`
+    Serve(Serve),
+    /// Cells that run and slots that wait
+    Ps(Ps),
+    /// One slot of `cell serve`, which starts it
+    #[command(hide = true)]
+    Slot,
     /// What this machine offers for cells, by layer
     Doctor(Doctor),
     /// Policies
     Policy(PolicyOptions),
+}
+
+/// `cell run` as a command line of its own. Starting a cell takes a few milliseconds, and the
+/// parser of all commands would be a good part of them.
+#[derive(Debug, Parser)]
+#[command(name = "proxward cell run", disable_help_flag = true)]
+pub(crate) struct RunAlone {
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+impl RunAlone {
+    /// When that is what was typed, and without fault: help and complaints are the whole parser's.
+    pub(crate) fn from_words(mut words: impl Iterator<Item = OsString>) -> Option<Self> {
+        words.next()?;
+        let is = |word: Option<OsString>, name: &str| word.is_some_and(|word| word == name);
+        if !is(words.next(), "cell") || !is(words.next(), "run") {
+            return None;
+        }
+        let own = std::iter::once(OsString::from("proxward cell run"));
+        Self::try_parse_from(own.chain(words)).ok()
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  proxward cell serve --config /etc/proxward/cells --pool 4\n\n\
+    Each slot is a cell with a Node.js that waits for its script; it runs one command and is gone\n\
+    then. Policies that are asked for and not in FILE are learned. SIGTERM lets what runs end.")]
+pub(crate) struct Serve {
+    /// Policies to keep slots for: a directory of policies, or a file with [cells.NAME] tables
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Slots that wait, for each policy
+    #[arg(long, value_name = "N", default_value = "2", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) pool: u16,
+    /// Where it listens, for this user alone
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// `json` prints one line when it listens
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  proxward cell ps --format json")]
+pub(crate) struct Ps {
+    /// The socket of `cell serve`
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+    /// How the answer is shown
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -124,6 +185,13 @@ pub(crate) struct Run {
     /// File for denials, one JSON object a line; `-` is stderr. Refused calls cost more with it
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
+    /// Writes the policy that would have sufficed. For this one run the command may connect
+    /// anywhere and read what its user may; only for programs that you trust so far
+    #[arg(long, value_name = "FILE")]
+    pub(crate) observe: Option<PathBuf>,
+    /// The socket of `cell serve`, whose slots are used when one fits
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
     /// Policy (TOML); flags given beside it win
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
@@ -139,6 +207,9 @@ pub(crate) struct Run {
     /// Ports of the restricted addresses that may be reached all the same
     #[arg(long, value_name = "P,Q", value_delimiter = ',')]
     pub(crate) allowed_outgoing_ports: Vec<u16>,
+    /// Ends the launcher when this layer stands, to see what is left behind
+    #[arg(long, value_name = "LAYER", hide = true, value_parser = layer)]
+    pub(crate) stop_after: Option<Layer>,
     /// Program and arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
@@ -158,4 +229,9 @@ fn profile(text: &str) -> Result<Profile, String> {
     let found = Profile::ALL.into_iter().find(|profile| profile.name() == text);
     let names = Profile::ALL.map(Profile::name).join(", ");
     found.ok_or_else(|| format!("expected one of {names}"))
+}
+
+fn layer(text: &str) -> Result<Layer, String> {
+    let found = Layer::ALL.iter().copied().find(|layer| layer.name() == text);
+    found.ok_or_else(|| "expected a layer; 'proxward cell doctor' lists them".to_owned())
 }

@@ -1,5 +1,8 @@
 //! `proxward cell run`.
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use cell::{BuildError, OnDenial, Policy, Request, Restriction};
@@ -7,7 +10,8 @@ use telemetry::Clock;
 
 use super::arguments::{Mode, Run};
 use super::audit_file::AuditFile;
-use crate::exit::Stop;
+use super::serve::socket;
+use crate::exit::{Stop, file_fault};
 use crate::output::note;
 use crate::place::read_text;
 
@@ -36,8 +40,15 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Stop> {
         listeners: cell::handed_in_listeners().map_err(not_built)?,
         on_denial: audit.is_some().then_some(&record as &OnDenial<'_>),
         stop: None,
-        stop_after: None,
+        stop_after: arguments.stop_after,
     };
+    if let Some(file) = &arguments.observe {
+        return observe(file, request);
+    }
+    if let Some(warm) = socket(arguments.socket.as_deref()).and_then(|at| cell::ask(&at, &request))
+    {
+        return follow(warm, &request);
+    }
     if audit.is_none() {
         let Err(error) = cell::become_supervisor(request);
         return Err(not_built(error));
@@ -53,8 +64,45 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Stop> {
     }
 }
 
+/// One run that is watched; then the policy, for its owner alone.
+fn observe(file: &Path, request: Request<'_>) -> Result<(), Stop> {
+    note(
+        "proxward: cell: WARNING: observing: for this run the command may connect anywhere and read \
+         what its user may",
+    );
+    // Opened now: afterwards this may be another user.
+    let mut options = OpenOptions::new();
+    let into = options.write(true).create(true).truncate(true).mode(0o600).open(file);
+    let mut into = into.map_err(|error| file_fault(file, &error))?;
+    let stop = Some(cell::stop_signals().map_err(Stop::usage)?);
+    let command = request.command.join(" ");
+    let (outcome, seen) = cell::observe(Request { stop, ..request }).map_err(not_built)?;
+    let mut text = format!("# What this was seen to need: {}\n", command.replace('\n', " "));
+    seen.notes.iter().for_each(|line| text.push_str(&format!("# {line}\n")));
+    text.push_str(&seen.policy.to_short_toml());
+    into.write_all(text.as_bytes()).map_err(|error| file_fault(file, &error))?;
+    for line in outcome.notes().iter().chain(&seen.notes) {
+        note(&format!("proxward: cell: {line}"));
+    }
+    match outcome.code() {
+        0 => Ok(()),
+        code => Err(Stop::status(code)),
+    }
+}
+
+/// A slot has taken the command. Whoever records denials stays for them.
+fn follow(warm: cell::Warm, request: &Request<'_>) -> Result<(), Stop> {
+    if request.on_denial.is_none() {
+        return Err(Stop::usage(warm.become_follower(&request.launcher)));
+    }
+    match cell::follow(&warm, request.on_denial) {
+        0 => Ok(()),
+        code => Err(Stop::status(code)),
+    }
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "the shape map_err wants")]
-fn not_built(error: BuildError) -> Stop {
+pub(super) fn not_built(error: BuildError) -> Stop {
     Stop::coded(NOT_BUILT, format_args!("cell: {error}"))
 }
 
@@ -101,7 +149,7 @@ pub(super) fn read(path: &Path) -> Result<Policy, Stop> {
     })
 }
 
-fn search() -> Vec<PathBuf> {
+pub(super) fn search() -> Vec<PathBuf> {
     std::env::var_os("PATH").map_or_else(Vec::new, |path| std::env::split_paths(&path).collect())
 }
 

@@ -46,6 +46,15 @@ impl Service {
         thread.map(drop).map_err(Stop::usage)
     }
 
+    /// Around a change of what is in force.
+    pub(crate) fn reloading(&self) {
+        self.notify.tell("RELOADING=1\nSTATUS=reading the configuration anew");
+    }
+
+    pub(crate) fn reloaded(&self) {
+        self.notify.tell("READY=1\nSTATUS=serving");
+    }
+
     pub(crate) fn stopping(&self) {
         self.notify.tell("STOPPING=1\nSTATUS=waiting for what is under way");
     }

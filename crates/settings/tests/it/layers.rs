@@ -134,3 +134,40 @@ proptest! {
 fn shown_plain(document: &Document) -> String {
     document.entries().map(|entry| format!("{} = {}\n", entry.key, entry.value)).collect()
 }
+
+#[test]
+fn a_file_of_another_format_fills_what_is_not_set() {
+    let toml = "[gate]\nlisten = ['127.0.0.1:1']\n[gate.tls]\nmin = '1.3'\n";
+    let mut document = settings::Layers::new(&["gate"]).text("a.toml", toml).load().unwrap();
+    let mut fill = |key: &str, raw: &str, line| {
+        document.fill(key, raw, (std::path::Path::new("/etc/default/x"), line)).unwrap()
+    };
+    assert!(fill("gate.workers", "5", 3));
+    assert!(fill("gate.tls.server_order", "true", 4));
+    assert!(fill("gate.fresh.key", "x", 5));
+    assert!(!fill("gate.workers", "6", 6));
+    assert!(!fill("gate.tls.min", "1.2", 7));
+    assert!(!fill("gate.listen.more", "1", 8));
+    assert_eq!(document.origin("gate.workers").to_string(), "/etc/default/x:3");
+    assert_eq!(document.origin("gate.tls.min").to_string(), "a.toml:4");
+    assert_eq!(document.text("gate.tls.min"), Some("1.3"));
+    assert_eq!(document.text("gate.workers"), Some("5"));
+    assert_eq!(document.text("gate.listen"), None);
+    assert_eq!(document.text("gate.listen.more"), None);
+}
+
+#[test]
+fn what_has_changed_whatever_its_place() {
+    let load = |text: &str, environment: &[(&str, &str)]| {
+        let variables = environment.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        let layers = settings::Layers::new(&["gate"]).text("a.toml", text);
+        layers.environment(variables, &[]).load().unwrap()
+    };
+    let former = load("[gate]\na = 1\nb = ['x', 'y']\nc = {d = 'z'}\ne = 2\n", &[]);
+    let next = load(
+        "# moved\n[gate]\nb = ['x', 'w']\nc = {d = 'z', f = true}\n",
+        &[("PROXWARD_GATE_A", "1")],
+    );
+    assert_eq!(next.changed(&former), ["gate.b", "gate.c.f", "gate.e"]);
+    assert!(former.changed(&former).is_empty());
+}

@@ -1,8 +1,8 @@
 //! Counters, gauges and histograms: atomics with a text form (OpenMetrics 1.0).
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// A number that only grows. Clones are the same number.
 #[derive(Clone, Debug, Default)]
@@ -16,15 +16,16 @@ pub struct Gauge(Arc<AtomicI64>);
 #[derive(Clone, Debug)]
 pub struct Histogram {
     bounds: &'static [f64],
-    sums: Arc<Mutex<Sums>>,
+    sums: Arc<Sums>,
 }
 
+/// No lock: observations of many threads meet here with every request.
 #[derive(Debug)]
 struct Sums {
-    sum: f64,
-    count: u64,
+    /// The bits of an `f64`.
+    sum: AtomicU64,
     /// Observations of each bucket alone; one more than there are bounds.
-    buckets: Box<[u64]>,
+    buckets: Box<[AtomicU64]>,
 }
 
 impl Counter {
@@ -72,19 +73,19 @@ impl Histogram {
     /// Without observations; `bounds` are upper bounds, ascending, without `+Inf`.
     #[must_use]
     pub fn new(bounds: &'static [f64]) -> Self {
-        let buckets = vec![0; bounds.len() + 1].into_boxed_slice();
-        Self { bounds, sums: Arc::new(Mutex::new(Sums { sum: 0.0, count: 0, buckets })) }
+        let buckets = (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect();
+        Self { bounds, sums: Arc::new(Sums { sum: AtomicU64::new(0.0_f64.to_bits()), buckets }) }
     }
 
     /// Notes one observation.
     pub fn observe(&self, value: f64) {
         let at = self.bounds.partition_point(|bound| *bound < value);
-        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
-        sums.sum += value;
-        sums.count += 1;
-        if let Some(bucket) = sums.buckets.get_mut(at) {
-            *bucket += 1;
+        if let Some(bucket) = self.sums.buckets.get(at) {
+            bucket.fetch_add(1, Ordering::Relaxed);
         }
+        let add = |bits| Some((f64::from_bits(bits) + value).to_bits());
+        // The closure always has an answer.
+        let _ = self.sums.sum.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 }
 
@@ -117,12 +118,15 @@ impl Metric for Histogram {
     const KIND: &'static str = "histogram";
 
     fn write(&self, name: &str, labels: &str, out: &mut String) {
-        let sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = writeln!(out, "{name}_sum{{{labels}}} {:?}", sums.sum);
-        let _ = writeln!(out, "{name}_count{{{labels}}} {}", sums.count);
+        let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        // Read once: the count has to be that of the last bucket.
+        let buckets: Vec<u64> = self.sums.buckets.iter().map(load).collect();
+        let sum = f64::from_bits(load(&self.sums.sum));
+        let _ = writeln!(out, "{name}_sum{{{labels}}} {sum:?}");
+        let _ = writeln!(out, "{name}_count{{{labels}}} {}", buckets.iter().sum::<u64>());
         let comma = if labels.is_empty() { "" } else { "," };
         let mut below = 0;
-        for (at, count) in sums.buckets.iter().enumerate() {
+        for (at, count) in buckets.iter().enumerate() {
             below += count;
             let _ = match self.bounds.get(at) {
                 Some(bound) => {

@@ -8,7 +8,7 @@ use super::range::{Range, left_of, modes};
 use crate::program::{PATIENCE, Running, finish, until};
 
 /// Processes whose parent, or whose parent's parent, is this one, by `/proc`.
-fn descendants(of: u32) -> Vec<u32> {
+pub(super) fn descendants(of: u32) -> Vec<u32> {
     let mut all: Vec<(u32, u32)> = Vec::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
@@ -29,7 +29,7 @@ fn descendants(of: u32) -> Vec<u32> {
     found.split_off(1)
 }
 
-fn alive(pid: u32) -> bool {
+pub(super) fn alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
 }
@@ -128,12 +128,112 @@ fn a_signal_to_the_supervisor_ends_the_cell_in_order() -> Result<()> {
     Ok(())
 }
 
+/// Steps after which the launcher can be told to end.
+const STEPS: [&str; 8] = [
+    "memory-limit",
+    "namespaces",
+    "loopback",
+    "mounts",
+    "limits",
+    "privileges",
+    "landlock",
+    "seccomp",
+];
+
+/// Mounts and links that this process sees: what a cell makes lies in namespaces of its own, so
+/// there is never one more.
+fn surroundings() -> Result<(usize, usize)> {
+    let lines = |path: &str| Ok::<_, anyhow::Error>(std::fs::read_to_string(path)?.lines().count());
+    Ok((lines("/proc/self/mountinfo")?, lines("/proc/net/dev")?))
+}
+
+/// Nothing of the cell of this supervisor is there: no process, no group, nothing in its scratch.
+/// Groups whose keeper was killed go with the next start.
+fn nothing_of(range: &Range, mode: &str, pid: u32, parts: &[u32], when: &str) -> Result<()> {
+    let gone =
+        until(Duration::from_secs(20), || parts.iter().all(|one| !alive(*one)).then_some(()));
+    ensure!(gone.is_some(), "{mode}, {when}: processes live");
+    range.run(mode, &[], &["true"])?.success()?;
+    ensure!(left_of(pid).is_empty(), "{mode}, {when}: {:?}", left_of(pid));
+    let scratch = std::fs::read_dir(range.dir.join("scratch"))?.next();
+    ensure!(scratch.is_none(), "{mode}, {when}: scratch");
+    Ok(())
+}
+
+/// Whichever part of the launcher is killed when a step is done: the cell is not built, that is
+/// said, and nothing is left.
+#[test]
+fn nothing_is_left_when_the_launcher_is_killed_at_any_step() -> Result<()> {
+    let range = Range::new()?;
+    let before = surroundings()?;
+    for mode in modes()? {
+        for step in STEPS {
+            let cell = ["sh", "-c", "echo ran"];
+            let mut running =
+                Running::start(&mut range.cell(mode, &["--stop-after", step], &cell)?)?;
+            running.say("")?;
+            let pid = running.pid();
+            let ended = running.wait(PATIENCE)?;
+            ensure!(!ended.stdout.contains("ran"), "{mode}, {step}: {ended}");
+            ensure!(ended.code != Some(0), "{mode}, {step}: {ended}");
+            nothing_of(&range, mode, pid, &[], step)?;
+        }
+    }
+    ensure!(surroundings()? == before, "a mount or a link is left");
+    Ok(())
+}
+
+/// The supervisor is killed at many moments of the building.
+#[test]
+fn nothing_is_left_when_the_supervisor_is_killed_at_any_moment() -> Result<()> {
+    let range = Range::new()?;
+    let before = surroundings()?;
+    for mode in modes()? {
+        for wait in 0..20 {
+            let command = ["sh", "-c", "while :; do read x < /dev/zero; done"];
+            let running = Running::start(&mut range.cell(mode, &[], &command)?)?;
+            std::thread::sleep(Duration::from_millis(wait * 2));
+            let (pid, parts) = (running.pid(), descendants(running.pid()));
+            running.signal("KILL")?;
+            running.wait(PATIENCE)?;
+            nothing_of(&range, mode, pid, &parts, &format!("after {} ms", wait * 2))?;
+        }
+    }
+    ensure!(surroundings()? == before, "a mount or a link is left");
+    Ok(())
+}
+
+/// A disk without room: for the mount point, for what the command says, for what is recorded.
+#[test]
+fn a_full_disk_is_named_or_does_not_matter() -> Result<()> {
+    let range = Range::new()?;
+    for mode in modes()? {
+        let mut cell =
+            range.cell(mode, &["--audit", "/dev/full"], &["sh", "-c", "echo $((6*7))"])?;
+        let ended = finish(&mut cell, "")?.success()?;
+        ensure!(ended.stdout == "42\n", "{mode}: {ended}");
+        let dir = range.dir.display().to_string();
+        let program = crate::program::proxward()?;
+        let full =
+            format!("{} cell run --mode {mode} --dir {dir} -- sh -c 'echo x'", program.display());
+        finish(range.home.command("sh").args(["-c", &format!("{full} > /dev/full")]), "")?;
+        if mode == "privileged" {
+            let script = format!("mount -t tmpfs -o size=4k,nr_inodes=1 none {dir} && exec {full}");
+            let words = ["--mount", "--", "sh", "-c", &script];
+            let ended = finish(range.home.command("unshare").args(words), "")?;
+            let named = ended.stderr.contains("layer scratch");
+            ensure!(ended.code == Some(125) && named, "{mode}: {ended}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn many_cells_start_at_once() -> Result<()> {
     let range = Range::new()?;
     for mode in modes()? {
         let mut running = Vec::new();
-        for _ in 0..40 {
+        for _ in 0..200 {
             running.push(Running::start(&mut range.cell(
                 mode,
                 &[],

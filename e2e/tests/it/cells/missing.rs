@@ -50,3 +50,43 @@ fn what_the_machine_lacks_is_named() -> Result<()> {
     }
     Ok(())
 }
+
+/// Calls of an older kernel, by number on x86-64, and the layer that is named in each mode.
+const CALLS: [(&str, &str, [&str; 2]); 8] = [
+    ("428", "open_tree", ["mounts", "mounts"]),
+    ("429", "move_mount", ["mounts", "mounts"]),
+    ("430", "fsopen", ["proc", "proc"]),
+    ("436", "close_range", ["limits", "limits"]),
+    ("442", "mount_setattr", ["id-map", "id-map"]),
+    ("444", "landlock_create_ruleset", ["landlock", "landlock"]),
+    ("322", "execveat", ["exec", "exec"]),
+    ("155", "pivot_root", ["mounts", "mounts"]),
+];
+
+/// As on a kernel that does not have them. Also those by whose answer features are detected.
+#[test]
+fn a_kernel_without_a_call_is_refused_by_layer() -> Result<()> {
+    let range = Range::new()?;
+    let without = range.home.scratch("without");
+    let mut cc = range.home.command("cc");
+    finish(cc.args(["-O1", "-w", "-o"]).arg(&without).arg(super::range::source("without.c")), "")?
+        .success()?;
+    for (at, mode) in ["privileged", "unprivileged"].iter().enumerate() {
+        if !modes()?.contains(mode) {
+            continue;
+        }
+        for (number, name, layers) in CALLS {
+            let cell = range.cell(mode, &[], &["sh", "-c", "echo ran"])?;
+            let mut command = range.home.command(&without);
+            command.arg(number).arg(cell.get_program()).args(cell.get_args());
+            let ended = finish(&mut command, "")?;
+            let layer = layers.get(at).copied().unwrap_or("");
+            ensure!(ended.code == Some(125), "{mode} without {name}: {ended}");
+            ensure!(
+                ended.stderr.contains(&format!("layer {layer}")) && !ended.stdout.contains("ran"),
+                "{mode} without {name}: expected layer {layer}: {ended}"
+            );
+        }
+    }
+    Ok(())
+}

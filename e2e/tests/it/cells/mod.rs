@@ -7,5 +7,7 @@ mod lifecycle;
 mod limits;
 mod missing;
 mod network;
+mod observe;
 mod range;
 mod visible;
+mod warm;

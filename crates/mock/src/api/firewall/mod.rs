@@ -9,7 +9,7 @@ mod rules;
 use pve_schema::Verb;
 use serde_json::{Map, Value};
 
-use super::{Call, Handler, Row};
+use super::{Call, Handler, Row, sdn};
 use crate::failure::Failure;
 use crate::state::firewall::{CLUSTER, guest_scope};
 use crate::state::{Firewall, Guest};
@@ -69,6 +69,8 @@ pub(super) const TABLES: [&[Row]; 11] = [
 /// so a guest that does not exist has no rules either.
 fn scope(call: &Call<'_>) -> Result<String, Failure> {
     if let Some(vnet) = call.text("vnet") {
+        let reads = call.method.verb() == Verb::Get;
+        sdn::vnet_access(call, &vnet, if reads { sdn::SEEN_WITH } else { &["SDN.Allocate"] })?;
         return Ok(format!("vnet/{vnet}"));
     }
     if call.method.path().contains("{vmid}") {

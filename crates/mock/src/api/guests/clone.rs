@@ -4,7 +4,7 @@ use pve_schema::Verb;
 use serde_json::json;
 
 use super::placement::Placement;
-use super::{Call, Row, create, migrate, unlocked};
+use super::{Call, Row, create, migrate, privileges, unlocked};
 use crate::failure::{Failure, Outcome};
 use crate::seed::GuestKind;
 use crate::state::disk;
@@ -33,6 +33,7 @@ fn clone(call: &mut Call<'_>) -> Outcome {
         let text = "Cannot do full clones on a running container without snapshots";
         return Err(Failure::die(text));
     }
+    privileges::bridges(call, &from)?;
     let config = copied(call, &source, newid, from, full)?;
     let node = call.text("target").unwrap_or_else(|| source.node.clone());
     let mut guest = Guest::with_config(newid, source.kind, node, config);

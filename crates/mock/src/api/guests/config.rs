@@ -119,6 +119,7 @@ fn request(call: &mut Call<'_>) -> Result<Request, Failure> {
     }
     let keys = request.set.keys().chain(&request.delete).chain(&request.revert);
     privileges::permitted(call, vmid, kind, None, keys.map(String::as_str))?;
+    privileges::bridges(call, &request.set)?;
     Ok(request)
 }
 

@@ -46,6 +46,7 @@ fn create(call: &mut Call<'_>) -> Outcome {
     let mut config = options::given(&call.parameters, kind);
     let given: Vec<String> = config.keys().cloned().collect();
     privileges::permitted(call, vmid, kind, pool.as_deref(), given.iter().map(String::as_str))?;
+    privileges::bridges(call, &config)?;
     unused_id(call, vmid, kind)?;
     if is_lxc {
         container_defaults(call, vmid, &mut config);

@@ -3,6 +3,7 @@
 pub(super) mod agent;
 pub(super) mod bulk;
 pub(super) mod clone;
+pub(super) mod cloudinit;
 pub(super) mod config;
 pub(super) mod create;
 pub(super) mod destroy;

@@ -1,8 +1,10 @@
 //! Who may set which option of a guest.
 
 use super::Call;
+use crate::api::sdn;
 use crate::failure::Failure;
 use crate::seed::GuestKind;
+use crate::state::Options;
 
 /// Privileges by option of virtual machines (`$check_vm_modify_config_perm`); names ending in
 /// `*` stand for all that start so. Options in no row are root's alone.
@@ -132,6 +134,24 @@ pub(super) fn permitted<'k>(
         }
         if key == "startup" {
             call.needs("/", "Sys.Modify")?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses when the caller may not use one of the bridges that network cards name.
+pub(super) fn bridges(call: &Call<'_>, config: &Options) -> Result<(), Failure> {
+    if call.caller.id() == "root@pam" {
+        return Ok(());
+    }
+    let cards = config.iter().filter(|(key, _)| fits("net*", key));
+    for text in cards.filter_map(|(_, value)| value.as_str()) {
+        let part = |name: &str| {
+            let mut parts = text.split(',').filter_map(|part| part.split_once('='));
+            parts.find(|(key, _)| *key == name).map(|(_, value)| value)
+        };
+        if let Some(bridge) = part("bridge") {
+            sdn::needs_bridge(call, bridge, part("tag"))?;
         }
     }
     Ok(())
