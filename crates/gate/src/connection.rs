@@ -316,6 +316,7 @@ async fn tunnel(peer: &Peer, client: Prefixed<Client>, upstream: Tunnel) {
     let begun = shared.clock.monotonic();
     let mut traffic = Traffic::default();
     let limit = peer.worker.live().limits.tunnel_idle;
+    let _tunnel = shared.tunnel();
     let ended = relay(client, Prefixed::new(early, socket), limit, &mut traffic).await;
     let took = shared.clock.monotonic().saturating_sub(begun);
     info!(

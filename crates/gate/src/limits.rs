@@ -336,6 +336,18 @@ pub const ANSWERS_FOLLOWERS: usize = 1024;
 /// How long they wait until each asks for itself.
 pub const FOLLOW_FOR: Duration = Duration::from_secs(10);
 
+/// How long requests under way have to end before the state is handed to a successor.
+pub const HANDOVER_QUIET: Duration = Duration::from_secs(5);
+
+/// Between two looks whether they have.
+pub const HANDOVER_PAUSE: Duration = Duration::from_millis(5);
+
+/// How long gate and successor wait for each other's word.
+pub const HANDOVER_WAIT: Duration = Duration::from_secs(30);
+
+/// How often a gate that was taken over looks whether its last console has ended.
+pub const KEPT_PAUSE: Duration = Duration::from_millis(200);
+
 /// Worker threads at most.
 pub const WORKERS: usize = 256;
 

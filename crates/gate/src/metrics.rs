@@ -217,6 +217,11 @@ impl Metrics {
         Open(self.0.open.clone())
     }
 
+    /// Connections open now.
+    pub(crate) fn open_now(&self) -> i64 {
+        self.0.open.get()
+    }
+
     pub(crate) fn upstream(&self, event: &str) {
         self.0.upstream.with([event]).inc();
     }

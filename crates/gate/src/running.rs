@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
 use state::{Memory, Redb, Store, StoreError, Table, Writer};
@@ -26,7 +27,7 @@ use crate::config::{Config, ConfigError};
 use crate::console::Consoles;
 use crate::control::{self, Control};
 use crate::destination::Destination;
-use crate::limits::{WATCH_MOMENT, WATCH_MOMENTS};
+use crate::limits::{KEPT_PAUSE, WATCH_MOMENT, WATCH_MOMENTS};
 use crate::listeners::{Accepting, Listeners, Listening, addresses};
 use crate::live::{Current, Live};
 use crate::login::{Journal, Logins};
@@ -38,6 +39,7 @@ use crate::policy::{Policy, PolicyError, PolicyRules, Proposed, ProxyTokens, Sea
 use crate::pulse::{Heartbeat, Pulse};
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
 use crate::sharing::Sharing;
+use crate::takeover::{HandOver, Keep};
 use crate::upstream::Goal;
 use crate::watch::Watch;
 use crate::worker::{Shared, Ways, Worker};
@@ -51,10 +53,11 @@ const SESSION_KEY: &str = "session.key";
 /// A gate at work. Dropping it tells the workers to stop but does not wait for them.
 pub struct Running {
     addresses: Vec<SocketAddr>,
-    drain: watch::Sender<bool>,
+    drain: Arc<watch::Sender<bool>>,
+    keep: Arc<Keep>,
     workers: Vec<JoinHandle<usize>>,
     access_log: Option<AccessLog>,
-    listening: Listening,
+    listening: Arc<Listening>,
     pulse: Option<Arc<Pulse>>,
     control: Option<Control>,
     pub(crate) shared: Arc<Shared>,
@@ -159,9 +162,10 @@ pub fn start(
     let metrics = Metrics::register(registry)?;
     config.standing.export(registry)?;
     let sealer = config.sealer.take();
-    let opened = open_state(&config, sealer, &clock, &metrics)?;
-    let Opened { logins, sessions, policy, tokens, step_ups } = opened;
-    let listening = listeners.open().map_err(StartError::Worker)?;
+    let kept = open_state(&config, sealer, &clock, &metrics)?;
+    let Kept { logins, sessions, policy, tokens, step_ups, writer, journal } = kept;
+    let keep = Arc::new(Keep::new(false));
+    let listening = Arc::new(listeners.open().map_err(StartError::Worker)?);
     let bound = addresses(&listening.subscribe().borrow());
     let sharing = config.traffic.share_polls.then(|| Sharing::new(metrics.clone()));
     let assets = config.traffic.compression.then(|| Assets::new(metrics.clone()));
@@ -181,6 +185,9 @@ pub fn start(
         breakers,
         policy,
         standing: config.standing,
+        keep: keep.subscribe(),
+        taken_over: AtomicBool::new(false),
+        tunnels: Arc::default(),
         listening: listening.subscribe(),
         tokens,
         step_ups,
@@ -194,9 +201,17 @@ pub fn start(
     let watched = Watch::start(config.sessions.version_file, every, &shared);
     let watched = watched.map_err(StartError::Worker)?;
     let (drain, drained) = watch::channel(false);
+    let drain = Arc::new(drain);
+    let hand_over = HandOver {
+        drain: Arc::downgrade(&drain),
+        keep: Arc::downgrade(&keep),
+        listening: Arc::downgrade(&listening),
+        writer,
+        journal,
+    };
     let control = config.state.map(|directory| {
         let path = directory.join(control::SOCKET);
-        let served = control::serve(&path, Arc::clone(&shared), drained.clone());
+        let served = control::serve(&path, Arc::clone(&shared), drained.clone(), hand_over);
         served.map_err(|source| StartError::Control { path, source })
     });
     let control = control.transpose()?;
@@ -220,6 +235,7 @@ pub fn start(
     Ok(Running {
         addresses: bound,
         drain,
+        keep,
         workers,
         access_log,
         listening,
@@ -259,8 +275,24 @@ impl Running {
         self.pulse.as_ref().map(Pulse::heartbeat)
     }
 
+    /// Waits until another process has taken over. Then this one accepts no more and ends with
+    /// its last console, see [`Running::ended`].
+    pub async fn taken_over(&self) {
+        // The sender is in this value.
+        let _ = self.keep.subscribe().wait_for(|keep| *keep).await;
+    }
+
+    /// Waits until every worker has ended, by itself.
+    pub async fn ended(&self) {
+        while self.workers.iter().any(|worker| !worker.is_finished()) {
+            tokio::time::sleep(KEPT_PAUSE).await;
+        }
+    }
+
     /// Tells the workers to accept no more and to end what is idle. Returns at once.
     pub fn stop(&self) {
+        // Consoles that were kept have the drain limit from here on.
+        self.keep.send_replace(false);
         // Kept here, a listener would keep its port after the workers let go of it.
         self.listening.close();
         self.drain.send_replace(true);
@@ -320,13 +352,15 @@ fn ways(config: &Config, metrics: &Metrics) -> Ways {
     }
 }
 
-/// Those who begin with what has outlasted a restart.
-struct Opened {
+/// What outlasts a restart, and who writes it.
+struct Kept {
     logins: Logins,
     sessions: Sessions,
     policy: Policy,
     tokens: ProxyTokens,
     step_ups: StepUps,
+    writer: Arc<Writer>,
+    journal: Arc<Journal>,
 }
 
 /// What outlasts a restart, and those who begin with it.
@@ -335,7 +369,7 @@ fn open_state(
     sealer: Option<Sealer>,
     clock: &Clock,
     metrics: &Metrics,
-) -> Result<Opened, StartError> {
+) -> Result<Kept, StartError> {
     let mut store: Box<dyn Store> = match &config.state {
         Some(directory) => Box::new(Redb::open(directory)?),
         None => Box::new(Memory::new()),
@@ -362,8 +396,14 @@ fn open_state(
     let audit = config.state.as_ref().map(|directory| directory.join(AUDIT));
     let journal = Arc::new(Journal::start(audit.as_deref(), &config.login, clock)?);
     let proxies = [config.proxy_protocol_from.clone(), config.trusted_proxies.clone()];
-    let logins = Logins::new(&config.login, proxies, &bans, (clock, metrics), (writer, journal));
-    Ok(Opened { logins, sessions, policy, tokens, step_ups })
+    let logins = Logins::new(
+        &config.login,
+        proxies,
+        &bans,
+        (clock, metrics),
+        (Arc::clone(&writer), Arc::clone(&journal)),
+    );
+    Ok(Kept { logins, sessions, policy, tokens, step_ups, writer, journal })
 }
 
 /// Everything that can fail is done here, before the thread starts. The worker itself is made

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -63,11 +64,42 @@ pub(crate) struct Shared {
     pub(crate) plugins: BTreeMap<String, Plugin>,
     /// What the gate has given up.
     pub(crate) standing: Standing,
+    /// Whether a successor serves everybody but those who have a console here.
+    pub(crate) keep: watch::Receiver<bool>,
+    /// That one has taken over, which is for good.
+    pub(crate) taken_over: AtomicBool,
+    /// Consoles open now.
+    pub(crate) tunnels: Arc<AtomicI64>,
     /// Where connections are accepted.
     pub(crate) listening: watch::Receiver<Open>,
 }
 
+/// One console, counted until dropped.
+pub(crate) struct Tunnel(Arc<AtomicI64>);
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Shared {
+    /// A console that is open until the result is dropped.
+    pub(crate) fn tunnel(&self) -> Tunnel {
+        self.tunnels.fetch_add(1, Ordering::Relaxed);
+        Tunnel(Arc::clone(&self.tunnels))
+    }
+
+    /// Connections that are no console.
+    pub(crate) fn busy(&self) -> i64 {
+        self.metrics.open_now() - self.tunnels.load(Ordering::Relaxed)
+    }
+
+    /// Whether this gate only keeps its consoles, or has nothing left to do.
+    pub(crate) fn is_taken_over(&self) -> bool {
+        self.taken_over.load(Ordering::Relaxed)
+    }
+
     /// Who the gate is, for [`Request::Status`](crate::control::Request::Status).
     pub(crate) fn status(&self) -> Value {
         let standing = &self.standing;
@@ -202,6 +234,16 @@ impl Worker {
         worker.accept(&mut accepting, &mut connections).await;
         // Closed before the wait: whoever connects now reaches the next process.
         drop(accepting);
+        let mut keep = worker.shared.keep.clone();
+        {
+            let mut all =
+                std::pin::pin!(async { while connections.join_next().await.is_some() {} });
+            tokio::select! {
+                () = &mut all => return 0,
+                // At once, unless a successor has taken over: then consoles stay until they end.
+                _ = keep.wait_for(|keep| !*keep) => {}
+            }
+        }
         let all = async { while connections.join_next().await.is_some() {} };
         if timeout(worker.live().limits.drain, all).await.is_ok() {
             return 0;

@@ -5,6 +5,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+/// How long a manager may take to have room for a message.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The way to the service manager, if there is one.
 #[derive(Debug, Default)]
 pub struct Notify {
@@ -25,7 +28,10 @@ impl Notify {
         // Connected now: a process that confines itself may not find the socket later.
         let connect = |address: SocketAddr| {
             let socket = UnixDatagram::unbound()?;
-            socket.connect_addr(&address).map(|()| socket)
+            socket.connect_addr(&address)?;
+            // A manager that does not read must not keep a service from ending.
+            socket.set_write_timeout(Some(PATIENCE))?;
+            Ok::<_, std::io::Error>(socket)
         };
         let socket = address.and_then(|address| connect(address).ok());
         let number = |name| variable(name)?.to_str()?.parse::<u64>().ok();

@@ -26,7 +26,7 @@ pub(crate) enum Command {
     /// A stateful Proxmox VE for development and tests
     Mock(Box<Mock>),
     /// The hardened front server
-    Gate(Gate),
+    Gate(Box<Gate>),
     /// Logins in force at a gate that runs
     Session(Session),
     /// Tokens of a gate that runs, with an API token behind each
@@ -41,6 +41,12 @@ pub(crate) enum Command {
     Broker(crate::cli_broker::Broker),
     /// Who may do what, from a user.cfg
     Access(crate::access::Arguments),
+    /// Whether what runs on this host is confined and in place as it was meant: the gate, today
+    #[command(
+        after_help = "Example:\n  proxward doctor --format json\n\nThe same as proxward gate \
+        check. Exit codes: 0 all is well, 1 something is not, 2 usage or configuration"
+    )]
+    Doctor(RunningGate),
     /// The audit log
     Log(Log),
     /// The configuration
@@ -190,6 +196,10 @@ pub(crate) struct Gate {
     /// Directory for bans, audit log and control socket; without one nothing outlasts the process
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<String>,
+    /// Takes the place of the gate that runs with the same state directory; nobody is refused
+    /// meanwhile, and that one ends with its last console
+    #[arg(long)]
+    pub(crate) takeover: bool,
     /// Settings of pveproxy, a copy of /etc/default/pveproxy; they fill what is not set otherwise
     #[arg(long, value_name = "FILE")]
     pub(crate) pveproxy_defaults: Option<String>,

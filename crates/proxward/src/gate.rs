@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ::gate::{Listeners, StartError, confine, start};
+use ::gate::{Listeners, StartError, Takeover, TakeoverError, confine, start};
 use process::Accounts;
 use settings::Document;
 use telemetry::Clock;
@@ -17,7 +17,7 @@ use crate::{audit, config};
 use service::Service;
 
 pub(crate) mod bans;
-mod check;
+pub(crate) mod check;
 pub(crate) mod confirm;
 pub(crate) mod explain;
 mod place;
@@ -47,17 +47,32 @@ fn serve(arguments: &Gate) -> Result<(), Stop> {
     let mut config = config::gate(&document)?;
     let service = Service::from_env();
     config.watchdog = service.watchdog();
-    let listeners = match service::sockets()? {
-        handed if handed.is_empty() => {
-            let bound = Listeners::bind(&config.listen).map_err(start_fault)?;
-            bound.following(&config.follow)
+    let mut before = match (arguments.takeover, &config.state) {
+        (false, _) => None,
+        (true, Some(state)) => Some(Takeover::begin(state).map_err(lost)?),
+        (true, None) => {
+            let text = "--takeover: the gate that runs is found by its state directory; name it";
+            return Err(Stop::say(Exit::Usage, text));
         }
-        handed => Listeners::from_sockets(handed),
     };
+    let listeners =
+        match before.as_mut().map_or_else(service::sockets, |one| Ok(one.listeners()))? {
+            handed if before.is_some() => {
+                Listeners::taken(handed, &config.listen, &config.follow).map_err(start_fault)?
+            }
+            handed if handed.is_empty() => {
+                let bound = Listeners::bind(&config.listen).map_err(start_fault)?;
+                bound.following(&config.follow)
+            }
+            handed => Listeners::from_sockets(handed),
+        };
     // What a reload reads, and what it may read then.
     config.readable.extend(config::files(arguments.config.as_deref()));
     // With one thread, after what only root may do, before any byte from outside.
     confine(&mut config, &Accounts::read(Path::new("/"))).map_err(Stop::usage)?;
+    if let Some(before) = &mut before {
+        before.release().map_err(lost)?;
+    }
     let running = start(config, listeners, clock, &Registry::new()).map_err(start_fault)?;
     for address in running.local_addrs() {
         note(&format!("gate: ready on https://{address}"));
@@ -66,10 +81,24 @@ fn serve(arguments: &Gate) -> Result<(), Stop> {
         note(&format!("gate: metrics on {at}"));
     }
     service.ready(running.heartbeat())?;
-    while signals.next() == Wish::Reload {
-        service.reloading();
-        note(&reload::reload(&running, arguments, &mut document));
-        service.reloaded();
+    if let Some(before) = before {
+        before.done();
+    }
+    loop {
+        match signals.next_or(running.taken_over()) {
+            Some(Wish::End) => break,
+            Some(Wish::Reload) => {
+                service.reloading();
+                note(&reload::reload(&running, arguments, &mut document));
+                service.reloaded();
+            }
+            None => {
+                note("gate: another process has taken over; this one ends with its last console");
+                // There is nothing left to read anew.
+                while signals.next_or(running.ended()) == Some(Wish::Reload) {}
+                break;
+            }
+        }
     }
     service.stopping();
     let stopped = running.shutdown();
@@ -77,6 +106,10 @@ fn serve(arguments: &Gate) -> Result<(), Stop> {
         0 => Ok(()),
         failed => Err(Stop::say(Exit::Bug, format!("{failed} workers of the gate have failed"))),
     }
+}
+
+fn lost(error: TakeoverError) -> Stop {
+    Stop::new(Exit::Unreachable, error)
 }
 
 /// Files and environment, then the flags.

@@ -68,6 +68,7 @@ fn run() -> Result<(), Stop> {
         Command::Api(arguments) => api::run(&arguments, environment),
         Command::Broker(arguments) => broker::run(&arguments),
         Command::Access(arguments) => access::run(&arguments),
+        Command::Doctor(arguments) => gate::check::run(&arguments),
         Command::Log(arguments) => audit::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),

@@ -42,6 +42,20 @@ impl Signals {
         let _ = self.next();
     }
 
+    /// The next wish, or none when `other` has come before.
+    pub(crate) fn next_or(&mut self, other: impl Future<Output = ()>) -> Option<Wish> {
+        let Self { runtime, interrupt, terminate, hang_up } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = interrupt.recv() => Some(Wish::End),
+                _ = terminate.recv() => Some(Wish::End),
+                _ = hang_up.recv() => Some(Wish::Reload),
+                () = other => None,
+            }
+        })
+    }
+
     /// The next wish, likewise.
     pub(crate) fn next(&mut self) -> Wish {
         self.runtime.block_on(async {

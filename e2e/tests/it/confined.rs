@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
+use telemetry::Clock;
+use tls::Authority;
 
 use crate::front::Front;
 use crate::home::Home;
@@ -136,7 +138,8 @@ fn every_row_of_system_calls_is_used() -> Result<()> {
     while !word.starts_with(b"WATCHDOG=1") {
         manager.recv(&mut word)?;
     }
-    front.end_gate("TERM")?;
+    // The last it does is to hand its place over.
+    front.take_over(&home)?.wait(PATIENCE)?;
     let text = fs::read_to_string(&trace)?;
     let begin = text.rfind("seccomp(SECCOMP_SET_MODE_FILTER").context("no filter in the trace")?;
     let after = text.get(begin..).unwrap_or_default().lines().skip(1);
@@ -171,9 +174,47 @@ fn status_names_user_and_layers() -> Result<()> {
     front.end()
 }
 
-/// A gate with the word for it runs with less, and says so.
+/// Who starts without rights is confined all the same, in a state directory made just then.
 #[test]
-fn what_can_not_be_confined_needs_its_word() -> Result<()> {
+fn started_as_somebody_else_it_confines_itself_too() -> Result<()> {
+    if !is_root() {
+        return Ok(());
+    }
+    const NOBODY: u32 = 65_534;
+    let home = Home::new()?;
+    let place = home.scratch("place");
+    fs::create_dir(&place)?;
+    let unix = Clock::system().unix();
+    let identity = Authority::generate("e2e", unix)?.issue(&["127.0.0.1"], unix)?;
+    let (cert, key) = (place.join("gate.pem"), place.join("gate.key"));
+    identity.write(&cert, &key)?;
+    for path in [&place, &cert, &key] {
+        chown(path, Some(NOBODY), Some(NOBODY))?;
+    }
+    let mut command = home.command("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program::proxward()?);
+    command.args(["gate", "--listen", "127.0.0.1:0", "--upstream", "http://127.0.0.1:1"]);
+    command.arg("--cert").arg(cert).arg("--key").arg(key).arg("--state").arg(place.join("state"));
+    let mut gate = Running::start(command.current_dir("/"))?;
+    gate.until("the gate's ready line", |gate| {
+        gate.stderr().contains("gate: ready on").then_some(())
+    })?;
+    let pid = gate.pid();
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task = task?.file_name().into_string().unwrap_or_default();
+        for (key, value) in [("NoNewPrivs", "1"), ("Seccomp", "2"), ("CapEff", "0000000000000000")]
+        {
+            ensure!(status(pid, &task, key)? == value, "{task}: {key}");
+        }
+    }
+    gate.signal("TERM")?;
+    gate.wait(PATIENCE)?.success()?;
+    Ok(())
+}
+
+/// A word that is none is refused before anything is given up.
+#[test]
+fn only_layers_that_there_are_may_be_missing() -> Result<()> {
     let home = Home::new()?;
     let config = home.private("gate.toml", "[gate]\nallow_degraded = [\"everything\"]\n")?;
     let mut command = home.proxward(&["gate", "--listen", "127.0.0.1:0", "--config"])?;

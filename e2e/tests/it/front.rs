@@ -27,7 +27,8 @@ pub(crate) struct Front {
     pub(crate) token: String,
     proxy: u16,
     config: PathBuf,
-    listen: String,
+    /// Where the gate listens.
+    pub(crate) listen: String,
     /// State directory of the gate.
     pub(crate) state: PathBuf,
 }
@@ -98,6 +99,14 @@ impl Front {
         command.arg(&self.config);
         self.gate = Some(ready(Running::start(&mut command)?)?);
         Ok(())
+    }
+
+    /// Starts another gate in the place of the one that runs, which is returned.
+    pub(crate) fn take_over(&mut self, home: &Home) -> Result<Running> {
+        let mut command = home.proxward(&["gate", "--takeover", "--config"])?;
+        command.arg(&self.config);
+        let new = ready(Running::start(&mut command)?)?;
+        self.gate.replace(new).context("no gate ran")
     }
 
     /// The gate's process; under a tracer, that one's child.

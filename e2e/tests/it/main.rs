@@ -27,3 +27,4 @@ mod robust;
 mod service;
 mod sessions;
 mod stock_clients;
+mod takeover;

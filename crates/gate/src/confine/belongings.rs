@@ -16,13 +16,20 @@ use super::{ConfineError, FALLBACK_ID};
 use crate::config::{AccessLogTo, Config};
 use crate::limits::STATE_FILES;
 
+/// Makes the state directory: what is not there when the gate is confined stays out of reach.
+pub(super) fn make(config: &Config) -> Result<(), ConfineError> {
+    match &config.state {
+        // One that is there is the user's already, which is not root's to complain about.
+        Some(directory) if statat(CWD, directory, AtFlags::SYMLINK_NOFOLLOW).is_err() => {
+            Ok(create_dir(directory)?)
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Gives the state directory and the logs to this user.
 pub(super) fn give(config: &Config, uid: u32, gid: u32) -> Result<(), ConfineError> {
     if let Some(directory) = &config.state {
-        // Fine as it is when it is the user's already, which is not root's to complain about.
-        if statat(CWD, directory, AtFlags::SYMLINK_NOFOLLOW).is_err() {
-            create_dir(directory)?;
-        }
         give_directory(directory, uid, gid)?;
     }
     let access = match &config.access_log {

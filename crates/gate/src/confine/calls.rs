@@ -43,6 +43,7 @@ const ROWS: &[Row] = rows! {
     "connections upstream": SYS_connect SYS_getsockopt SYS_setsockopt;
     "bytes of connections": SYS_recvfrom SYS_sendto SYS_shutdown;
     "listeners that are bound later: the control socket, a new address": SYS_bind SYS_listen;
+    "listeners, for a process that takes over": SYS_sendmsg;
     "files that are opened again: logs, certificates, counters":
         SYS_openat SYS_fstat SYS_newfstatat SYS_statx SYS_readlinkat SYS_faccessat;
     "the state's pages": SYS_pread64 SYS_pwrite64;

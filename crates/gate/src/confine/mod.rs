@@ -90,6 +90,7 @@ pub fn confine(config: &mut Config, accounts: &Accounts) -> Result<(), ConfineEr
         config.sealer = Some(Sealer::load(path, false)?);
     }
     config.destination.warm_up();
+    belongings::make(config)?;
     let reach = reach::of(config);
     let rules = calls::filter(&reach);
     let root = geteuid().is_root();

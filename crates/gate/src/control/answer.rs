@@ -91,6 +91,10 @@ async fn carry_out(shared: &Shared, request: Request) -> Result<Value, ControlEr
                 count => Ok(json!({ "revoked": count })),
             }
         }
+        Request::Takeover => {
+            let text = "a takeover is a connection of its own";
+            Err(ControlError::Request(text.to_owned()))
+        }
         Request::Status => Ok(shared.status()),
         Request::LoginStatus => Ok(shared.logins.status()),
         Request::TokenCreate { name, token, networks, methods, paths, expires_in } => {

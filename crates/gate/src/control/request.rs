@@ -36,6 +36,8 @@ pub enum Request {
     },
     /// Who the gate is: `{"pid","version","uid","gid","groups","layers":{NAME:STATE},"listen":[…]}`.
     Status,
+    /// Another process takes over: answered with the listeners, see [`crate::Takeover`].
+    Takeover,
     /// How the brute-force engine stands: `{"bans","locks","waiting","sources","forgotten"}`.
     LoginStatus,
     /// What change of the policy is on trial: `{"restricts","on_trial":{"id","seconds","seen"}}`.

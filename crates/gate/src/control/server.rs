@@ -2,7 +2,7 @@
 //! and no request for an order.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -16,14 +16,18 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::warn;
 
+use super::Request;
 use super::answer::answer;
 use crate::limits::{ACCEPT_PAUSE, CONTROL_CONNECTIONS, CONTROL_LINE, CONTROL_PATIENCE};
+use crate::takeover::HandOver;
 use crate::worker::Shared;
 
 /// The socket at work. It ends with the gate; dropping this waits for that.
 #[derive(Debug)]
 pub(crate) struct Control {
     path: PathBuf,
+    /// The socket's inode: at this path there may be a successor's by now.
+    inode: u64,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -33,6 +37,7 @@ pub(crate) fn serve(
     path: &Path,
     shared: Arc<Shared>,
     drain: watch::Receiver<bool>,
+    hand_over: HandOver,
 ) -> io::Result<Control> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -47,8 +52,10 @@ pub(crate) fn serve(
         UnixListener::from_std(listener)?
     };
     let thread = std::thread::Builder::new().name("gate-control".to_owned());
-    let thread = thread.spawn(move || runtime.block_on(run(listener, shared, drain)))?;
-    Ok(Control { path: path.to_owned(), thread: Some(thread) })
+    let inode = std::fs::symlink_metadata(path)?.ino();
+    let hand_over = Arc::new(hand_over);
+    let thread = thread.spawn(move || runtime.block_on(run(listener, shared, drain, hand_over)))?;
+    Ok(Control { path: path.to_owned(), inode, thread: Some(thread) })
 }
 
 impl Control {
@@ -56,12 +63,20 @@ impl Control {
     pub(crate) fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
-            let _ = std::fs::remove_file(&self.path);
+            let now = std::fs::symlink_metadata(&self.path);
+            if now.is_ok_and(|now| now.ino() == self.inode) {
+                let _ = std::fs::remove_file(&self.path);
+            }
         }
     }
 }
 
-async fn run(listener: UnixListener, shared: Arc<Shared>, mut drain: watch::Receiver<bool>) {
+async fn run(
+    listener: UnixListener,
+    shared: Arc<Shared>,
+    mut drain: watch::Receiver<bool>,
+    hand_over: Arc<HandOver>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -72,9 +87,14 @@ async fn run(listener: UnixListener, shared: Arc<Shared>, mut drain: watch::Rece
                 match accepted {
                     Ok((stream, _)) => {
                         let shared = Arc::clone(&shared);
+                        let hand_over = Arc::clone(&hand_over);
                         connections.spawn(async move {
                             let served = timeout(CONTROL_PATIENCE, serve_one(stream, &shared));
-                            let _ = served.await;
+                            if let Ok(Ok(Some(stream))) = served.await
+                                && let Err(error) = hand_over.serve(stream, &shared).await
+                            {
+                                warn!(%error, "nobody has taken over");
+                            }
                         });
                     }
                     Err(error) => {
@@ -86,21 +106,28 @@ async fn run(listener: UnixListener, shared: Arc<Shared>, mut drain: watch::Rece
             Some(_) = connections.join_next() => {}
         }
     }
+    // The one that has begun the end by taking over is served to its own.
+    if shared.is_taken_over() {
+        while connections.join_next().await.is_some() {}
+    }
     connections.shutdown().await;
 }
 
-/// One request, one answer.
-async fn serve_one(stream: UnixStream, shared: &Shared) -> io::Result<()> {
+/// One request, one answer. Gives the stream of a successor back, which has more to say.
+async fn serve_one(mut stream: UnixStream, shared: &Shared) -> io::Result<Option<UnixStream>> {
     let peer = identity::peer::credentials(&stream).map_err(io::Error::other)?;
     if peer.uid != 0 && peer.uid != geteuid().as_raw() {
         warn!(uid = peer.uid, pid = peer.pid, "refused on the control socket");
-        return Ok(());
+        return Ok(None);
     }
-    let (read, mut write) = stream.into_split();
     let mut line = Vec::new();
-    BufReader::new(read.take(CONTROL_LINE)).read_until(b'\n', &mut line).await?;
+    BufReader::new((&mut stream).take(CONTROL_LINE)).read_until(b'\n', &mut line).await?;
+    if matches!(serde_json::from_slice(&line), Ok(Request::Takeover)) {
+        return Ok(Some(stream));
+    }
     let mut answer = answer(shared, &line).await.to_string();
     answer.push('\n');
-    write.write_all(answer.as_bytes()).await?;
-    write.shutdown().await
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await?;
+    Ok(None)
 }

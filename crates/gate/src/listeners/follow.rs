@@ -17,7 +17,7 @@ use crate::limits::{ADDRESS_WAIT, FOLLOWED_ADDRESSES};
 
 /// The thread that follows. Dropping it tells it to end, which takes it up to [`ADDRESS_WAIT`].
 #[derive(Debug)]
-pub(crate) struct Follower {
+pub(super) struct Follower {
     ended: Arc<AtomicBool>,
 }
 
@@ -25,11 +25,18 @@ impl Follower {
     /// Binds what there is now, then follows changes in a thread.
     pub(super) fn start(ports: Vec<u16>, open: Arc<watch::Sender<Open>>) -> io::Result<Self> {
         let ended = Arc::new(AtomicBool::new(false));
-        let fixed = open.borrow().as_ref().clone();
+        // Those of a process whose place was taken go on to come and go.
+        let followed = |socket: &Arc<TcpListener>| {
+            let address = socket.local_addr().ok();
+            address.filter(|at| ports.contains(&at.port()) && is_outside(at))
+        };
+        let (adopted, fixed): (Vec<_>, Vec<_>) =
+            open.borrow().iter().cloned().partition(|socket| followed(socket).is_some());
+        let adopted = adopted.into_iter().filter_map(|socket| Some((followed(&socket)?, socket)));
+        let followed: BTreeMap<_, _> = adopted.collect();
         // Asked for before the first look, so that no change falls between.
         let changes = Changes::subscribe()?;
         let (begun, first) = mpsc::sync_channel(1);
-        let followed = BTreeMap::new();
         let end = Arc::clone(&ended);
         let mut following = Following { ports, fixed, followed, complained: false, open, ended };
         thread::Builder::new().name("gate-addresses".to_owned()).spawn(move || {
@@ -121,7 +128,7 @@ impl Following {
     }
 }
 
-fn is_outside(address: &SocketAddr) -> bool {
+pub(super) fn is_outside(address: &SocketAddr) -> bool {
     let ip = match address.ip() {
         IpAddr::V6(ip) => ip.to_canonical(),
         ip @ IpAddr::V4(_) => ip,

@@ -18,7 +18,7 @@ use crate::limits::LISTEN_BACKLOG;
 use crate::running::StartError;
 
 pub(crate) use accepting::Accepting;
-pub(crate) use follow::Follower;
+use follow::{Follower, is_outside};
 
 /// Bound sockets, before any connection is accepted. Bound apart from [`start`](crate::start) so
 /// that a program can bind as root and start as someone else.
@@ -54,6 +54,30 @@ impl Listeners {
     #[must_use]
     pub fn from_sockets(sockets: Vec<TcpListener>) -> Self {
         Self { sockets, follow: Vec::new() }
+    }
+
+    /// Sockets of a process whose place is taken: those that are to be listened on still. What is
+    /// missing of `addresses` is bound.
+    ///
+    /// # Errors
+    /// [`StartError::Bind`] with the address at fault.
+    pub fn taken(
+        sockets: Vec<TcpListener>,
+        addresses: &[SocketAddr],
+        follow: &[u16],
+    ) -> Result<Self, StartError> {
+        let at = |socket: &TcpListener| socket.local_addr().ok();
+        let wanted = |address: &SocketAddr| {
+            addresses.contains(address) || follow.contains(&address.port()) && is_outside(address)
+        };
+        let kept: Vec<_> =
+            sockets.into_iter().filter(|one| at(one).is_some_and(|at| wanted(&at))).collect();
+        let missing =
+            addresses.iter().filter(|one| !kept.iter().any(|kept| at(kept) == Some(**one)));
+        let missing: Vec<SocketAddr> = missing.copied().collect();
+        let mut all = Self::bind(&missing)?;
+        all.sockets.extend(kept);
+        Ok(all.following(follow))
     }
 
     /// Also these ports on every address of this host that is not loopback, for as long as it

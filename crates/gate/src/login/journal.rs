@@ -18,6 +18,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub(crate) struct Journal {
     records: Option<SyncSender<Record>>,
     /// There is an audit log.
     audits: bool,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
     clock: Clock,
     dropped: AtomicU64,
 }
@@ -49,6 +50,8 @@ pub(crate) struct Journal {
 enum Record {
     Event(Event),
     Failure(String),
+    /// The last one.
+    End,
 }
 
 struct Sinks {
@@ -81,7 +84,7 @@ impl Journal {
         let thread = std::thread::Builder::new().name("gate-journal".to_owned());
         let thread = thread.spawn(move || sinks.run(&receiver)).ok();
         let (clock, dropped) = (clock.clone(), AtomicU64::new(0));
-        Ok(Self { records: Some(records), audits, thread, clock, dropped })
+        Ok(Self { records: Some(records), audits, thread: Mutex::new(thread), clock, dropped })
     }
 
     /// Adds a record to the audit log, if there is one.
@@ -94,6 +97,15 @@ impl Journal {
     /// Adds the line of a failure.
     pub(crate) fn failure(&self, attempt: &Attempt) {
         self.send(Record::Failure(line(self.clock.unix(), attempt)));
+    }
+
+    /// Writes what waits and closes the audit log; what comes later is dropped. Blocks.
+    pub(crate) fn close(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let told = self.records.as_ref().map(|records| records.send(Record::End));
+        if let (Some(Ok(())), Some(thread)) = (told, thread) {
+            let _ = thread.join();
+        }
     }
 
     /// Records that were dropped because the disk did not keep up.
@@ -112,7 +124,7 @@ impl Journal {
 impl Drop for Journal {
     fn drop(&mut self) {
         self.records = None;
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = thread.join();
         }
     }
@@ -135,6 +147,7 @@ impl Sinks {
             let written = match record {
                 Record::Event(event) => self.event(event),
                 Record::Failure(line) => self.failure(&line),
+                Record::End => break,
             };
             self.note(written);
         }

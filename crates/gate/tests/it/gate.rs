@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::time::Duration;
 
-use gate::{Config, Destination, Listeners, Running, Stopped};
+use gate::{Config, Destination, Listeners, Running, Stopped, Takeover};
 use telemetry::Clock;
 use telemetry::metrics::Registry;
 use tls::Authority;
@@ -31,6 +32,24 @@ impl Gate {
         upstream: SocketAddr,
         change: impl FnOnce(&mut Config),
     ) -> Result<Self, gate::StartError> {
+        Self::begin(upstream, change, None)
+    }
+
+    /// Takes the place of the gate with this state directory.
+    pub(crate) fn successor(upstream: SocketAddr, state: &Path) -> Self {
+        let place = Takeover::begin(state).unwrap();
+        let change = |config: &mut Config| {
+            config.state = Some(state.to_owned());
+            config.sessions.pass_unknown_console_tickets = true;
+        };
+        Self::begin(upstream, change, Some(place)).unwrap()
+    }
+
+    fn begin(
+        upstream: SocketAddr,
+        change: impl FnOnce(&mut Config),
+        mut place: Option<Takeover>,
+    ) -> Result<Self, gate::StartError> {
         // Certificates are judged by the machine's clock.
         let (clock, unix) = (Clock::system(), Clock::system().unix());
         let authority = Authority::generate("test", unix).unwrap();
@@ -43,9 +62,18 @@ impl Gate {
         // Failures are counted; nobody waits for them here.
         config.login.delay = Duration::ZERO;
         change(&mut config);
-        let listeners = Listeners::bind(&config.listen).unwrap();
+        let listeners = match &mut place {
+            Some(place) => Listeners::from_sockets(place.listeners()),
+            None => Listeners::bind(&config.listen).unwrap(),
+        };
+        if let Some(place) = &mut place {
+            place.release().unwrap();
+        }
         let registry = Registry::new();
         let running = gate::start(config, listeners, clock, &registry)?;
+        if let Some(place) = place {
+            place.done();
+        }
         Ok(Self {
             address: running.local_addrs()[0],
             authority: authority.certificate_pem().to_owned(),
@@ -65,6 +93,14 @@ impl Gate {
             std::thread::sleep(Duration::from_millis(10));
         }
         panic!("no {line} in {}", self.registry.encode());
+    }
+
+    /// Whether every worker has ended within a moment.
+    pub(crate) fn ends(&self) -> bool {
+        let ended = self.running.as_ref().unwrap().ended();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime
+            .block_on(async { tokio::time::timeout(Duration::from_secs(10), ended).await.is_ok() })
     }
 
     pub(crate) fn running(&self) -> &Running {

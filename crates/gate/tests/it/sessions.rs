@@ -601,6 +601,34 @@ fn a_session_whose_ticket_is_refused_ends() {
     assert_eq!(pve.seen().len(), 2);
 }
 
+/// Logins of a moment before are written before the state changes hands, and nothing is refused.
+#[test]
+fn sessions_go_over_to_a_process_that_takes_over() {
+    let pve = pve();
+    let place = tempfile::tempdir().unwrap();
+    let state = place.path().join("state");
+    let old = Gate::with(pve.address, |config| config.state = Some(state.clone()));
+    let kept = browser(&old);
+    let new = Gate::successor(pve.address, &state);
+    assert_eq!(ask(&new, get("/api2/json/version", &kept.cookies())).status(), "200");
+    assert!(old.ends());
+    // And on to the next, who finds the audit log of both in one chain.
+    let next = Gate::successor(pve.address, &state);
+    assert_eq!(ask(&next, get("/api2/json/version", &kept.cookies())).status(), "200");
+}
+
+/// A successor that goes before it has asked for the state changes nothing.
+#[test]
+fn a_successor_that_gives_up_in_time_changes_nothing() {
+    let pve = pve();
+    let place = tempfile::tempdir().unwrap();
+    let state = place.path().join("state");
+    let gate = Gate::with(pve.address, |config| config.state = Some(state.clone()));
+    let kept = browser(&gate);
+    drop(gate::Takeover::begin(&state).unwrap());
+    assert_eq!(ask(&gate, get("/api2/json/version", &kept.cookies())).status(), "200");
+}
+
 /// The process ends, and the next one knows the sessions; the file does not tell
 /// their tickets; what was revoked stays so.
 #[test]

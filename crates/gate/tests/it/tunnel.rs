@@ -44,6 +44,38 @@ fn frame(payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// The one who opened it keeps it; everybody else is with the successor, on the same port.
+#[test]
+fn a_console_stays_when_another_process_takes_over() {
+    let pve = Pve::start(&[("/vncwebsocket", SWITCHED, Then::Echo), ("/", &ok("x"), Then::Stay)]);
+    let place = tempfile::tempdir().unwrap();
+    let state = place.path().join("state");
+    let old = Gate::with(pve.address, |config| {
+        config.sessions.pass_unknown_console_tickets = true;
+        config.state = Some(state.clone());
+    });
+    let mut console = Client::connect(&old);
+    console.ask(REQUEST);
+    assert_eq!(console.exactly(12), b"RFB 003.008\n");
+    let new = Gate::successor(pve.address, &state);
+    assert_eq!(new.address, old.address);
+    for round in [&b"one"[..], b"two", b"three"] {
+        console.send(frame(round));
+        assert_eq!(console.exactly(frame(round).len()), frame(round));
+    }
+    // The state is the successor's, and so is its socket.
+    let request = gate::control::Request::Status;
+    let status = gate::control::call(&state.join(gate::control::SOCKET), &request).unwrap();
+    assert_eq!(status["listen"][0], new.address.to_string());
+    assert_eq!(Client::connect(&new).get("/").status(), "200");
+    console.shutdown();
+    console.rest();
+    assert!(old.ends(), "the old one outlives its last console");
+    drop(old);
+    let again = gate::control::call(&state.join(gate::control::SOCKET), &request);
+    assert!(again.is_ok(), "the old one took the successor's socket along");
+}
+
 /// pveproxy holds frames in memory whole; what is announced as more than it takes goes nowhere.
 #[test]
 fn a_frame_over_the_bound_ends_the_console() {
