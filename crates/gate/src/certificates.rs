@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Weak;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use secrets::private_file::{self, Readers};
+use secrets::private_file::{self, FileError, Readers};
 use telemetry::Rfc3339;
 use thiserror::Error;
 use tls::{CertificateError, ClientAuth, Identity};
@@ -92,6 +92,21 @@ pub enum TlsFilesError {
         /// Its last second.
         to: Rfc3339,
     },
+}
+
+impl TlsFilesError {
+    /// The gate's user may not read them.
+    fn is_forbidden(&self) -> bool {
+        let (Self::Pair { source: CertificateError::File { source, .. }, .. }
+        | Self::Pair {
+            source: CertificateError::KeyFile(FileError::Io { source, .. }), ..
+        }
+        | Self::Clients { source, .. }) = self
+        else {
+            return false;
+        };
+        source.kind() == io::ErrorKind::PermissionDenied
+    }
 }
 
 impl TlsFiles {
@@ -177,6 +192,8 @@ impl ClientFiles {
 pub(crate) struct Renewal {
     /// Why the files could not be used when they were looked at last.
     refused: Option<String>,
+    /// They were looked at before.
+    looked: bool,
     /// The day, counted from 1970, on which the end was warned of last.
     warned: Option<u64>,
 }
@@ -195,8 +212,15 @@ impl Renewal {
             None => {}
             Some((_, Ok(None))) => self.refused = None,
             Some((files, Ok(Some(loaded)))) => self.show(files, loaded, &shared),
+            Some((_, Err(error))) if !self.looked && error.is_forbidden() => {
+                // Read before the gate became another user, who is kept from it: nothing is wrong
+                // now, but a renewal will not be seen.
+                self.refused = Some(error.to_string());
+                info!(%error, "renewed certificate files will need a restart");
+            }
             Some((_, Err(error))) => self.refuse(error.to_string(), &shared),
         }
+        self.looked = true;
         self.warn_of_the_end(&shared);
         Some(())
     }

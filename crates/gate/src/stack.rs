@@ -171,9 +171,9 @@ async fn pass(
 
     // 7. Policy. What the administrator forbids, before anything is passed on or answered here.
     //    Where a rule looks at parameters, the body is read first.
-    let judged = match peer.worker.policy(record.begun()) {
-        Some(_) => Box::pin(policy::judge(&asked, record, &target, body)).await?,
-        None => policy::Judged::default(),
+    let judged = match policy::concerns(&asked, record) {
+        true => Box::pin(policy::judge(&asked, record, &target, body)).await?,
+        false => policy::Judged::default(),
     };
     let (written, mut ready, described) = judged.sent(&target)?;
     let target = written.as_ref().unwrap_or(&target);

@@ -25,8 +25,12 @@ impl Broker {
         let config = format!(
             "[broker]\nsocket = '{shown}/s/broker.sock'\nstate = '{shown}/state'\n\
              commands = {{ hello = {{ argv = ['/bin/echo', 'hello'] }} }}\n\
+             [[broker.allow]]\npeer = ['uid:{}']\nmay = ['read', 'ban.apply', 'ban.confirm', 'command.run']\n\
+             on = ['local', 'command/*']\n\
+             [[broker.allow]]\npeer = ['uid:0']\nmay = ['read', 'write', 'admin']\n\
              [broker.audit]\nfile = '{shown}/log/audit.jsonl'\n\
-             key_file = '{shown}/state/audit.key'\nhead_file = '{shown}/state/audit.head'\n"
+             key_file = '{shown}/state/audit.key'\nhead_file = '{shown}/state/audit.head'\n",
+            gate_user()?,
         );
         let config = home.private("broker.toml", &config)?;
         let mut command = home.command("unshare");
@@ -42,6 +46,14 @@ impl Broker {
         self.running.signal("TERM")?;
         self.running.wait(END)?.success().map(drop)
     }
+}
+
+/// Who a gate becomes that is started as root.
+fn gate_user() -> Result<u32> {
+    let accounts = std::fs::read_to_string("/etc/passwd")?;
+    let line = accounts.lines().find(|line| line.split(':').next() == Some(gate::USER));
+    let uid = line.and_then(|line| line.split(':').nth(2));
+    Ok(uid.map(str::parse).transpose()?.unwrap_or(gate::FALLBACK_ID))
 }
 
 /// The addresses in the packet filter; an error where the kernel has none.

@@ -1,7 +1,9 @@
 //! SIGHUP at a gate that runs.
 
+use std::fs::Permissions;
 use std::io::Read as _;
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -28,15 +30,20 @@ fn a_reload_is_in_force_at_once_or_changes_nothing() -> Result<()> {
     let (cert, key) = (home.scratch("gate.pem"), home.scratch("gate.key"));
     authority.issue(&["127.0.0.1"], unix)?.write(&cert, &key)?;
     let ca = home.private("ca.pem", authority.certificate_pem())?;
+    // Started as root, the gate reads them again as somebody else.
+    let open = || Permissions::from_mode(0o644);
+    std::fs::set_permissions(&key, open())?;
     let defaults = home.private("pveproxy", "POLICY=allow\n")?;
+    std::fs::set_permissions(&defaults, open())?;
     let config = format!(
         "[gate]\nlisten = ['127.0.0.1:0']\nupstream = '{upstream}'\nworkers = 1\n\
-         cert = '{}'\nkey = '{}'\npveproxy_defaults = '{}'\n",
+         cert = '{}'\nkey = '{}'\npveproxy_defaults = '{}'\nkey_readable_by_others = true\n",
         cert.display(),
         key.display(),
         defaults.display(),
     );
     let file = home.private("gate.toml", &config)?;
+    std::fs::set_permissions(&file, open())?;
     let mut command = home.proxward(&["gate", "--config"])?;
     command.arg(&file);
     let mut gate = Running::start(&mut command)?;

@@ -62,6 +62,12 @@ struct Name<'c> {
     token: Option<Cow<'c, str>>,
 }
 
+/// Whether there is anything to judge a call by.
+pub(super) fn concerns(asked: &Asked<'_>, record: &Record) -> bool {
+    let token = matches!(asked.caller, Caller::ProxyToken(_));
+    token || asked.peer.worker.policy(record.begun()).is_some()
+}
+
 /// Judges a call of the API or of the gate itself. Somebody who is not known is judged only
 /// where a call needs no credential: everywhere else Proxmox VE refuses them.
 pub(super) async fn judge(
@@ -71,9 +77,6 @@ pub(super) async fn judge(
     body: &mut dyn Source,
 ) -> Result<Judged, Refusal> {
     let policy = asked.peer.worker.policy(record.begun());
-    if policy.is_none() && !matches!(asked.caller, Caller::ProxyToken(_)) {
-        return Ok(Judged::default());
-    }
     let path = match asked.route {
         Route::Api(_, below) => Cow::Borrowed(below),
         Route::Own(below) => Cow::Owned(format!("/proxward/{below}")),

@@ -1,6 +1,6 @@
 //! The disk below the state is full.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use super::acts::{ban, in_force, logout, try_logout, user};
 use super::client::Client;
@@ -25,8 +25,16 @@ fn a_full_disk_loses_nothing_acknowledged_and_stops_nobody() -> Result<()> {
     command.args(["-c", "trap '' 25; exec \"$@\"", "sh"]).arg(crate::program::proxward()?);
     let gate = files.start_by(command)?;
     let pid = gate.running.pid().to_string();
+    // As the gate's user: root of a container may not set the limits of others.
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let id = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.split_whitespace().next()).context("no ids in its status")
+    };
+    let (uid, gid) = (id("Uid:")?, id("Gid:")?);
     let limit = |size: &str| {
-        let mut command = home.command("prlimit");
+        let mut command = home.command("setpriv");
+        command.args(["--reuid", uid, "--regid", gid, "--clear-groups", "prlimit"]);
         command.args(["--pid", &pid, &format!("--fsize={size}:")]);
         finish(&mut command, "")?.success()
     };
