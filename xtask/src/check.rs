@@ -30,7 +30,7 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     )?;
     launcher()?;
     let mut command =
-        vec!["run", "--quiet", "--release", "--package", "e2e", "--bin", "bench", "--"];
+        vec!["bench", "--quiet", "--package", "e2e", "--bench", "figures", "--"];
     command.extend(arguments.iter().map(String::as_str));
     shell::run("cargo", &command)
 }

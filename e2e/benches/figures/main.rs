@@ -54,7 +54,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<bool> {
-    let wanted = std::env::args().nth(1);
+    // Cargo adds a word of its own.
+    let wanted = std::env::args().skip(1).find(|word| word != "--bench");
     let program = program()?;
     if wanted.as_deref() == Some("mock-beside-sdk") {
         return peers::mock_beside_sdk(&program);
@@ -86,10 +87,10 @@ fn run() -> Result<bool> {
     Ok(met)
 }
 
-/// The release build of the program, beside this one.
+/// The release build of the program: this one is in `deps` below its directory.
 fn program() -> Result<PathBuf> {
     let here = std::env::current_exe()?;
-    let program = here.parent().context("no directory")?.join("proxward");
+    let program = here.ancestors().nth(2).context("no directory")?.join("proxward");
     if !program.is_file() {
         bail!("{} is missing; run `cargo xtask bench`", program.display());
     }
