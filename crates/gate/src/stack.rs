@@ -232,13 +232,13 @@ async fn forward(
         shared.consoles.take(ticket.as_deref(), caller.id(), client, now)?;
     }
 
-    // 10. File. One of the interface that was compressed before is the same for everybody.
+    // 11. File. One of the interface that was compressed before is the same for everybody.
     let file = match File::look(asked, &mut outbound) {
         File::Here(answer) => return Ok(*answer),
         file => file,
     };
 
-    // 11. Shared. What open interfaces poll is asked for once for all that may see the same;
+    // 12. Shared. What open interfaces poll is asked for once for all that may see the same;
     //     nothing from before a write is shown after it.
     let _write = Write::begin(shared.sharing.as_ref(), &parts.method);
     if rule == BodyRule::None
@@ -247,11 +247,11 @@ async fn forward(
         return Ok(answer);
     }
 
-    // 12. Upstream.
+    // 13. Upstream.
     let inbound = ask(peer, &outbound, rule, body, websocket).await?;
     let inbound = inbound.map_err(|error| refused(record, &error))?;
 
-    // 13. Answer. The tunnel is handed over whole; everything else is stripped of what is
+    // 14. Answer. The tunnel is handed over whole; everything else is stripped of what is
     //     between upstream and us, and its reason phrase carried on.
     match inbound {
         Inbound::Tunnel(head, socket, early) => {
