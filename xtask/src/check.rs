@@ -29,8 +29,7 @@ pub(crate) fn bench(arguments: &[String]) -> Result<()> {
         &["build", "--release", "--package", "proxward", "--package", "proxward-brokerd"],
     )?;
     launcher()?;
-    let mut command =
-        vec!["bench", "--quiet", "--package", "e2e", "--bench", "figures", "--"];
+    let mut command = vec!["bench", "--quiet", "--package", "e2e", "--bench", "figures", "--"];
     command.extend(arguments.iter().map(String::as_str));
     shell::run("cargo", &command)
 }

@@ -124,7 +124,8 @@ fn strangers_are_told_why_and_do_not_fill_the_log() {
     }
     let silent = as_user(&broker.socket(), 4711, 4711, false, b"");
     assert!(String::from_utf8_lossy(&silent).contains("unauthorized"));
-    let lines = broker.audit().lines().filter(|line| line.contains("uid:4711")).count();
+    let lines =
+        broker.audit_with("uid:4711").lines().filter(|line| line.contains("uid:4711")).count();
     assert_eq!(lines, 1, "{}", broker.audit());
     let dir = broker.end();
     let text = std::fs::read_to_string(dir.path().join("log/audit.jsonl")).unwrap();

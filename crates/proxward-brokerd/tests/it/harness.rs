@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use broker_api::{Answer, Client, Outcome, Request};
 use serde_json::Value;
@@ -125,6 +125,19 @@ impl Broker {
         self.signal("-TERM");
         assert!(self.child.wait().unwrap().success());
         std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
+    }
+
+    /// The audit log once this stands in it: a refusal is written down after it was said.
+    pub(crate) fn audit_with(&self, part: &str) -> String {
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let log = self.audit();
+            if log.contains(part) || Instant::now() > until {
+                assert!(log.contains(part), "{log}");
+                return log;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub(crate) fn audit(&self) -> String {
