@@ -62,7 +62,8 @@ pub(crate) const PROFILES: [Table; 3] = [
         row(Allow, "POST", "/access/openid/auth-url", "begins a login"),
         row(Allow, "POST", "/access/vncticket", "checks a ticket"),
         row(Allow, "POST", "/proxward/logout", "ends the caller's own session"),
-        row(Allow, "POST", "/proxward/api/**", "the gate's own calls judge rights by themselves"),
+        row(Allow, "POST", "/proxward/api/step-up", "shows a code, changes nothing"),
+        row(Allow, "POST", "/proxward/api/policy/confirm", "keeps a policy, for who may do that"),
         row(Deny, "POST PUT DELETE", "/**", "changes something"),
         row(Deny, "GET", "/nodes/*/vncwebsocket", "carries a console's input"),
         row(Deny, "GET", "/nodes/*/*/*/vncwebsocket", "carries a console's input"),
@@ -86,6 +87,8 @@ pub(crate) const PROFILES: [Table; 3] = [
         row(Deny, "POST", "/nodes/*/qemu/*/agent/file-write", "writes a file in a guest"),
         row(Deny, "GET", "/nodes/*/qemu/*/agent/file-read", "reads a file in a guest"),
         row(Deny, "POST", "/nodes/*/qemu/*/agent/set-user-password", "makes a login to a guest"),
+        row(Deny, "POST", "/proxward/api/commands/*", "runs a declared program on the node"),
+        row(Deny, "GET POST PUT", "/proxward/api/files/**", "reads and writes files of the node"),
     ] },
     Table { name: "no-delete", rows: &[
         row(Allow, "DELETE", "/nodes/*/tasks/*", "stops a task"),

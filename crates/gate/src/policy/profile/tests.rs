@@ -45,6 +45,20 @@ fn methods() -> impl Iterator<Item = &'static Method> {
     Schema::v9().methods().chain(Schema::v8().methods())
 }
 
+/// What the gate answers by itself, and the broker's verbs.
+fn own_calls() -> impl Iterator<Item = (Verb, String)> {
+    const OWN: [&str; 3] = ["logout", "api/step-up", "api/policy/confirm"];
+    let own = OWN.map(|path| (Verb::Post, format!("/proxward/{path}")));
+    own.into_iter().chain(verbs())
+}
+
+fn verbs() -> impl Iterator<Item = (Verb, String)> {
+    crate::api::api_rows().iter().map(|row| {
+        let path = example(&format!("/proxward/api/{}", row.path));
+        (Verb::from_http(row.method).unwrap(), path)
+    })
+}
+
 #[test]
 fn every_row_compiles_and_decides_about_some_call() {
     for table in &PROFILES {
@@ -54,10 +68,7 @@ fn every_row_compiles_and_decides_about_some_call() {
             let whole = profile(table.name);
             let mut without = profile(table.name);
             without.rows.remove(at);
-            let own = ["POST /proxward/logout", "POST /proxward/api/x"].map(|call| {
-                let (verb, path) = call.split_once(' ').unwrap();
-                (Verb::from_http(verb).unwrap(), path.to_owned())
-            });
+            let own = own_calls();
             let calls = methods().map(|method| (method.verb(), example(method.path())));
             let form = row.param.map(|(name, _)| format!("{name}=1")).unwrap_or_default();
             let alive = calls.chain(own).any(|(verb, path)| {
@@ -79,6 +90,18 @@ fn read_only_leaves_reads_and_logins() {
         let allowed = reads || LOGINS.contains(&method.path());
         let row = denied(&profile, method.verb(), &example(method.path()), "");
         assert_eq!(row.is_none(), allowed, "{} {}", method.verb(), method.path());
+    }
+}
+
+#[test]
+fn the_brokers_verbs_are_no_way_around_a_profile() {
+    let (read_only, no_shell) = (profile("read-only"), profile("no-shell"));
+    for (verb, path) in verbs() {
+        let row = denied(&read_only, verb, &path, "");
+        assert_eq!(row.is_none(), verb == Verb::Get, "{verb} {path}");
+        let row = denied(&no_shell, verb, &path, "");
+        let shell = path.contains("/commands/") || path.contains("/files/");
+        assert_eq!(row.is_some(), shell, "{verb} {path}");
     }
 }
 
