@@ -19,6 +19,7 @@ mod authority;
 mod ciphers;
 mod client_auth;
 mod connector;
+pub mod der;
 mod error;
 mod fingerprint;
 mod identity;

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use crate::der::{self, BMP_STRING, INTEGER, OBJECT_IDENTIFIER, Reader, SEQUENCE, SET};
 use crate::limits::SUBJECT_MAX;
 
 /// From when to when a certificate is valid, both ends included, in seconds since 1970.
@@ -31,117 +32,33 @@ pub(crate) struct Facts {
     pub(crate) subject: String,
 }
 
-const INTEGER: u8 = 0x02;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-const BMP_STRING: u8 = 0x1e;
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
 const VERSION: u8 = 0xa0;
-
-/// Attribute types by their encoding (RFC 4514 §3, and those that are common besides).
-static ATTRIBUTES: [(&[u8], &str); 9] = [
-    (&[0x55, 4, 3], "CN"),
-    (&[0x55, 4, 6], "C"),
-    (&[0x55, 4, 7], "L"),
-    (&[0x55, 4, 8], "ST"),
-    (&[0x55, 4, 10], "O"),
-    (&[0x55, 4, 11], "OU"),
-    (&[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 1], "UID"),
-    (&[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 25], "DC"),
-    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1], "emailAddress"),
-];
 
 /// Reads a certificate's DER; `None` when it is not one.
 pub(crate) fn facts(der: &[u8]) -> Option<Facts> {
-    let (certificate, _) = tagged(der, SEQUENCE)?;
-    let (mut tbs, _) = tagged(certificate, SEQUENCE)?;
-    if let Some((_, rest)) = tagged(tbs, VERSION) {
-        tbs = rest;
+    let mut tbs = Reader::new(der).within(SEQUENCE)?.within(SEQUENCE)?;
+    if tbs.peek() == Some(VERSION) {
+        tbs.take(VERSION)?;
     }
-    let (_, rest) = tagged(tbs, INTEGER)?;
-    let (_, rest) = tagged(rest, SEQUENCE)?; // the signature's algorithm
-    let (_, rest) = tagged(rest, SEQUENCE)?; // the issuer
-    let (validity, rest) = tagged(rest, SEQUENCE)?;
-    let (subject, _) = tagged(rest, SEQUENCE)?;
-    let (not_before, validity) = time(validity)?;
-    let (not_after, _) = time(validity)?;
-    Some(Facts { validity: Validity { not_before, not_after }, subject: name(subject)? })
-}
-
-/// One element and what follows it.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&[tag, length], rest) = der.split_first_chunk()?;
-    let (length, rest) = match length {
-        0..=0x7f => (usize::from(length), rest),
-        // Longer ones would exceed every limit on files and handshakes.
-        0x81..=0x83 => {
-            let (bytes, rest) = rest.split_at_checked(usize::from(length & 0x7f))?;
-            (bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)), rest)
-        }
-        _ => return None,
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    Some((tag, content, rest))
-}
-
-fn tagged(der: &[u8], expected: u8) -> Option<(&[u8], &[u8])> {
-    element(der).filter(|(tag, ..)| *tag == expected).map(|(_, content, rest)| (content, rest))
-}
-
-/// `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ`; RFC 5280 §4.1.2.5 allows no other form.
-fn time(der: &[u8]) -> Option<(u64, &[u8])> {
-    let (tag, text, rest) = element(der)?;
-    let digits = text.strip_suffix(b"Z")?;
-    let number = |digits: &[u8]| {
-        digits.iter().try_fold(0_i64, |sum, digit| {
-            digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'))
-        })
-    };
-    let (year, digits) = match tag {
-        UTC_TIME => {
-            let (year, digits) = digits.split_at_checked(2)?;
-            let year = number(year)?;
-            (if year < 50 { 2000 + year } else { 1900 + year }, digits)
-        }
-        GENERALIZED_TIME => {
-            let (year, digits) = digits.split_at_checked(4)?;
-            (number(year)?, digits)
-        }
-        _ => return None,
-    };
-    let fields: Vec<i64> = digits.chunks(2).map(number).collect::<Option<_>>()?;
-    let &[month @ 1..=12, day @ 1..=31, hour @ 0..=23, minute @ 0..=59, second @ 0..=60] =
-        fields.as_slice()
-    else {
-        return None;
-    };
-    let seconds = days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
-    (digits.len() == 10).then_some((u64::try_from(seconds).unwrap_or(0), rest))
-}
-
-/// Days from 1970 to a date of the Gregorian calendar, years counted from March so that the leap
-/// day is their last.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year
-        - 719_468
+    tbs.take(INTEGER)?;
+    tbs.take(SEQUENCE)?; // the signature's algorithm
+    tbs.take(SEQUENCE)?; // the issuer
+    let mut validity = tbs.within(SEQUENCE)?;
+    let (not_before, not_after) = (validity.time()?, validity.time()?);
+    let subject = name(tbs.within(SEQUENCE)?)?;
+    Some(Facts { validity: Validity { not_before, not_after }, subject })
 }
 
 /// A name; RFC 4514 begins with its last part.
-fn name(mut parts: &[u8]) -> Option<String> {
+fn name(mut parts: Reader<'_>) -> Option<String> {
     let mut written: Vec<String> = Vec::new();
     while !parts.is_empty() {
-        let (mut set, rest) = tagged(parts, SET)?;
-        parts = rest;
+        let mut set = parts.within(SET)?;
         let mut attributes = Vec::new();
         while !set.is_empty() {
-            let (attribute, rest) = tagged(set, SEQUENCE)?;
-            set = rest;
-            let (kind, value) = tagged(attribute, OBJECT_IDENTIFIER)?;
-            let (tag, value, _) = element(value)?;
+            let mut attribute = set.within(SEQUENCE)?;
+            let kind = attribute.take(OBJECT_IDENTIFIER)?;
+            let (tag, value) = attribute.any()?;
             attributes.push(attribute_text(kind, tag, value));
         }
         written.push(attributes.join("+"));
@@ -154,8 +71,8 @@ fn name(mut parts: &[u8]) -> Option<String> {
 }
 
 fn attribute_text(kind: &[u8], tag: u8, value: &[u8]) -> String {
-    let mut text = match ATTRIBUTES.iter().find(|(known, _)| *known == kind) {
-        Some((_, short)) => format!("{short}="),
+    let mut text = match der::attribute(kind) {
+        Some(short) => format!("{short}="),
         None => {
             let mut hex = String::from("oid:");
             for byte in kind {
@@ -211,20 +128,6 @@ mod tests {
     }
 
     #[test]
-    fn days_of_known_dates() {
-        for ((year, month, day), expected) in [
-            ((1970, 1, 1), 0),
-            ((1969, 12, 31), -1),
-            ((2000, 2, 29), 11_016),
-            ((2000, 3, 1), 11_017),
-            ((2026, 11, 21), 20_778),
-            ((2100, 3, 1), 47_541),
-        ] {
-            assert_eq!(days(year, month, day), expected, "{year}-{month}-{day}");
-        }
-    }
-
-    #[test]
     fn a_subject_is_written_as_openssl_writes_it_and_holds_no_control() {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
@@ -255,8 +158,7 @@ mod tests {
         #[test]
         fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = facts(&bytes);
-            let _ = time(&bytes);
-            let _ = name(&bytes);
+            let _ = name(Reader::new(&bytes));
         }
 
         #[test]
