@@ -153,15 +153,7 @@ pub(crate) fn add_descriptor(
         target,
         target_flags: libc::O_CLOEXEC.unsigned_abs(),
     };
-    // SAFETY: the structure has the layout and size of the kernel's.
-    check(unsafe {
-        libc::c_long::from(libc::ioctl(
-            listener.as_raw_fd(),
-            ADD_DESCRIPTOR,
-            std::ptr::from_ref(&add),
-        ))
-    })?;
-    Ok(())
+    place(listener, &add)
 }
 
 /// Gives `source` to the waiting caller under its lowest free number, which is what its call
@@ -182,12 +174,16 @@ pub(crate) fn give_descriptor(
         target: 0,
         target_flags: libc::O_CLOEXEC.unsigned_abs(),
     };
+    place(listener, &add)
+}
+
+fn place(listener: BorrowedFd<'_>, add: &AddDescriptor) -> Result<(), Errno> {
     // SAFETY: the structure has the layout and size of the kernel's.
     check(unsafe {
         libc::c_long::from(libc::ioctl(
             listener.as_raw_fd(),
             ADD_DESCRIPTOR,
-            std::ptr::from_ref(&add),
+            std::ptr::from_ref(add),
         ))
     })?;
     Ok(())
