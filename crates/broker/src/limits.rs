@@ -104,6 +104,9 @@ pub(crate) const WORKER_REQUESTS: usize = 64;
 /// How long a worker may take to start.
 pub(crate) const WORKER_START: Duration = Duration::from_secs(5);
 
+/// Pause after an accept that failed: out of descriptors or memory, waiting is all that helps.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
 /// Pause before a worker that has died is started again.
 pub(crate) const WORKER_PAUSE: Duration = Duration::from_millis(500);
 

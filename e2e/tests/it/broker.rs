@@ -1,8 +1,6 @@
 //! The gate and a real broker with a network of its own: bans in the packet filter, and verbs
 //! behind privileges.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -48,6 +46,19 @@ impl Broker {
     }
 }
 
+const SKIPPED: &str = "skipped: needs root, and `cargo build -p proxward-brokerd` first";
+
+/// A broker in new surroundings; none where the test can not be made.
+fn started() -> Result<Option<(Home, Broker)>> {
+    let program = profile_dir()?.join("proxward-brokerd");
+    if !program.is_file() || !rustix::process::geteuid().is_root() {
+        return Ok(None);
+    }
+    let home = Home::new()?;
+    let broker = Broker::start(&home)?;
+    Ok(Some((home, broker)))
+}
+
 /// Who a gate becomes that is started as root.
 fn gate_user() -> Result<u32> {
     let accounts = std::fs::read_to_string("/etc/passwd")?;
@@ -82,14 +93,10 @@ fn fail(front: &Front, home: &Home, client: &str) -> Result<()> {
 
 #[test]
 fn bans_reach_the_packet_filter_and_come_back_after_a_restart_of_the_broker() -> Result<()> {
-    let broker = profile_dir()?.join("proxward-brokerd");
-    if !broker.is_file() || !rustix::process::geteuid().is_root() {
-        println!("skipped: needs root, and `cargo build -p proxward-brokerd` first");
+    let Some((home, broker)) = started()? else {
+        println!("{SKIPPED}");
         return Ok(());
-    }
-    let home = Home::new()?;
-    std::fs::set_permissions(home.scratch(""), Permissions::from_mode(0o755))?;
-    let broker = Broker::start(&home)?;
+    };
     if filtered(&home, &broker.socket).is_err() {
         println!("skipped: the kernel has no nf_tables");
         return broker.end();
@@ -117,14 +124,10 @@ fn bans_reach_the_packet_filter_and_come_back_after_a_restart_of_the_broker() ->
 
 #[test]
 fn a_command_runs_for_who_holds_the_privilege() -> Result<()> {
-    let broker = profile_dir()?.join("proxward-brokerd");
-    if !broker.is_file() || !rustix::process::geteuid().is_root() {
-        println!("skipped: needs root, and `cargo build -p proxward-brokerd` first");
+    let Some((home, broker)) = started()? else {
+        println!("{SKIPPED}");
         return Ok(());
-    }
-    let home = Home::new()?;
-    std::fs::set_permissions(home.scratch(""), Permissions::from_mode(0o755))?;
-    let broker = Broker::start(&home)?;
+    };
     let socket = broker.socket.display();
     let front =
         Front::start(&home, &format!("[gate.api]\nbroker = \"{socket}\"\nnode = \"pve1\""))?;

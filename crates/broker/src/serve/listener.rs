@@ -29,7 +29,7 @@ use super::{Shared, connection, metrics_http};
 use crate::config::{Config, Settings};
 use crate::confine::{Calls, Confinement, confine, paths};
 use crate::ipc::{AsyncChannel, Channel, ChannelError, Control, Packet};
-use crate::limits::{AUDIT_KEY, AUDIT_PAUSE, DRAIN, STRANGERS, WORKER_PAUSE};
+use crate::limits::{ACCEPT_PAUSE, AUDIT_KEY, AUDIT_PAUSE, DRAIN, STRANGERS, WORKER_PAUSE};
 use crate::peer::{Attestor, SubIds};
 use crate::race::{Either, race};
 use crate::remote::Members;
@@ -193,9 +193,8 @@ async fn accept(
         match race(socket.accept(), ended.changed()).await {
             Either::First(Ok(stream)) => accepted(&shared, &name, stream, &mut open),
             Either::First(Err(error)) => {
-                // Out of descriptors or memory: waiting is all that helps.
                 tracing::warn!(%error, "accept");
-                sleep(Duration::from_millis(50)).await;
+                sleep(ACCEPT_PAUSE).await;
             }
             Either::Second(_) => break,
         }
