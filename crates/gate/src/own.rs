@@ -15,7 +15,6 @@ use crate::credential::TICKET;
 use crate::hygiene;
 use crate::login::{query_value, session_cookie};
 use crate::observe::{Health, is_local};
-use crate::permissions::Unknown;
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::stack::{Asked, Peer, whole};
@@ -69,11 +68,7 @@ async fn permissions(
     let path = path.map_or_else(|| Ok("/".to_owned()), String::from_utf8);
     let path = path.map_err(|_| Refusal::Path)?;
     let held = peer.worker.shared.permissions.of(peer, caller, parts, &path).await;
-    let held = held.map_err(|unknown| match unknown {
-        Unknown::NotLoggedIn => Refusal::NotLoggedIn,
-        Unknown::Refused => Refusal::Path,
-        Unknown::Upstream(error) => error.refusal(),
-    })?;
+    let held = held.map_err(|unknown| unknown.refusal(Refusal::Path))?;
     let held: Vec<&str> = held.iter().map(Privilege::name).collect();
     Ok(json_answer(&json!({ "data": { "path": path, "held": held } })))
 }

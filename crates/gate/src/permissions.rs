@@ -26,6 +26,7 @@ use crate::limits::{
     PERMISSION_PATH, PERMISSIONS_ALL_BYTES, PERMISSIONS_BYTES, PERMISSIONS_FOR, PERMISSIONS_KEPT,
 };
 use crate::login::encode;
+use crate::refusal::Refusal;
 use crate::session::Id;
 use crate::stack::Peer;
 use crate::upstream::{Outbound, UpstreamError};
@@ -58,6 +59,17 @@ pub(crate) enum Unknown {
     /// The caller may not ask, or the path is none.
     Refused,
     Upstream(UpstreamError),
+}
+
+impl Unknown {
+    /// What the caller is told; `refused` where Proxmox VE did not let them ask.
+    pub(crate) fn refusal(self, refused: Refusal) -> Refusal {
+        match self {
+            Self::NotLoggedIn => Refusal::NotLoggedIn,
+            Self::Refused => refused,
+            Self::Upstream(error) => error.refusal(),
+        }
+    }
 }
 
 impl Permissions {

@@ -31,7 +31,6 @@ use crate::caller::Caller;
 use crate::config::ConfigError;
 use crate::hygiene;
 use crate::login::query_value;
-use crate::permissions::Unknown;
 use crate::reason::Phrase;
 use crate::refusal::Refusal;
 use crate::stack::Peer;
@@ -147,11 +146,7 @@ impl Api {
         let path = row.at.replace("{node}", &self.node);
         let held =
             call.peer.worker.shared.permissions.of(call.peer, call.caller, call.parts, &path);
-        let held = held.await.map_err(|unknown| match unknown {
-            Unknown::NotLoggedIn => Refusal::NotLoggedIn,
-            Unknown::Refused => Refusal::Path,
-            Unknown::Upstream(error) => error.refusal(),
-        })?;
+        let held = held.await.map_err(|unknown| unknown.refusal(Refusal::Path))?;
         if !Privilege::parse(row.privilege).is_some_and(|wanted| held.contains(wanted)) {
             let text = format!("Permission check failed ({path}, {})", row.privilege);
             return Ok(Err(Fault::new(403, "permission", &text)));

@@ -7,7 +7,6 @@ use serde_json::json;
 use super::json_answer;
 use crate::body::{AnswerBody, Source};
 use crate::login::{Kind, Params, Shape};
-use crate::permissions::Unknown;
 use crate::policy::Proof;
 use crate::record::Record;
 use crate::refusal::Refusal;
@@ -47,11 +46,7 @@ pub(super) async fn confirm(
 async fn require(asked: &Asked<'_>, privilege: &'static str) -> Result<(), Refusal> {
     let Asked { peer, parts, caller, .. } = *asked;
     let held = peer.worker.shared.permissions.of(peer, caller, parts, "/").await;
-    let held = held.map_err(|unknown| match unknown {
-        Unknown::NotLoggedIn => Refusal::NotLoggedIn,
-        Unknown::Refused => Refusal::Privilege(privilege),
-        Unknown::Upstream(error) => error.refusal(),
-    })?;
+    let held = held.map_err(|unknown| unknown.refusal(Refusal::Privilege(privilege)))?;
     let wanted: Privileges = Privilege::parse(privilege).into_iter().collect();
     match !wanted.is_empty() && held.contains_all(wanted) {
         true => Ok(()),

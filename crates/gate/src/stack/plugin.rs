@@ -13,7 +13,6 @@ use crate::caller::Caller;
 use crate::credential::Lines;
 use crate::edge;
 use crate::hygiene::{self, HeadLines};
-use crate::permissions::Unknown;
 use crate::plugins::{PLUGIN, Plugin, REQUEST, UNTIL, USER};
 use crate::record::Record;
 use crate::refusal::Refusal;
@@ -49,11 +48,7 @@ pub(super) async fn plugin(
         return Err(Refusal::Development);
     }
     let held = shared.permissions.of(peer, caller, parts, &plugin.at).await;
-    let held = held.map_err(|unknown| match unknown {
-        Unknown::NotLoggedIn => Refusal::NotLoggedIn,
-        Unknown::Refused => Refusal::Path,
-        Unknown::Upstream(error) => error.refusal(),
-    })?;
+    let held = held.map_err(|unknown| unknown.refusal(Refusal::Path))?;
     if !held.contains(plugin.privilege) {
         return Err(Refusal::PluginPrivilege);
     }
