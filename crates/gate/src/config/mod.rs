@@ -25,7 +25,7 @@ pub use self::tls::{CertificateFrom, ClientAuthMode, TlsSettings, TlsVersion};
 pub use self::traffic::{FallbackSettings, Traffic};
 use crate::addresses::{AddressPolicy, AddressRules};
 use crate::api::{ApiConfig, ApiSettings};
-use crate::certificates::TlsFiles;
+use crate::certificates::{TlsFiles, TlsLoaded};
 use crate::confine::{Layer, Standing, USER};
 use crate::destination::Destination;
 use crate::limits::{CERTIFICATES_EVERY, Limits, WORKERS};
@@ -152,7 +152,7 @@ pub struct Config {
     pub client_exempt: AddressSet,
     /// Where certificate and authorities come from, to be looked at again; they stay as they are
     /// by default.
-    pub tls_files: Option<TlsFiles>,
+    pub(crate) tls_files: Option<TlsFiles>,
     /// What those files held.
     pub(crate) tls_digest: Option<[u8; 32]>,
     /// What pages may load.
@@ -312,6 +312,13 @@ impl Config {
             plugins: BTreeMap::new(),
         }
     }
+
+    /// Shows what these files held, and what they hold later.
+    pub fn follow_files(&mut self, files: TlsFiles, loaded: TlsLoaded) {
+        self.tls_files = Some(files);
+        (self.identity, self.clients) = (loaded.identity, loaded.clients);
+        self.tls_digest = loaded.digest;
+    }
 }
 
 impl Settings {
@@ -336,9 +343,8 @@ impl Settings {
         let destination = Destination::new(&self.upstream, trust.as_ref())
             .map_err(|error| ConfigError::new("upstream", &error))?;
         let (files, loaded) = self.tls_files()?;
-        let mut config = Config::new(listen, destination, loaded.identity);
-        (config.tls_files, config.clients) = (Some(files), loaded.clients);
-        config.tls_digest = loaded.digest;
+        let mut config = Config::new(listen, destination, loaded.identity.clone());
+        config.follow_files(files, loaded);
         self.tls_rules(&mut config)?;
         config.follow = follow;
         let daemon = self.daemon.as_deref().map(Destination::daemon).transpose();

@@ -34,8 +34,8 @@ impl Node {
         let pve = Pve::start(&[("/", &ok("{}"), Then::Stay)]);
         let gate = Gate::with(pve.address, |config| {
             let files = TlsFiles::node(directory.path(), None, Readers::Owner);
-            config.identity = files.load().unwrap().identity;
-            config.tls_files = Some(files);
+            let loaded = files.load().unwrap();
+            config.follow_files(files, loaded);
             config.certificates_every = Duration::from_millis(10);
         });
         let visitor = Visitor::new(&[authority.certificate_pem()], None);

@@ -231,8 +231,8 @@ fn a_new_revocation_list_counts_without_a_restart_for_sessions_of_before_too() {
             ClientFiles { authorities: path("ca"), revocations: Some(path("crl")), required: true };
         let files = TlsFiles::pair(&path("pem"), &path("key"), Readers::Owner);
         let files = files.with_clients(Some(asked));
-        config.clients = files.load().unwrap().clients;
-        config.tls_files = Some(files);
+        let loaded = files.load().unwrap();
+        config.follow_files(files, loaded);
         config.certificates_every = Duration::from_millis(10);
     });
     let own = Some((mallory.0.as_str(), mallory.1.as_str()));
