@@ -10,10 +10,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Method;
-use http::request::Parts;
 
 use crate::credential::{CSRF_HEADER, Credential, Headers, Lines};
 use crate::edge::is_upload;
+use crate::head::Parts;
 use crate::login::{Attempt, Channel, UserText};
 use crate::origin::has_metadata;
 use crate::policy::{OWNER, ProxyToken, ProxyTokens};

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::CONNECTION;
-use http::request::Parts;
 use http::{Method, Version};
 use netpolicy::canonical;
 use tls::ServerStream;
@@ -24,6 +23,7 @@ use tracing::{debug, info};
 
 use crate::addresses::AddressRules;
 use crate::admission::Permit;
+use crate::head::Parts;
 use crate::http1::{Connection, Next};
 use crate::http2;
 use crate::limits::{LINGER, LINGER_BYTES, PROXY_HEADER_BYTES};
@@ -286,7 +286,7 @@ async fn request(
 fn keeps(parts: &Parts) -> bool {
     let said = |word: &str| {
         let lines = parts.headers.get_all(CONNECTION);
-        let mut words = lines.iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        let mut words = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
         words.any(|token| token.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
     };
     match parts.version {

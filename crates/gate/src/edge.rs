@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::net::Ipv6Addr;
 
-use http::request::Parts;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Method, header};
 use memchr::memchr;
 
+use crate::head::Parts;
 use crate::limits::BODY_BYTES;
 use crate::refusal::Refusal;
 
@@ -48,7 +48,7 @@ pub(crate) fn method(parts: &Parts) -> Result<(), Refusal> {
 /// request names as its own (RFC 9112 §3.2.2), and is origin form from here on.
 pub(crate) fn target(parts: &Parts) -> Result<PathAndQuery, Refusal> {
     // Whoever reads this header behind the gate shall find one name in it, as the gate does.
-    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let mut hosts = parts.headers.get_all(header::HOST);
     let host = hosts.next();
     let is_one = |host: &HeaderValue| host.to_str().is_ok_and(is_host);
     if !host.is_none_or(is_one) || hosts.next().is_some() {
@@ -83,7 +83,8 @@ pub(crate) fn is_host(text: &str) -> bool {
     let (known, rest) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) => (address.parse::<Ipv6Addr>().is_ok(), rest),
         None => {
-            let (name, rest) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let colon = text.bytes().position(|byte| byte == b':');
+            let (name, rest) = text.split_at(colon.unwrap_or(text.len()));
             (is_host_name(name), rest)
         }
     };
@@ -93,7 +94,8 @@ pub(crate) fn is_host(text: &str) -> bool {
 }
 
 fn is_host_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let allowed =
+        |byte: u8| matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_');
     (1..=HOST_NAME).contains(&name.len()) && name.bytes().all(allowed)
 }
 
@@ -197,17 +199,18 @@ pub(crate) fn wants_websocket(parts: &Parts) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{BodyRule, body_rule, decode_path, is_host, is_upload, method, target};
+    use crate::head::Parts;
     use crate::limits::BODY_BYTES;
     use crate::refusal::Refusal;
     use http::{Method, Request};
     use proptest::prelude::*;
 
-    fn parts(method: &str, uri: &str, host: Option<&str>) -> http::request::Parts {
+    fn parts(method: &str, uri: &str, host: Option<&str>) -> Parts {
         let mut request = Request::builder().method(method).uri(uri);
         if let Some(host) = host {
             request = request.header("host", host);
         }
-        request.body(()).unwrap().into_parts().0
+        request.into()
     }
 
     #[test]

@@ -10,9 +10,10 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderName;
 use netpolicy::{AddressSet, canonical};
 
+use crate::head::Fields;
 use crate::limits::FORWARDED_HOPS;
 
 /// The client of a request that came from `peer`. The port is the peer's where the address is;
@@ -22,14 +23,14 @@ use crate::limits::FORWARDED_HOPS;
 /// forged line hides nobody, it only looks like its proxy.
 pub(crate) fn client(
     peer: SocketAddr,
-    headers: &HeaderMap,
+    headers: &Fields,
     (trusted, header): (&AddressSet, &HeaderName),
 ) -> SocketAddr {
     // The order of lines is the order of the list (RFC 9110 §5.3).
     if trusted.is_empty() || !trusted.contains(peer.ip()) {
         return peer;
     }
-    let lines = headers.get_all(header).iter().rev();
+    let lines = headers.get_all(header).rev();
     let items = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     let mut client = peer;
     for item in items.take(FORWARDED_HOPS) {
@@ -61,19 +62,18 @@ fn address(item: &[u8]) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::client;
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use crate::head::Fields;
+    use http::{HeaderName, HeaderValue};
     use netpolicy::AddressSet;
     use proptest::prelude::*;
     use std::net::SocketAddr;
 
     fn seen(peer: &str, lines: &[&str]) -> String {
         let trusted: AddressSet = "10.0.0.0/8, 2001:db8:f::/48".parse().unwrap();
-        let mut headers = HeaderMap::new();
-        for line in lines {
-            headers.append("x-forwarded-for", HeaderValue::from_bytes(line.as_bytes()).unwrap());
-        }
         let peer: SocketAddr = peer.parse().unwrap();
         let header = HeaderName::from_static("x-forwarded-for");
+        let value = |line: &&str| HeaderValue::from_bytes(line.as_bytes()).unwrap();
+        let headers: Fields = lines.iter().map(|line| (header.clone(), value(line))).collect();
         client(peer, &headers, (&trusted, &header)).to_string()
     }
 

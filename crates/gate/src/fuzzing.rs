@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderName, HeaderValue, Request};
 
 use crate::compression::Coding;
 use crate::credential::{Credential, Headers};
 use crate::edge;
 use crate::forwarded;
 use crate::frames::Frames;
+use crate::head::Fields;
 use crate::http1::wire;
 use crate::login::fuzzing::{Kind, Params, Shape, UserText};
 use crate::policy;
@@ -27,9 +28,9 @@ pub fn proxy_header(bytes: &[u8]) -> Result<Option<(Option<SocketAddr>, usize)>,
 /// The client of a request that came from 10.0.0.1, where 10.0.0.0/8 are proxies, with this
 /// X-Forwarded-For; None where it is no header.
 pub fn forwarded(line: &[u8]) -> Option<SocketAddr> {
-    let mut headers = HeaderMap::new();
+    let mut headers = Fields::default();
     let name = HeaderName::from_static("x-forwarded-for");
-    headers.append(&name, HeaderValue::from_bytes(line).ok()?);
+    headers.append(name.clone(), HeaderValue::from_bytes(line).ok()?);
     let trusted = "10.0.0.0/8".parse().ok()?;
     Some(forwarded::client(([10, 0, 0, 1], 5000).into(), &headers, (&trusted, &name)))
 }
@@ -37,8 +38,8 @@ pub fn forwarded(line: &[u8]) -> Option<SocketAddr> {
 /// The coding in which an answer goes to a client with this Accept-Encoding; None where it is no
 /// header.
 pub fn coding(line: &[u8]) -> Option<Option<&'static str>> {
-    let mut headers = HeaderMap::new();
-    headers.append("accept-encoding", HeaderValue::from_bytes(line).ok()?);
+    let mut headers = Fields::default();
+    headers.append(ACCEPT_ENCODING, HeaderValue::from_bytes(line).ok()?);
     Some(Coding::wanted(&headers).map(Coding::name))
 }
 

@@ -7,7 +7,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use http::Request;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http2;
@@ -37,7 +37,8 @@ pub(crate) async fn serve(
         let peer = Rc::clone(peer);
         async move {
             let (parts, body) = request.into_parts();
-            Ok::<_, Infallible>(stack::serve(&peer, &parts, &mut Http2Body(body)).await)
+            let answer = stack::serve(&peer, &parts.into(), &mut Http2Body(body)).await;
+            Ok::<_, Infallible>(Response::from(answer))
         }
     });
     let write = Stall::new(peer.worker.live().limits.write);

@@ -7,11 +7,11 @@ use http::header::{
     SEC_WEBSOCKET_VERSION, STRICT_TRANSPORT_SECURITY, TE, TRAILER, UPGRADE, USER_AGENT,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
 use crate::credential::{CSRF_HEADER, Csrf, Lines};
+use crate::head::{Fields, Parts};
 use crate::limits::{HEAD_LINES, UPSTREAM_HEAD_BYTES};
 use crate::refusal::Refusal;
 
@@ -178,7 +178,7 @@ pub(crate) fn upstream_lines(
 
 /// Passes the client's own lines on: those that `table` lists and the gate does not write itself.
 fn pass(parts: &Parts, table: &[Row], lines: &Lines, out: &mut HeadLines) {
-    for (header, value) in &parts.headers {
+    for (header, value) in parts.headers.iter() {
         let Some((_, name, _)) = table.iter().find(|(row, ..)| row == header) else { continue };
         let written = match *header {
             HOST | COOKIE | AUTHORIZATION => true,
@@ -198,10 +198,10 @@ pub(crate) fn is_withheld(name: &HeaderName) -> bool {
 }
 
 /// Adds what [`SECURITY`] lists and the answer does not carry yet.
-pub(crate) fn add_security(headers: &mut HeaderMap) {
+pub(crate) fn add_security(headers: &mut Fields) {
     for (name, value, _) in &SECURITY {
-        if !headers.contains_key(name) {
-            headers.insert(name.clone(), value.clone());
+        if !headers.contains(name) {
+            headers.append(name.clone(), value.clone());
         }
     }
 }
@@ -220,13 +220,15 @@ mod tests {
         HeadLines, REQUEST, RESPONSE_WITHHELD, SECURITY, WEBSOCKET, add_security, upstream_lines,
     };
     use crate::credential::{Csrf, Lines};
+    use crate::head::{Fields, Parts};
     use crate::http1::parse_response;
     use crate::refusal::Refusal;
+    use http::header::X_FRAME_OPTIONS;
     use http::uri::PathAndQuery;
-    use http::{HeaderMap, HeaderName, HeaderValue, Request, Version};
+    use http::{HeaderName, HeaderValue, Request, Version};
 
-    fn upstream(request: http::request::Builder, websocket: bool) -> Result<HeaderMap, Refusal> {
-        let (parts, ()) = request.body(()).unwrap().into_parts();
+    fn upstream(request: http::request::Builder, websocket: bool) -> Result<Fields, Refusal> {
+        let parts = Parts::from(request);
         let lines = Lines {
             cookie: parts.headers.get("cookie").cloned(),
             authorization: parts.headers.get("authorization").cloned(),
@@ -237,11 +239,7 @@ mod tests {
     }
 
     /// What is written, read again.
-    fn written(
-        parts: &http::request::Parts,
-        websocket: bool,
-        lines: &Lines,
-    ) -> Result<HeaderMap, Refusal> {
+    fn written(parts: &Parts, websocket: bool, lines: &Lines) -> Result<Fields, Refusal> {
         let target = PathAndQuery::from_static("/");
         let lines = upstream_lines(parts, &target, websocket, lines)?;
         let text = std::str::from_utf8(lines.as_bytes()).unwrap();
@@ -260,7 +258,7 @@ mod tests {
             .header("authorization", "b")
             .header("csrfpreventiontoken", "c")
             .header("accept-encoding", "gzip");
-        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let parts = Parts::from(request);
         let lines = Lines {
             cookie: Some(HeaderValue::from_static("d")),
             authorization: None,
@@ -312,7 +310,7 @@ mod tests {
         for name in forged {
             request = request.header(name, "x");
         }
-        assert!(upstream(request, false).unwrap().is_empty());
+        assert_eq!(upstream(request, false).unwrap().len(), 0);
     }
 
     #[test]
@@ -326,7 +324,7 @@ mod tests {
         assert_eq!(headers["upgrade"], "websocket");
         assert_eq!(headers["connection"], "Upgrade");
         assert_eq!(headers["sec-websocket-key"], "k");
-        assert!(!headers.contains_key("sec-websocket-extensions"));
+        assert!(!headers.contains("sec-websocket-extensions"));
     }
 
     #[test]
@@ -343,7 +341,7 @@ mod tests {
     #[test]
     fn pvedaemon_gets_the_address_and_no_credential() {
         let request = Request::builder().header("host", "h").header("csrfpreventiontoken", "c");
-        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let parts = Parts::from(request);
         let lines = Lines {
             cookie: Some(HeaderValue::from_static("a=1")),
             authorization: Some(HeaderValue::from_static("b")),
@@ -379,21 +377,20 @@ mod tests {
         for (name, _) in &RESPONSE_WITHHELD {
             let head = format!("HTTP/1.1 200 OK\r\n{name}: x\r\nDate: y\r\n{name}: z\r\n\r\n");
             let head = parse_response(&mut head.as_bytes().into()).unwrap().unwrap();
-            assert_eq!(head.parts.headers.len(), 1, "{name}");
-            assert_eq!(head.parts.headers["date"], "y");
+            assert_eq!(head.head.headers.len(), 1, "{name}");
+            assert_eq!(head.head.headers["date"], "y");
         }
     }
 
     #[test]
     fn security_headers_are_added_but_never_doubled() {
-        let mut answer = HeaderMap::new();
-        answer.append("x-frame-options", HeaderValue::from_static("DENY"));
-        let mut headers = answer;
+        let mut headers = Fields::default();
+        headers.append(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         add_security(&mut headers);
-        assert_eq!(headers.get_all("x-frame-options").iter().count(), 1);
+        assert_eq!(headers.get_all(X_FRAME_OPTIONS).count(), 1);
         assert_eq!(headers["x-frame-options"], "DENY");
         for (name, _, _) in &SECURITY {
-            assert!(headers.contains_key(name), "{name}");
+            assert!(headers.contains(name), "{name}");
         }
     }
 }

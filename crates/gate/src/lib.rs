@@ -37,6 +37,7 @@ mod frames;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod head;
 mod http1;
 mod http2;
 mod hygiene;

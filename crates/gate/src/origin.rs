@@ -5,10 +5,10 @@
 //! A request without Origin and without Sec-Fetch-Site comes from no browser of these years;
 //! nobody else's page can make a tool send one, so there is nothing to forge.
 
+use http::Method;
 use http::header::{HOST, ORIGIN};
-use http::request::Parts;
-use http::{HeaderMap, Method};
 
+use crate::head::{Fields, Parts};
 use crate::refusal::Refusal;
 
 const SITE: &str = "sec-fetch-site";
@@ -52,13 +52,13 @@ impl Origins {
 }
 
 /// Whether the request shows that a browser sends it.
-pub(crate) fn from_browser(headers: &HeaderMap) -> bool {
-    headers.contains_key(ORIGIN) || has_metadata(headers)
+pub(crate) fn from_browser(headers: &Fields) -> bool {
+    headers.contains(ORIGIN) || has_metadata(headers)
 }
 
 /// Whether it carries any Sec-Fetch-* header.
-pub(crate) fn has_metadata(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| name.as_str().starts_with(METADATA))
+pub(crate) fn has_metadata(headers: &Fields) -> bool {
+    headers.iter().any(|(name, _)| name.as_str().starts_with(METADATA))
 }
 
 /// Whether the origin is the host that the request itself names.
@@ -87,13 +87,14 @@ pub(crate) fn parse(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::{Origins, from_browser, parse};
+    use crate::head::Parts;
     use http::Request;
 
     fn passes(method: &str, websocket: bool, headers: &[(&str, &str)]) -> bool {
         let request = Request::builder().method(method).header("host", "pve1:8006");
         let request =
             headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let parts = Parts::from(request);
         Origins::new(vec![parse("https://Portal.example:443").unwrap()])
             .check(&parts, websocket)
             .is_ok()
@@ -133,7 +134,7 @@ mod tests {
     #[test]
     fn browsers_give_themselves_away() {
         let shows = |name: &str| {
-            let (parts, ()) = Request::builder().header(name, "x").body(()).unwrap().into_parts();
+            let parts = Parts::from(Request::builder().header(name, "x"));
             from_browser(&parts.headers)
         };
         assert!(shows("origin") && shows("sec-fetch-mode") && !shows("user-agent"));

@@ -2,8 +2,7 @@
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, SET_COOKIE};
-use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use pve_access::Privilege;
 use serde_json::{Value, json};
 use telemetry::CorrelationId;
@@ -12,7 +11,7 @@ use crate::api::Call;
 use crate::body::{AnswerBody, Source};
 use crate::caller::Caller;
 use crate::credential::TICKET;
-use crate::hygiene;
+use crate::head::{Answer, Parts};
 use crate::login::{query_value, session_cookie};
 use crate::observe::{Health, is_local};
 use crate::record::Record;
@@ -28,7 +27,7 @@ pub(crate) async fn answer(
     record: &mut Record,
     path: &str,
     body: &mut dyn Source,
-) -> Result<Response<AnswerBody>, Refusal> {
+) -> Result<Answer<AnswerBody>, Refusal> {
     let Asked { peer, parts, caller, .. } = *asked;
     match (&parts.method, path) {
         (&Method::POST, "logout") => logout(peer, caller).await,
@@ -49,7 +48,7 @@ async fn verb(
     id: CorrelationId,
     path: &str,
     body: &mut dyn Source,
-) -> Result<Response<AnswerBody>, Refusal> {
+) -> Result<Answer<AnswerBody>, Refusal> {
     let Asked { peer, parts, caller, .. } = *asked;
     let (Some(path), Some(api)) = (path.strip_prefix("api/"), &peer.worker.shared.api) else {
         return Err(Refusal::NoSuchPath);
@@ -63,7 +62,7 @@ async fn permissions(
     peer: &Peer,
     parts: &Parts,
     caller: &Caller<'_>,
-) -> Result<Response<AnswerBody>, Refusal> {
+) -> Result<Answer<AnswerBody>, Refusal> {
     let path = parts.uri.query().and_then(|query| query_value(query, "path"));
     let path = path.map_or_else(|| Ok("/".to_owned()), String::from_utf8);
     let path = path.map_err(|_| Refusal::Path)?;
@@ -74,17 +73,17 @@ async fn permissions(
 }
 
 /// Whether the gate is well, without a credential but to this machine alone.
-fn health(peer: &Peer) -> Response<AnswerBody> {
+fn health(peer: &Peer) -> Answer<AnswerBody> {
     let health = Health::of(&peer.worker.shared, *peer.worker.drain.borrow());
     let mut answer = json_answer(&health.json());
     if !health.is_ready() {
-        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        answer.head.status = StatusCode::SERVICE_UNAVAILABLE;
     }
     answer
 }
 
 /// Ends the caller's session, durably, and takes both cookies back.
-async fn logout(peer: &Peer, caller: &Caller<'_>) -> Result<Response<AnswerBody>, Refusal> {
+async fn logout(peer: &Peer, caller: &Caller<'_>) -> Result<Answer<AnswerBody>, Refusal> {
     let (Caller::Session { session, .. } | Caller::LoggedOut(session)) = caller else {
         return Err(Refusal::NotLoggedIn);
     };
@@ -92,7 +91,7 @@ async fn logout(peer: &Peer, caller: &Caller<'_>) -> Result<Response<AnswerBody>
     shared.permissions.forget(session.id);
     shared.sessions.end(session.id).await.map_err(|_| Refusal::NotStored)?;
     let mut answer = json_answer(&json!({ "data": null }));
-    let headers = answer.headers_mut();
+    let headers = &mut answer.head.headers;
     if session.browser {
         headers.extend(session_cookie("").map(|cookie| (SET_COOKIE, cookie)));
         let readable = format!("{TICKET}=; Secure; SameSite=Lax; Path=/; Max-Age=0");
@@ -101,11 +100,10 @@ async fn logout(peer: &Peer, caller: &Caller<'_>) -> Result<Response<AnswerBody>
     Ok(answer)
 }
 
-fn json_answer(body: &Value) -> Response<AnswerBody> {
-    let mut answer = Response::new(AnswerBody::full(Bytes::from(body.to_string())));
-    let headers = answer.headers_mut();
+fn json_answer(body: &Value) -> Answer<AnswerBody> {
+    let mut answer = Answer::new(AnswerBody::full(Bytes::from(body.to_string())));
+    let headers = &mut answer.head.headers;
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=UTF-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    hygiene::add_security(headers);
     answer
 }

@@ -3,9 +3,9 @@
 use http::header::{
     CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY_REPORT_ONLY, HOST, STRICT_TRANSPORT_SECURITY,
 };
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue};
 
+use crate::head::{Fields, Parts};
 use crate::rewrite;
 
 /// What the stock interface needs, and nothing else: it evaluates strings (ExtJS makes classes and
@@ -120,10 +120,10 @@ impl PageHeaders {
     }
 
     /// Adds them to an answer: the policy to pages alone.
-    pub(crate) fn add(&self, request: &Parts, answer: &mut HeaderMap) {
+    pub(crate) fn add(&self, request: &Parts, answer: &mut Fields) {
         if let Some((name, content)) = &self.content
             && rewrite::is_page(answer)
-            && !answer.contains_key(name)
+            && !answer.contains(name)
             && let Some(value) = content.value(request)
         {
             answer.insert(name.clone(), value);
@@ -134,7 +134,7 @@ impl PageHeaders {
                 answer.insert(STRICT_TRANSPORT_SECURITY, value.clone());
             }
             Some(None) => {
-                answer.remove(STRICT_TRANSPORT_SECURITY);
+                answer.remove(&STRICT_TRANSPORT_SECURITY);
             }
         }
     }
@@ -162,11 +162,11 @@ mod tests {
     use super::*;
     use http::Request;
 
-    fn policy(text: &str, host: &str, kind: &str) -> HeaderMap {
+    fn policy(text: &str, host: &str, kind: &str) -> Fields {
         let content = ContentPolicy::parse(text).unwrap();
-        let (request, ()) = Request::builder().header("host", host).body(()).unwrap().into_parts();
-        let mut answer = HeaderMap::new();
-        answer.insert("content-type", kind.parse().unwrap());
+        let request = Parts::from(Request::builder().header("host", host));
+        let mut answer = Fields::default();
+        answer.insert(http::header::CONTENT_TYPE, kind.parse().unwrap());
         PageHeaders::new(&content, None).add(&request, &mut answer);
         answer
     }
@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn words_and_policies_of_ones_own() {
         let answer = policy("report-only", "pve1", "text/html");
-        assert!(answer.contains_key("content-security-policy-report-only"));
+        assert!(answer.contains("content-security-policy-report-only"));
         let own = "default-src 'self'; object-src 'none';";
         assert_eq!(policy(own, "pve1", "text/html")["content-security-policy"], own);
         for wrong in ["", ";", "stok", "Stock", "script 'self'", "default-src 'self'\r\nX: y"] {
@@ -205,11 +205,11 @@ mod tests {
 
     #[test]
     fn insisting_on_https_is_chosen_too() {
-        let (request, ()) = Request::builder().body(()).unwrap().into_parts();
+        let request = Parts::from(Request::builder());
         for (insist, expected) in
             [(None, Some("max-age=1")), (Some(0), None), (Some(60), Some("max-age=60"))]
         {
-            let mut answer = HeaderMap::new();
+            let mut answer = Fields::default();
             answer.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=1"));
             PageHeaders::new(&ContentPolicy::Off, insist).add(&request, &mut answer);
             let value = answer.get(STRICT_TRANSPORT_SECURITY).map(|value| value.to_str().unwrap());

@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use pve_access::{Privilege, Privileges};
 use serde_json::Value;
 
 use crate::caller::Caller;
 use crate::credential::Headers;
+use crate::head::Parts;
 use crate::hygiene::HeadLines;
 use crate::limits::{
     PERMISSION_PATH, PERMISSIONS_ALL_BYTES, PERMISSIONS_BYTES, PERMISSIONS_FOR, PERMISSIONS_KEPT,
@@ -214,23 +214,22 @@ async fn ask_for(
     target: &PathAndQuery,
     limit: usize,
 ) -> Result<Bytes, Unknown> {
-    let (question, ()) = Request::new(()).into_parts();
     let lines = question_lines(caller, parts);
-    let outbound = Outbound { parts: &question, target, lines };
+    let outbound = Outbound { method: &Method::GET, target, lines };
     let answer = peer.worker.upstream.call(&outbound, &Bytes::new()).await;
     let answer = answer.map_err(Unknown::Upstream)?;
-    match answer.status() {
+    match answer.head.status {
         StatusCode::OK => {}
         StatusCode::UNAUTHORIZED => return Err(Unknown::NotLoggedIn),
         _ => return Err(Unknown::Refused),
     }
     let broken = || UpstreamError::Broken("the permissions of a caller".to_owned());
-    let body = answer.into_body().whole(limit).await;
+    let body = answer.body.whole(limit).await;
     body.ok().flatten().ok_or_else(|| Unknown::Upstream(broken()))
 }
 
 fn question_lines(caller: &Caller<'_>, parts: &Parts) -> HeadLines {
-    let credential = caller.lines(&Headers::of(parts), &http::Method::GET);
+    let credential = caller.lines(&Headers::of(parts), &Method::GET);
     let rows = [
         ("Host", parts.headers.get(HOST)),
         ("Cookie", credential.cookie.as_ref()),

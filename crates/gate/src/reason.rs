@@ -3,15 +3,15 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::response::Parts;
 use http::{HeaderName, HeaderValue};
 
+use crate::head::AnswerHead;
 use crate::refusal::error_json;
 
 /// Carries the phrase of an HTTP/2 answer whose body does not say it.
 const HEADER: HeaderName = HeaderName::from_static("proxward-reason");
 
-/// The reason phrase of an answer where it is not the status' own; an extension of its head.
+/// The reason phrase of an answer where it is not the status' own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Phrase(Bytes);
 
@@ -36,8 +36,8 @@ impl Phrase {
 /// instead, if one is needed: clients that show the body's message then show the phrase.
 ///
 /// JSON bodies stay as they are: PVE repeats the phrase in them.
-pub(crate) fn for_http2(head: &mut Parts, empty: bool) -> Option<Bytes> {
-    let reason = head.extensions.remove::<Phrase>()?;
+pub(crate) fn for_http2(head: &mut AnswerHead, empty: bool) -> Option<Bytes> {
+    let reason = head.phrase.take()?;
     let json = head
         .headers
         .get(CONTENT_TYPE)
@@ -62,20 +62,18 @@ pub(crate) fn for_http2(head: &mut Parts, empty: bool) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::{Phrase, for_http2};
+    use crate::head::AnswerHead;
     use bytes::Bytes;
-    use http::Response;
+    use http::header::CONTENT_TYPE;
+    use http::{HeaderValue, StatusCode};
 
-    fn head(
-        status: u16,
-        reason: &'static [u8],
-        content_type: Option<&str>,
-    ) -> http::response::Parts {
-        let mut response = Response::builder().status(status);
-        if let Some(content_type) = content_type {
-            response = response.header("content-type", content_type);
+    fn head(status: u16, reason: &'static [u8], content_type: Option<&str>) -> AnswerHead {
+        let line = |text: &str| (CONTENT_TYPE, HeaderValue::from_str(text).unwrap());
+        AnswerHead {
+            status: StatusCode::from_u16(status).unwrap(),
+            phrase: Phrase::new(Bytes::from_static(reason)),
+            headers: content_type.map(line).into_iter().collect(),
         }
-        let response = response.extension(Phrase::new(Bytes::from_static(reason)).unwrap());
-        response.body(()).unwrap().into_parts().0
     }
 
     #[test]
@@ -100,7 +98,7 @@ mod tests {
         let mut head =
             head(403, b"Permission check failed", Some("application/json;charset=UTF-8"));
         assert_eq!(for_http2(&mut head, false), None);
-        assert!(!head.headers.contains_key("proxward-reason"));
+        assert!(!head.headers.contains("proxward-reason"));
     }
 
     #[test]

@@ -9,11 +9,12 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode};
 use telemetry::HttpDate;
 
 use crate::body::AnswerBody;
-use crate::policy::Answer;
+use crate::head::Answer;
+use crate::policy;
 use crate::reason::Phrase;
 
 /// Why a request was not passed on, or why upstream's answer did not come back.
@@ -75,7 +76,7 @@ pub(crate) enum Refusal {
     /// A change of the policy is not confirmed.
     NotConfirmed(String),
     /// What the schema does not know.
-    Unfit(Box<Answer>),
+    Unfit(Box<policy::Answer>),
     /// The caller lacks the privilege that a plugin asks for.
     PluginPrivilege,
     Development,
@@ -125,21 +126,19 @@ impl Refusal {
 
     /// The whole answer for hyper. It closes an HTTP/1 connection, as pveproxy does after
     /// every error: the rest of a refused message must not be read as the next one.
-    pub(crate) fn response(&self, now: Duration) -> Response<AnswerBody> {
+    pub(crate) fn response(&self, now: Duration) -> Answer<AnswerBody> {
         let row = self.row();
         let body = row.body();
         let head = row.headers(now, body.len());
-        let mut response = Response::new(AnswerBody::full(body));
+        let mut response = Answer::new(AnswerBody::full(body));
         if let Ok(status) = StatusCode::from_u16(row.status) {
-            *response.status_mut() = status;
+            response.head.status = status;
         }
-        if let Some(phrase) = Phrase::new(Bytes::copy_from_slice(row.text.as_bytes())) {
-            response.extensions_mut().insert(phrase);
-        }
+        response.head.phrase = Phrase::new(Bytes::copy_from_slice(row.text.as_bytes()));
         for (name, value) in head {
             let name = HeaderName::from_bytes(name.as_bytes());
             if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&value)) {
-                response.headers_mut().append(name, value);
+                response.head.headers.append(name, value);
             }
         }
         response
@@ -363,10 +362,13 @@ mod tests {
     fn both_forms_agree() {
         let refusal = Refusal::Method("get".into());
         let response = refusal.response(Duration::ZERO);
-        assert_eq!(response.status(), 501);
-        let reason = response.extensions().get::<Phrase>();
-        assert_eq!(reason.map(Phrase::as_bytes), Some(b"method 'get' not available".as_slice()));
-        assert_eq!(response.headers()["content-length"], "0");
-        assert_eq!(response.headers()["connection"], "close");
+        assert_eq!(response.head.status, 501);
+        let reason = response.head.phrase;
+        assert_eq!(
+            reason.as_ref().map(Phrase::as_bytes),
+            Some(b"method 'get' not available".as_slice())
+        );
+        assert_eq!(response.head.headers["content-length"], "0");
+        assert_eq!(response.head.headers["connection"], "close");
     }
 }

@@ -4,12 +4,11 @@
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
-use http::response::Parts;
-use http::{HeaderMap, Response, StatusCode};
 
 use crate::caller::Caller;
-use crate::hygiene;
+use crate::head::{Answer, AnswerHead, Fields};
 use crate::index::with_own_token;
 use crate::limits::{CONSOLE_ANSWER_BYTES, LOGIN_ANSWER_BYTES, PAGE_BYTES};
 use crate::link::LinkBody;
@@ -20,19 +19,18 @@ use crate::upstream::UpstreamError;
 
 /// An answer read whole, its headers already the client's.
 pub(crate) struct Read {
-    pub(crate) head: Parts,
+    pub(crate) head: AnswerHead,
     pub(crate) body: Bytes,
 }
 
 /// Reads an answer of at most `limit` bytes.
-async fn read(answer: Response<LinkBody>, limit: usize) -> Result<Read, UpstreamError> {
-    let (mut head, body) = answer.into_parts();
-    if head.headers.contains_key(CONTENT_ENCODING) {
+async fn read(answer: Answer<LinkBody>, limit: usize) -> Result<Read, UpstreamError> {
+    let Answer { head, body } = answer;
+    if head.headers.contains(CONTENT_ENCODING) {
         return Err(broken("an answer to be read here came compressed"));
     }
     let body = body.whole(limit).await.map_err(|error| broken(&error.to_string()))?;
     let body = body.ok_or_else(|| broken(&format!("an answer of more than {limit} bytes")))?;
-    hygiene::add_security(&mut head.headers);
     Ok(Read { head, body })
 }
 
@@ -42,7 +40,7 @@ pub(crate) async fn login(
     peer: &Peer,
     (caller, client): (&Caller<'_>, IpAddr),
     exchange: &Exchange,
-    answer: Response<LinkBody>,
+    answer: Answer<LinkBody>,
 ) -> Result<(Read, Judged), UpstreamError> {
     let mut answer = read(answer, LOGIN_ANSWER_BYTES).await?;
     let judged = exchange.judge(peer, (caller, client), &mut answer.head, &answer.body);
@@ -54,7 +52,7 @@ pub(crate) async fn login(
 /// A page of a session: its CSRF tokens are the session's own.
 pub(crate) async fn page(
     caller: &Caller<'_>,
-    answer: Response<LinkBody>,
+    answer: Answer<LinkBody>,
 ) -> Result<Read, UpstreamError> {
     let mut answer = read(answer, PAGE_BYTES).await?;
     if let Caller::Session { session, .. } = caller {
@@ -69,7 +67,7 @@ pub(crate) async fn console(
     peer: &Peer,
     (caller, client): (&Caller<'_>, IpAddr),
     format: Format,
-    answer: Response<LinkBody>,
+    answer: Answer<LinkBody>,
 ) -> Result<Read, UpstreamError> {
     let answer = read(answer, CONSOLE_ANSWER_BYTES).await?;
     let shared = &peer.worker.shared;
@@ -85,13 +83,13 @@ pub(crate) async fn console(
 }
 
 /// Whether an answer is a page for people.
-pub(crate) fn is_page(headers: &HeaderMap) -> bool {
+pub(crate) fn is_page(headers: &Fields) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/html"))
 }
 
 impl Read {
     fn replace(&mut self, body: Bytes) {
-        if self.head.headers.contains_key(CONTENT_LENGTH) {
+        if self.head.headers.contains(CONTENT_LENGTH) {
             self.head.headers.insert(CONTENT_LENGTH, body.len().into());
         }
         self.body = body;

@@ -19,9 +19,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderValue;
 use http::header::{CONTENT_LENGTH, DATE};
-use http::request::Parts;
-use http::{HeaderValue, Response};
 use telemetry::CorrelationId;
 use tokio::time::timeout;
 
@@ -37,6 +36,7 @@ use crate::credential::Headers;
 use crate::edge::{self, BodyRule};
 use crate::endpoint::Endpoint;
 use crate::forwarded;
+use crate::head::{Answer, Parts};
 use crate::hygiene;
 use crate::limits::BODY_BYTES;
 use crate::record::Record;
@@ -76,7 +76,7 @@ pub(crate) async fn serve(
     peer: &Rc<Peer>,
     parts: &Parts,
     body: &mut dyn Source,
-) -> Response<AnswerBody> {
+) -> Answer<AnswerBody> {
     let shared = &peer.worker.shared;
     // Each request of a proxy's connection may be of another client.
     let live = peer.worker.live();
@@ -96,15 +96,15 @@ pub(crate) async fn serve(
             own(parts, refusal.response(shared.clock.unix()))
         }
     };
-    finish(parts, &mut answer);
-    live.pages.add(parts, answer.headers_mut());
-    if !answer.headers().contains_key(DATE)
+    finish(parts, &mut answer.head);
+    live.pages.add(parts, &mut answer.head.headers);
+    if !answer.head.headers.contains(DATE)
         && let Some(date) = peer.worker.date(record.unix_secs())
     {
-        answer.headers_mut().insert(DATE, date);
+        answer.head.headers.insert(DATE, date);
     }
-    record.answered(answer.status().as_u16());
-    answer.body_mut().set_record(record);
+    record.answered(answer.head.status.as_u16());
+    answer.body.set_record(record);
     answer
 }
 
@@ -125,7 +125,7 @@ async fn pass(
     record: &mut Record,
     parts: &Parts,
     body: &mut dyn Source,
-) -> Result<Response<AnswerBody>, Refusal> {
+) -> Result<Answer<AnswerBody>, Refusal> {
     let shared = &peer.worker.shared;
 
     // 1. Method. First, as pveproxy does it: nothing else is looked at for a word it does
@@ -198,7 +198,7 @@ async fn pass(
     }
     lines.form |= described;
     let lines = hygiene::upstream_lines(parts, target, websocket, &lines)?;
-    let outbound = Outbound { parts, target, lines };
+    let outbound = Outbound { method: &parts.method, target, lines };
 
     // 9. Body. Bounded before it is read, read before an upstream connection is taken: a slow
     //    client holds only its own. From its first whole request on, a connection makes room
@@ -220,7 +220,7 @@ async fn forward(
     mut outbound: Outbound<'_>,
     rule: BodyRule,
     body: &mut dyn Source,
-) -> Result<Response<AnswerBody>, Refusal> {
+) -> Result<Answer<AnswerBody>, Refusal> {
     let Asked { peer, client, parts, caller, .. } = *asked;
     let shared = &peer.worker.shared;
     let websocket = edge::wants_websocket(parts);

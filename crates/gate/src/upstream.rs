@@ -6,9 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode};
 use telemetry::Clock;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -16,6 +15,7 @@ use tokio::time::timeout;
 use crate::body::Source;
 use crate::breaker::Breaker;
 use crate::destination::Destination;
+use crate::head::Answer;
 use crate::http1::ResponseHead;
 use crate::hygiene::HeadLines;
 use crate::idle::Idle;
@@ -59,16 +59,16 @@ struct Failed {
 
 /// What is asked of upstream, header lines already rebuilt.
 pub(crate) struct Outbound<'a> {
-    pub(crate) parts: &'a Parts,
+    pub(crate) method: &'a Method,
     pub(crate) target: &'a PathAndQuery,
     pub(crate) lines: HeadLines,
 }
 
 /// What a websocket request came to.
 pub(crate) enum Inbound {
-    Answer(Response<LinkBody>),
+    Answer(Answer<LinkBody>),
     /// 101: the head, the stream, and what upstream already sent on it.
-    Tunnel(Response<()>, Socket, Bytes),
+    Tunnel(Answer<()>, Socket, Bytes),
 }
 
 /// Why no answer came. The text is for the log; the client gets [`UpstreamError::refusal`].
@@ -110,9 +110,9 @@ impl Upstream {
         &self,
         outbound: &Outbound<'_>,
         body: &Bytes,
-    ) -> Result<Response<LinkBody>, UpstreamError> {
+    ) -> Result<Answer<LinkBody>, UpstreamError> {
         let bytes = outbound.message(Some(body.len() as u64), body);
-        let safe = outbound.parts.method == Method::GET;
+        let safe = *outbound.method == Method::GET;
         let mut last = None;
         for way in self.worth_a_try() {
             match self.call_on(way, &bytes, safe).await {
@@ -129,7 +129,7 @@ impl Upstream {
         way: &Way,
         bytes: &[u8],
         safe: bool,
-    ) -> Result<Response<LinkBody>, Failed> {
+    ) -> Result<Answer<LinkBody>, Failed> {
         let message = || Message { bytes, upload: None };
         let given_up = |error| Failed { error, may_move: false };
         if let Some(mut link) = way.take_idle() {
@@ -155,7 +155,7 @@ impl Upstream {
         &self,
         outbound: &Outbound<'_>,
         source: &mut dyn Source,
-    ) -> Result<Response<LinkBody>, UpstreamError> {
+    ) -> Result<Answer<LinkBody>, UpstreamError> {
         let (way, mut link) = Box::pin(self.connect_any()).await?;
         let bytes = outbound.message(source.left(), b"");
         let upload = Upload::new(source, self.limits.body_idle);
@@ -174,9 +174,9 @@ impl Upstream {
         let (way, mut link) = Box::pin(self.connect_any()).await?;
         let message = Message { bytes: &outbound.message(None, b""), upload: None };
         match self.exchange(way, &mut link, message).await? {
-            Ok(head) if head.parts.status == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok(head) if head.head.status == StatusCode::SWITCHING_PROTOCOLS => {
                 let (socket, early) = link.into_tunnel();
-                Ok(Inbound::Tunnel(Response::from_parts(head.parts, ()), socket, early))
+                Ok(Inbound::Tunnel(Answer { head: head.head, body: () }, socket, early))
             }
             Ok(head) => Ok(Inbound::Answer(self.answer(way, link, head))),
             Err(failed) => Err(broken(&failed)),
@@ -211,11 +211,11 @@ impl Upstream {
         answered.ok_or(UpstreamError::Timeout(limit))
     }
 
-    fn answer(&self, way: &Way, link: Box<Link>, head: ResponseHead) -> Response<LinkBody> {
+    fn answer(&self, way: &Way, link: Box<Link>, head: ResponseHead) -> Answer<LinkBody> {
         let idle = Rc::clone(&way.idle);
         let limit = self.limits.upstream_body_idle;
         let body = LinkBody::new(link, head.framing, head.stays_open, idle, limit);
-        Response::from_parts(head.parts, body)
+        Answer { head: head.head, body }
     }
 
     /// A fresh connection to the first that can be reached: nothing is repeated by that.
@@ -268,7 +268,7 @@ impl Outbound<'_> {
     /// The request as it is written: head, and `body` behind it. A length is announced where
     /// there is a body, and where PVE's own clients announce an empty one.
     fn message(&self, length: Option<u64>, body: &[u8]) -> Vec<u8> {
-        let (method, target) = (self.parts.method.as_str(), self.target.as_str());
+        let (method, target) = (self.method.as_str(), self.target.as_str());
         let lines = self.lines.as_bytes();
         let room = method.len() + target.len() + lines.len() + BESIDE + body.len();
         let mut out = Vec::with_capacity(room);
@@ -276,7 +276,7 @@ impl Outbound<'_> {
             out.extend_from_slice(part.as_bytes());
         }
         out.extend_from_slice(lines);
-        let announces = matches!(self.parts.method, Method::POST | Method::PUT);
+        let announces = matches!(*self.method, Method::POST | Method::PUT);
         if let Some(length) = length.filter(|length| announces || *length > 0) {
             out.extend_from_slice(b"Content-Length: ");
             out.extend_from_slice(length.to_string().as_bytes());

@@ -62,6 +62,14 @@ impl CorrelationId {
             Text::Foreign(text) => text,
         }
     }
+
+    /// The same, to be written without a look at what is known to be ASCII.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Text::Own(digits) => digits,
+            Text::Foreign(text) => text.as_bytes(),
+        }
+    }
 }
 
 impl fmt::Display for CorrelationId {

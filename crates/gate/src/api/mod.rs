@@ -14,8 +14,7 @@ use std::path::PathBuf;
 use broker_api::{Code, strict_json};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
-use http::request::Parts;
-use http::{HeaderValue, Response, StatusCode};
+use http::{HeaderValue, StatusCode};
 use pve_access::Privilege;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -29,7 +28,7 @@ use self::table::{Found, find};
 use crate::body::AnswerBody;
 use crate::caller::Caller;
 use crate::config::ConfigError;
-use crate::hygiene;
+use crate::head::{Answer, Parts};
 use crate::login::query_value;
 use crate::reason::Phrase;
 use crate::refusal::Refusal;
@@ -112,7 +111,7 @@ impl Api {
         &self,
         call: &Call<'_>,
         body: &Bytes,
-    ) -> Result<Response<AnswerBody>, Refusal> {
+    ) -> Result<Answer<AnswerBody>, Refusal> {
         let found = find(&call.parts.method, call.path);
         let outcome = match &found {
             Ok(found) => self.allowed(call, found, body).await?,
@@ -226,7 +225,7 @@ impl Fault {
         }
     }
 
-    fn response(&self) -> Response<AnswerBody> {
+    fn response(&self) -> Answer<AnswerBody> {
         let mut error = json!({ "name": self.name, "retryable": self.retry_after_ms.is_some() });
         if let (Some(members), Some(millis)) = (error.as_object_mut(), self.retry_after_ms) {
             members.insert("retry_after_ms".to_owned(), millis.into());
@@ -234,7 +233,7 @@ impl Fault {
         let body = json!({ "data": null, "message": self.message, "error": error });
         let mut answer = respond(self.status, &body);
         if let Some(millis) = self.retry_after_ms {
-            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
+            answer.head.headers.insert(RETRY_AFTER, HeaderValue::from(millis.div_ceil(1000)));
         }
         answer
     }
@@ -269,18 +268,15 @@ impl From<Failure> for Fault {
     }
 }
 
-fn respond(status: u16, body: &Value) -> Response<AnswerBody> {
-    let mut answer = Response::new(AnswerBody::full(Bytes::from(body.to_string())));
+fn respond(status: u16, body: &Value) -> Answer<AnswerBody> {
+    let mut answer = Answer::new(AnswerBody::full(Bytes::from(body.to_string())));
     if let Ok(status) = StatusCode::from_u16(status) {
-        *answer.status_mut() = status;
+        answer.head.status = status;
         let text = status.canonical_reason().unwrap_or("error");
-        if let Some(phrase) = Phrase::new(Bytes::from_static(text.as_bytes())) {
-            answer.extensions_mut().insert(phrase);
-        }
+        answer.head.phrase = Phrase::new(Bytes::from_static(text.as_bytes()));
     }
-    let headers = answer.headers_mut();
+    let headers = &mut answer.head.headers;
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=UTF-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    hygiene::add_security(headers);
     answer
 }

@@ -11,10 +11,11 @@ use std::time::Duration;
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderValue, StatusCode};
 
 use super::Coding;
 use crate::body::AnswerBody;
+use crate::head::{Answer, Fields};
 use crate::limits::{ASSET_BYTES, ASSET_PATH, ASSETS_BYTES, ASSETS_FOR, ASSETS_KEPT};
 use crate::metrics::Metrics;
 use crate::reason::Phrase;
@@ -43,7 +44,7 @@ struct Entry {
 
 /// One file in one coding.
 struct Asset {
-    headers: HeaderMap,
+    headers: Fields,
     modified: HeaderValue,
     tag: HeaderValue,
     body: Bytes,
@@ -52,7 +53,7 @@ struct Asset {
 /// What there is of a file.
 pub(crate) enum Look {
     /// The answer.
-    Fresh(Response<AnswerBody>),
+    Fresh(Answer<AnswerBody>),
     /// It has to be asked whether the file has changed since then.
     Stale(HeaderValue),
     Absent,
@@ -70,7 +71,7 @@ pub(crate) struct Keep {
 pub(crate) struct Keeping {
     keep: Keep,
     coding: Coding,
-    headers: HeaderMap,
+    headers: Fields,
     modified: HeaderValue,
     body: Vec<u8>,
     too_large: bool,
@@ -82,7 +83,7 @@ impl Assets {
     }
 
     /// Looks for a file; `headers` are the request's, `now` is on the monotonic clock.
-    pub(crate) fn look(&self, path: &str, headers: &HeaderMap, now: Duration) -> Look {
+    pub(crate) fn look(&self, path: &str, headers: &Fields, now: Duration) -> Look {
         let Some(coding) = Coding::wanted(headers) else { return Look::Absent };
         let mut kept = self.kept();
         kept.turn += 1;
@@ -104,9 +105,9 @@ impl Assets {
     pub(crate) fn unchanged(
         &self,
         path: &str,
-        headers: &HeaderMap,
+        headers: &Fields,
         asked: Duration,
-    ) -> Option<Response<AnswerBody>> {
+    ) -> Option<Answer<AnswerBody>> {
         let coding = Coding::wanted(headers)?;
         let mut kept = self.kept();
         let entry = kept.by_path.get_mut(&(Box::from(path), coding))?;
@@ -148,19 +149,19 @@ impl Assets {
 
 impl Asset {
     /// The file, or that the client has it (RFC 9110 §13.2.2).
-    fn answer(&self, request: &HeaderMap) -> Response<AnswerBody> {
+    fn answer(&self, request: &Fields) -> Answer<AnswerBody> {
         let unchanged = match request.get(IF_NONE_MATCH) {
             Some(tags) => self.is_tagged(tags),
             None => request.get(IF_MODIFIED_SINCE) == Some(&self.modified),
         };
         let body = if unchanged { Bytes::new() } else { self.body.clone() };
-        let mut answer = Response::new(AnswerBody::full(body));
-        *answer.headers_mut() = self.headers.clone();
+        let mut answer = Answer::new(AnswerBody::full(body));
+        answer.head.headers = self.headers.clone();
         if unchanged {
-            *answer.status_mut() = StatusCode::NOT_MODIFIED;
+            answer.head.status = StatusCode::NOT_MODIFIED;
             // As pveproxy writes it.
-            answer.extensions_mut().insert(Phrase::fixed(b"NOT MODIFIED"));
-            answer.headers_mut().remove(CONTENT_LENGTH);
+            answer.head.phrase = Some(Phrase::fixed(b"NOT MODIFIED"));
+            answer.head.headers.remove(&CONTENT_LENGTH);
         }
         answer
     }
@@ -174,10 +175,10 @@ impl Asset {
 
 impl Keep {
     /// What is kept is the answer as it goes out, with these headers.
-    pub(crate) fn begin(self, coding: Coding, headers: &HeaderMap) -> Option<Keeping> {
+    pub(crate) fn begin(self, coding: Coding, headers: &Fields) -> Option<Keeping> {
         let modified = headers.get(LAST_MODIFIED)?.clone();
         let mut headers = headers.clone();
-        headers.remove(DATE);
+        headers.remove(&DATE);
         Some(Keeping { keep: self, coding, headers, modified, body: Vec::new(), too_large: false })
     }
 }
@@ -212,9 +213,9 @@ impl Keeping {
 #[cfg(test)]
 mod tests {
     use super::{Assets, Coding, Look};
+    use crate::head::Fields;
     use crate::limits::{ASSET_BYTES, ASSETS_BYTES, ASSETS_FOR, ASSETS_KEPT};
     use crate::metrics::Metrics;
-    use http::HeaderMap;
     use http::header::{ACCEPT_ENCODING, LAST_MODIFIED};
     use std::time::Duration;
     use telemetry::metrics::Registry;
@@ -223,14 +224,14 @@ mod tests {
         Assets::new(Metrics::register(&Registry::new()).unwrap())
     }
 
-    fn accepting() -> HeaderMap {
-        let mut headers = HeaderMap::new();
+    fn accepting() -> Fields {
+        let mut headers = Fields::default();
         headers.insert(ACCEPT_ENCODING, "zstd".parse().unwrap());
         headers
     }
 
     fn keep(assets: &Assets, path: &str, bytes: usize, asked: Duration) {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::default();
         headers.insert(LAST_MODIFIED, "yesterday".parse().unwrap());
         let keep = assets.keep(path, asked).unwrap();
         let mut keeping = keep.begin(Coding::Zstd, &headers).unwrap();
@@ -252,7 +253,7 @@ mod tests {
         assert!(assets.unchanged("/a", &headers, until).is_some());
         assert!(fresh(until + ASSETS_FOR / 2));
         assert!(matches!(assets.look("/b", &headers, asked), Look::Absent));
-        assert!(matches!(assets.look("/a", &HeaderMap::new(), asked), Look::Absent));
+        assert!(matches!(assets.look("/a", &Fields::default(), asked), Look::Absent));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Accept-Encoding, read strictly.
 
-use http::HeaderMap;
 use http::header::ACCEPT_ENCODING;
 
+use crate::head::Fields;
 use crate::limits::ACCEPTED_CODINGS;
 
 /// How a body can be written.
@@ -27,7 +27,7 @@ const FULL: u16 = 1000;
 impl Coding {
     /// The coding a client likes best of those there are; None when that is the plain body, and
     /// for a header that says nothing by its own grammar (RFC 9110 §12.5.3).
-    pub(crate) fn wanted(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn wanted(headers: &Fields) -> Option<Self> {
         let mut weights = [None; CODINGS.len()];
         let (mut others, mut count) = (None, 0);
         for line in headers.get_all(ACCEPT_ENCODING) {
@@ -102,12 +102,12 @@ fn trim(text: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::{CODINGS, Coding};
-    use http::HeaderMap;
+    use crate::head::Fields;
     use http::header::ACCEPT_ENCODING;
     use proptest::prelude::*;
 
     fn wanted(lines: &[&str]) -> Option<Coding> {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::default();
         for line in lines {
             headers.append(ACCEPT_ENCODING, line.parse().unwrap());
         }

@@ -1,8 +1,9 @@
 //! Which answers may be compressed.
 
+use http::Method;
 use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, SET_COOKIE};
-use http::{HeaderMap, Method};
 
+use crate::head::Fields;
 use crate::route::{Format, Route};
 
 /// Where the files of the interface lie: pveproxy answers them without a credential, the same for
@@ -50,7 +51,7 @@ const TYPES: [(&str, &str); 9] = [
 ];
 
 /// Whether an answer of this kind may be compressed, whatever its size.
-pub(crate) fn may_shrink(method: &Method, route: &Route<'_>, headers: &HeaderMap) -> bool {
+pub(crate) fn may_shrink(method: &Method, route: &Route<'_>, headers: &Fields) -> bool {
     let allowed = match route {
         Route::Api(Format::Json | Format::Extjs, below) => !holds_secret(below),
         Route::Page(path) => asset(path),
@@ -65,7 +66,7 @@ pub(crate) fn may_shrink(method: &Method, route: &Route<'_>, headers: &HeaderMap
         && *method == Method::GET
         && shrinks(headers)
         && transform
-        && !plain.iter().any(|name| headers.contains_key(name))
+        && !plain.iter().any(|name| headers.contains(name))
 }
 
 /// Whether this is a file of the interface.
@@ -81,7 +82,7 @@ fn holds_secret(below: &str) -> bool {
     SECRET.iter().any(matches)
 }
 
-fn shrinks(headers: &HeaderMap) -> bool {
+fn shrinks(headers: &Fields) -> bool {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let media = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
     TYPES.iter().any(|(known, _)| media.eq_ignore_ascii_case(known))
@@ -90,15 +91,16 @@ fn shrinks(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{SECRET, may_shrink};
+    use crate::head::Fields;
     use crate::route::Route;
     use http::header::CONTENT_TYPE;
-    use http::{HeaderMap, Method};
+    use http::{HeaderName, Method};
 
     fn may(method: &Method, path: &str, lines: &[(&'static str, &str)]) -> bool {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::default();
         headers.insert(CONTENT_TYPE, "application/json;charset=UTF-8".parse().unwrap());
         for (name, value) in lines {
-            headers.insert(*name, value.parse().unwrap());
+            headers.insert(HeaderName::from_static(name), value.parse().unwrap());
         }
         may_shrink(method, &Route::of(path), &headers)
     }

@@ -26,13 +26,13 @@ use std::io;
 use std::rc::Rc;
 
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, HeaderName, LAST_MODIFIED, VARY,
+    ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, LAST_MODIFIED, VARY,
 };
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
+use http::{HeaderValue, StatusCode, Version};
 
 use self::eligible::may_shrink;
 use crate::body::AnswerBody;
+use crate::head::{Answer, Fields, Parts};
 use crate::limits::{COMPRESS_FROM, COMPRESS_WHOLE};
 use crate::metrics::Metrics;
 use crate::route::Route;
@@ -43,25 +43,25 @@ pub(crate) async fn shrink(
     (parts, route): (&Parts, &Route<'_>),
     (compressors, metrics): (&Rc<Compressors>, &Metrics),
     keep: Option<Keep>,
-    answer: Response<AnswerBody>,
-) -> io::Result<Response<AnswerBody>> {
-    let length = answer.body().length();
+    answer: Answer<AnswerBody>,
+) -> io::Result<Answer<AnswerBody>> {
+    let length = answer.body.length();
     let large = length.is_none_or(|length| length > COMPRESS_FROM);
     // HTTP/1.0 would learn of the end by the close of its connection.
-    let lawful = answer.status() == StatusCode::OK && parts.version != Version::HTTP_10;
-    if !(large && lawful && may_shrink(&parts.method, route, answer.headers())) {
+    let lawful = answer.head.status == StatusCode::OK && parts.version != Version::HTTP_10;
+    if !(large && lawful && may_shrink(&parts.method, route, &answer.head.headers)) {
         return Ok(answer);
     }
-    let (mut head, body) = answer.into_parts();
+    let Answer { mut head, body } = answer;
     head.headers.append(VARY, HeaderValue::from_name(ACCEPT_ENCODING));
     let Some(coding) = Coding::wanted(&parts.headers) else {
-        return Ok(Response::from_parts(head, body));
+        return Ok(Answer { head, body });
     };
-    let dated = head.headers.contains_key(LAST_MODIFIED);
+    let dated = head.headers.contains(LAST_MODIFIED);
     let keep = keep.filter(|_| dated);
     let Some(encoder) = compressors.take(coding, length, keep.is_some()) else {
         metrics.limit("compressions");
-        return Ok(Response::from_parts(head, body));
+        return Ok(Answer { head, body });
     };
     describe(&mut head.headers, coding);
     let keeping = keep.and_then(|keep| keep.begin(coding, &head.headers));
@@ -71,13 +71,13 @@ pub(crate) async fn shrink(
         head.headers.insert(CONTENT_LENGTH, whole.len().into());
         body = AnswerBody::full(whole);
     }
-    Ok(Response::from_parts(head, body))
+    Ok(Answer { head, body })
 }
 
 /// What is no longer true of a compressed body.
-fn describe(headers: &mut HeaderMap, coding: Coding) {
-    headers.remove(CONTENT_LENGTH);
-    headers.remove(HeaderName::from_static("accept-ranges"));
+fn describe(headers: &mut Fields, coding: Coding) {
+    headers.remove(&CONTENT_LENGTH);
+    headers.remove(&ACCEPT_RANGES);
     headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
     // The same content in other bytes (RFC 9110 §8.8.1).
     let strong = headers.get(ETAG).filter(|tag| tag.as_bytes().starts_with(b"\""));
@@ -91,12 +91,13 @@ fn describe(headers: &mut HeaderMap, coding: Coding) {
 #[cfg(test)]
 mod tests {
     use super::{Coding, describe};
+    use crate::head::Fields;
+    use http::HeaderValue;
     use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG};
-    use http::{HeaderMap, HeaderValue};
 
     #[test]
     fn a_strong_tag_becomes_a_weak_one() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::default();
         headers.insert(CONTENT_LENGTH, 12.into());
         for (before, after) in [("\"a\"", "W/\"a\""), ("W/\"a\"", "W/\"a\"")] {
             headers.insert(ETAG, HeaderValue::from_static(before));
@@ -104,6 +105,6 @@ mod tests {
             assert_eq!(headers[ETAG], after);
         }
         assert_eq!(headers[CONTENT_ENCODING], "zstd");
-        assert!(!headers.contains_key(CONTENT_LENGTH));
+        assert!(!headers.contains(CONTENT_LENGTH));
     }
 }

@@ -7,13 +7,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderValue, Response, StatusCode, Version, response};
+use http::{HeaderValue, StatusCode, Version};
 use tokio::io::AsyncWrite;
 
 use super::connection::Connection;
 use super::response::reason;
 use super::{wire, write_headers};
 use crate::body::AnswerBody;
+use crate::head::{Answer, AnswerHead};
 use crate::scratch;
 
 /// Body pieces up to this size are copied behind what is to be written anyway; larger ones are
@@ -26,10 +27,10 @@ impl<S: AsyncWrite + Unpin> Connection<S> {
     pub(crate) async fn answer(
         &mut self,
         (version, head_only): (Version, bool),
-        answer: Response<AnswerBody>,
+        answer: Answer<AnswerBody>,
         keep: bool,
     ) -> io::Result<bool> {
-        let (mut head, mut body) = answer.into_parts();
+        let Answer { mut head, mut body } = answer;
         let framing = if head_only { Framing::None } else { Framing::of(version, &head, &body) };
         let said = head.headers.get(CONNECTION);
         let closes = said.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"));
@@ -94,7 +95,7 @@ enum Framing {
 }
 
 impl Framing {
-    fn of(version: Version, head: &response::Parts, body: &AnswerBody) -> Self {
+    fn of(version: Version, head: &AnswerHead, body: &AnswerBody) -> Self {
         let bodiless = head.status.is_informational()
             || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         match body.length() {
@@ -105,7 +106,7 @@ impl Framing {
         }
     }
 
-    fn announce(self, version: Version, keep: bool, head: &mut response::Parts) {
+    fn announce(self, version: Version, keep: bool, head: &mut AnswerHead) {
         let headers = &mut head.headers;
         match self {
             Self::None => {}
@@ -117,11 +118,11 @@ impl Framing {
                 }
             }
             Self::Chunked => {
-                headers.remove(CONTENT_LENGTH);
+                headers.remove(&CONTENT_LENGTH);
                 headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
             }
             Self::Close => {
-                headers.remove(CONTENT_LENGTH);
+                headers.remove(&CONTENT_LENGTH);
             }
         }
         let connection = match (keep, version) {
@@ -134,7 +135,7 @@ impl Framing {
     }
 }
 
-fn write_head(version: Version, head: &response::Parts) -> Vec<u8> {
+fn write_head(version: Version, head: &AnswerHead) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     out.extend_from_slice(if version == Version::HTTP_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     out.extend_from_slice(head.status.as_str().as_bytes());

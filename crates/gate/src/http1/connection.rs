@@ -6,11 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::request::Parts;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{request, wire};
 use crate::body::{Source, Stall};
+use crate::head::Parts;
 use crate::limits::{HEAD_BYTES, Limits};
 use crate::refusal::Refusal;
 use crate::scratch::{self, take};

@@ -16,7 +16,9 @@ pub(crate) use chunked::Decoded;
 pub(crate) use connection::{Connection, Next};
 pub(crate) use response::{BodyFraming, ResponseHead, parse as parse_response};
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderName, header};
+
+use crate::head::Fields;
 
 /// Names as they are written, of the headers that most answers have. All others are capitalised
 /// letter by letter.
@@ -38,8 +40,8 @@ static WRITTEN: [(HeaderName, &str); 13] = [
 
 /// Appends the header lines, names capitalised as PVE writes them: some
 /// clients compare them as text.
-fn write_headers(out: &mut Vec<u8>, headers: &HeaderMap) {
-    for (name, value) in headers {
+fn write_headers(out: &mut Vec<u8>, headers: &Fields) {
+    for (name, value) in headers.iter() {
         match WRITTEN.iter().find(|(row, _)| row == name) {
             Some((_, written)) => out.extend_from_slice(written.as_bytes()),
             None => write_name(out, name.as_str()),
@@ -62,7 +64,8 @@ fn write_name(out: &mut Vec<u8>, name: &str) {
 #[cfg(test)]
 mod tests {
     use super::{WRITTEN, write_headers, write_name};
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use crate::head::Fields;
+    use http::{HeaderName, HeaderValue};
 
     #[test]
     fn the_table_writes_what_the_rule_would() {
@@ -75,7 +78,7 @@ mod tests {
 
     #[test]
     fn names_are_capitalised_and_repeats_kept() {
-        let mut headers = HeaderMap::new();
+        let mut headers = Fields::default();
         for value in ["a=1", "b=2"] {
             headers.append(HeaderName::from_static("set-cookie"), HeaderValue::from_static(value));
         }

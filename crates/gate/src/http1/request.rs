@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Uri, Version};
+use http::{HeaderName, HeaderValue, Method, Uri, Version};
 
 use super::wire::Checked;
+use crate::head::Parts;
 use crate::refusal::Refusal;
 use crate::scratch;
 
@@ -16,19 +16,18 @@ use crate::scratch;
 /// [`Refusal::RequestLine`] or [`Refusal::Url`] for what the grammar allows and no URL holds.
 pub(super) fn parse(head: &Bytes, checked: &Checked) -> Result<Parts, Refusal> {
     let part = |range: &Range<usize>| head.get(range.clone()).unwrap_or_default();
-    let (mut parts, ()) = Request::new(()).into_parts();
     let method = Method::from_bytes(part(&checked.method));
-    parts.method = method.map_err(|_| Refusal::RequestLine)?;
+    let method = method.map_err(|_| Refusal::RequestLine)?;
     let target = head.slice(checked.target.clone());
-    parts.uri = Uri::from_maybe_shared(target).map_err(|_| Refusal::Url)?;
-    parts.version = if checked.old { Version::HTTP_10 } else { Version::HTTP_11 };
-    parts.headers = scratch::headers();
+    let uri = Uri::from_maybe_shared(target).map_err(|_| Refusal::Url)?;
+    let version = if checked.old { Version::HTTP_10 } else { Version::HTTP_11 };
+    let mut headers = scratch::headers();
     for (name, value) in &checked.fields {
         let name = HeaderName::from_bytes(part(name)).map_err(|_| Refusal::HeaderLine)?;
         let value = HeaderValue::from_maybe_shared(head.slice(value.clone()));
-        parts.headers.append(name, value.map_err(|_| Refusal::HeaderValue)?);
+        headers.append(name, value.map_err(|_| Refusal::HeaderValue)?);
     }
-    Ok(parts)
+    Ok(Parts { method, uri, version, headers })
 }
 
 #[cfg(test)]
@@ -50,7 +49,7 @@ mod tests {
         assert_eq!(parts.version, Version::HTTP_10);
         assert_eq!(parts.headers["host"], "h:8006");
         assert_eq!(parts.headers["x-empty"], "");
-        let cookies: Vec<_> = parts.headers.get_all("cookie").iter().collect();
+        let cookies: Vec<_> = parts.headers.get_all("cookie").collect();
         assert_eq!(cookies, ["a=1; b=2", "c"]);
     }
 
@@ -69,7 +68,7 @@ mod tests {
                 for line in &lines {
                     let (name, value) = line.split_once(':').unwrap();
                     let value = value.trim_matches([' ', '\t']).as_bytes();
-                    let found = parts.headers.get_all(name).iter().any(|v| v.as_bytes() == value);
+                    let found = parts.headers.get_all(name).any(|v| v.as_bytes() == value);
                     prop_assert!(found, "{:?}", line);
                 }
             }

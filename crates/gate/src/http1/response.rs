@@ -1,10 +1,11 @@
 //! The head of an answer from upstream.
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header, response};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::chunked::Chunked;
 use super::wire;
+use crate::head::{AnswerHead, Fields};
 use crate::hygiene;
 use crate::limits::{UPSTREAM_HEAD, UPSTREAM_HEADER_LINES};
 use crate::reason::Phrase;
@@ -13,9 +14,8 @@ use crate::scratch;
 /// A parsed head.
 #[derive(Debug)]
 pub(crate) struct ResponseHead {
-    /// Status, the headers but those of the connection, and the reason phrase as an extension
-    /// where it is not the status' own.
-    pub(crate) parts: response::Parts,
+    /// Without the headers of the connection.
+    pub(crate) head: AnswerHead,
     pub(crate) framing: BodyFraming,
     /// Upstream will take another request after this answer.
     pub(crate) stays_open: bool,
@@ -45,14 +45,13 @@ pub(crate) fn parse(input: &mut BytesMut) -> Result<Option<ResponseHead>, &'stat
     let line = head.get(status.clone()).unwrap_or_default();
     let (old, code, phrase) = status_parts(line).ok_or("no status line")?;
 
-    let (mut parts, ()) = Response::new(()).into_parts();
-    parts.status = StatusCode::from_u16(code).map_err(|_| "no status")?;
-    let own = parts.status.canonical_reason().unwrap_or_default();
+    let mut answer = AnswerHead { headers: scratch::headers(), ..AnswerHead::default() };
+    answer.status = StatusCode::from_u16(code).map_err(|_| "no status")?;
+    let own = answer.status.canonical_reason().unwrap_or_default();
     if phrase != own.as_bytes() {
         let phrase = Phrase::new(head.slice(status.end - phrase.len()..status.end));
-        parts.extensions.insert(phrase.ok_or("control characters in its reason phrase")?);
+        answer.phrase = Some(phrase.ok_or("control characters in its reason phrase")?);
     }
-    parts.headers = scratch::headers();
     let mut connection = Connection::default();
     let mut encodings = Vec::new();
     let mut count = 0;
@@ -74,14 +73,14 @@ pub(crate) fn parse(input: &mut BytesMut) -> Result<Option<ResponseHead>, &'stat
             _ => {
                 let value = HeaderValue::from_maybe_shared(head.slice(value));
                 let value = value.map_err(|_| "a header value with control characters")?;
-                parts.headers.append(name, value);
+                answer.headers.append(name, value);
             }
         }
     }
-    let framing = framing(&parts, &encodings)?;
-    connection.withhold_nominated(&mut parts.headers);
+    let framing = framing(&answer, &encodings)?;
+    connection.withhold_nominated(&mut answer.headers);
     let stays_open = connection.stays_open(&framing, old);
-    Ok(Some(ResponseHead { parts, framing, stays_open }))
+    Ok(Some(ResponseHead { head: answer, framing, stays_open }))
 }
 
 /// What the Connection lines say. They are upstream's and ours, so neither they nor the headers
@@ -112,10 +111,9 @@ impl Connection {
     }
 
     /// Takes the named headers out; the others keep their order.
-    fn withhold_nominated(&self, headers: &mut HeaderMap) {
+    fn withhold_nominated(&self, headers: &mut Fields) {
         if !self.nominated.is_empty() {
-            let all = headers.iter().filter(|(name, _)| !self.nominated.contains(name));
-            *headers = all.map(|(name, value)| (name.clone(), value.clone())).collect();
+            headers.retain(|name| !self.nominated.contains(name));
         }
     }
 
@@ -153,14 +151,14 @@ fn status_parts(line: &[u8]) -> Option<(bool, u16, &[u8])> {
     digits.iter().all(u8::is_ascii_digit).then_some((old, status, reason))
 }
 
-fn framing(parts: &response::Parts, encodings: &[Bytes]) -> Result<BodyFraming, &'static str> {
-    let status = parts.status;
+fn framing(answer: &AnswerHead, encodings: &[Bytes]) -> Result<BodyFraming, &'static str> {
+    let status = answer.status;
     let bodiless = status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if bodiless {
         return Ok(BodyFraming::Length(0));
     }
-    let mut lengths = parts.headers.get_all(header::CONTENT_LENGTH).iter();
+    let mut lengths = answer.headers.get_all(header::CONTENT_LENGTH);
     let length = lengths.next().map(|value| wire::content_length(value.as_bytes()));
     match (encodings, length) {
         ([_, ..], Some(_)) => Err("both a length and a transfer encoding"),
@@ -176,9 +174,9 @@ fn framing(parts: &response::Parts, encodings: &[Bytes]) -> Result<BodyFraming, 
 }
 
 /// The reason phrase to write: the answer's own, else the status'.
-pub(super) fn reason(parts: &response::Parts) -> &[u8] {
-    parts.extensions.get::<Phrase>().map_or_else(
-        || parts.status.canonical_reason().unwrap_or_default().as_bytes(),
+pub(super) fn reason(answer: &AnswerHead) -> &[u8] {
+    answer.phrase.as_ref().map_or_else(
+        || answer.status.canonical_reason().unwrap_or_default().as_bytes(),
         Phrase::as_bytes,
     )
 }
@@ -187,7 +185,6 @@ pub(super) fn reason(parts: &response::Parts) -> &[u8] {
 mod tests {
     use super::{BodyFraming, ResponseHead, parse, reason};
     use bytes::BytesMut;
-    use http::HeaderName;
     use proptest::prelude::*;
 
     fn head(text: &str) -> Result<ResponseHead, &'static str> {
@@ -215,7 +212,7 @@ mod tests {
             ("HTTP/1.1 500", ""),
         ] {
             let head = head(&format!("{line}\r\n\r\nrest")).unwrap();
-            assert_eq!(reason(&head.parts), phrase.as_bytes(), "{line}");
+            assert_eq!(reason(&head.head), phrase.as_bytes(), "{line}");
         }
     }
 
@@ -258,7 +255,7 @@ mod tests {
             "X-A: 1\r\nConnection: close\r\nX-Hop: 2\r\nConnection: X-Hop, keep-alive\r\nX-B: 3\r\nTransfer-Encoding: chunked\r\n",
         )
         .unwrap();
-        let names: Vec<_> = head.parts.headers.keys().map(HeaderName::as_str).collect();
+        let names: Vec<_> = head.head.headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["x-a", "x-b"]);
         assert!(!head.stays_open);
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION, SET_COOKIE};
-use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, StatusCode};
 use secrets::SecretString;
@@ -18,7 +17,7 @@ use super::envelope::{Envelope, Member, Verdict, escape};
 use super::params::{Kind, Params, Shape};
 use crate::caller::Caller;
 use crate::credential::{SESSION_COOKIE, TICKET};
-use crate::hygiene;
+use crate::head::{AnswerHead, Parts};
 use crate::origin::from_browser;
 use crate::reason::Phrase;
 use crate::refusal::Refusal;
@@ -119,8 +118,7 @@ impl Exchange {
             Format::Extjs | Format::Htmljs => (StatusCode::OK, EXTJS_FAILURE),
             _ => (StatusCode::UNAUTHORIZED, JSON_FAILURE),
         };
-        let (mut head, ()) = http::Response::new(()).into_parts();
-        head.status = status;
+        let mut head = AnswerHead { status, ..AnswerHead::default() };
         let date = HttpDate(now.as_secs()).to_string();
         let content_type = match self.format {
             Format::Htmljs => "text/html;charset=UTF-8",
@@ -145,9 +143,8 @@ impl Exchange {
                 head.headers.append(HeaderName::from_static(name), value);
             }
         }
-        hygiene::add_security(&mut head.headers);
         if status == StatusCode::UNAUTHORIZED {
-            head.extensions.insert(Phrase::fixed(b"authentication failure"));
+            head.phrase = Some(Phrase::fixed(b"authentication failure"));
         }
         let body = if self.format == Format::Html { redirect(&mut head, false) } else { body };
         Read { head, body }
@@ -228,7 +225,7 @@ impl Exchange {
         &self,
         peer: &Peer,
         (caller, client): (&Caller<'_>, IpAddr),
-        head: &mut http::response::Parts,
+        head: &mut AnswerHead,
         body: &Bytes,
     ) -> Result<Judged, AnswerError> {
         let format = if self.format == Format::Html { Format::Json } else { self.format };
@@ -366,11 +363,11 @@ fn readable(shown: &str) -> Result<HeaderValue, AnswerError> {
 }
 
 /// Leads the API's pages for people on.
-fn redirect(head: &mut http::response::Parts, logged_in: bool) -> Bytes {
+fn redirect(head: &mut AnswerHead, logged_in: bool) -> Bytes {
     let to = if logged_in { "/api2/html/" } else { "/api2/html/access/ticket" };
     head.status = StatusCode::SEE_OTHER;
-    head.extensions.remove::<Phrase>();
-    head.headers.remove(CONTENT_TYPE);
+    head.phrase = None;
+    head.headers.remove(&CONTENT_TYPE);
     head.headers.insert(LOCATION, HeaderValue::from_static(to));
     Bytes::new()
 }

@@ -3,10 +3,10 @@
 //! Logins are read so, and calls that a rule of the policy judges by their parameters.
 
 use http::header::CONTENT_TYPE;
-use http::request::Parts;
 use serde_json::{Map, Value};
 
 use crate::credential::escape;
+use crate::head::Parts;
 use crate::limits::CALL_PARAMETERS;
 
 /// What parameters may be like.

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use http::header::{FORWARDED, HeaderName};
-use http::request::Parts;
 use netpolicy::canonical;
 use serde_json::{Value, json};
 
+use crate::head::Parts;
 use crate::listeners::addresses;
 use crate::worker::Shared;
 
@@ -46,5 +46,5 @@ pub(crate) fn is_local(shared: &Shared, peer: IpAddr, parts: &Parts) -> bool {
     let listening = || addresses(&shared.listening.borrow());
     let own =
         peer.is_loopback() || listening().iter().any(|address| canonical(address.ip()) == peer);
-    own && !FORWARDING.iter().any(|name| parts.headers.contains_key(name))
+    own && !FORWARDING.iter().any(|name| parts.headers.contains(name))
 }

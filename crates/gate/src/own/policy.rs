@@ -1,11 +1,11 @@
 //! The policy's own calls.
 
-use http::Response;
 use pve_access::{Privilege, Privileges};
 use serde_json::json;
 
 use super::json_answer;
 use crate::body::{AnswerBody, Source};
+use crate::head::Answer;
 use crate::login::{Kind, Params, Shape};
 use crate::policy::Proof;
 use crate::record::Record;
@@ -16,7 +16,7 @@ use crate::stack::{Asked, whole};
 const MODIFY: &str = "Sys.Modify";
 
 /// `GET /proxward/api/policy`: what is on trial.
-pub(super) async fn status(asked: &Asked<'_>) -> Result<Response<AnswerBody>, Refusal> {
+pub(super) async fn status(asked: &Asked<'_>) -> Result<Answer<AnswerBody>, Refusal> {
     require(asked, MODIFY).await?;
     let shared = &asked.peer.worker.shared;
     let status = shared.policy.status(shared.clock.monotonic());
@@ -29,7 +29,7 @@ pub(super) async fn confirm(
     asked: &Asked<'_>,
     record: &mut Record,
     body: &mut dyn Source,
-) -> Result<Response<AnswerBody>, Refusal> {
+) -> Result<Answer<AnswerBody>, Refusal> {
     require(asked, MODIFY).await?;
     let id = parameter(asked, body, "id").await?;
     let shared = &asked.peer.worker.shared;

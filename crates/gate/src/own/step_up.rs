@@ -1,12 +1,12 @@
 //! `POST /proxward/api/step-up` with `otp`: shows a code to the gate.
 
-use http::Response;
 use serde_json::json;
 
 use super::json_answer;
 use super::policy::parameter;
 use crate::body::{AnswerBody, Source};
 use crate::caller::Caller;
+use crate::head::Answer;
 use crate::login::{Attempt, Begun, Channel, Outcome};
 use crate::policy::Shown;
 use crate::refusal::Refusal;
@@ -16,7 +16,7 @@ use crate::stack::Asked;
 pub(super) async fn show(
     asked: &Asked<'_>,
     body: &mut dyn Source,
-) -> Result<Response<AnswerBody>, Refusal> {
+) -> Result<Answer<AnswerBody>, Refusal> {
     let Caller::Session { session, .. } = asked.caller else { return Err(Refusal::NoSession) };
     let code = parameter(asked, body, "otp").await?;
     let shared = &asked.peer.worker.shared;

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::Method;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::head::Fields;
 use crate::limits::{
     ANSWER_FOR, ANSWERS_BYTES, ANSWERS_FOLLOWERS, ANSWERS_KEPT, ANSWERS_SEEN, FOLLOW_FOR,
 };
@@ -19,7 +20,7 @@ use crate::session::Id;
 /// A 200 with its whole body.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) headers: HeaderMap,
+    pub(crate) headers: Fields,
     pub(crate) body: Bytes,
 }
 
@@ -242,11 +243,11 @@ impl Follower<'_> {
 #[cfg(test)]
 mod tests {
     use super::{Answer, Follower, Joined, Leader, Question, Sharing};
+    use crate::head::Fields;
     use crate::limits::{ANSWER_FOR, ANSWERS_FOLLOWERS, ANSWERS_KEPT, ANSWERS_SEEN, FOLLOW_FOR};
     use crate::metrics::Metrics;
     use crate::session::Id;
     use bytes::Bytes;
-    use http::HeaderMap;
     use std::sync::Arc;
     use std::time::Duration;
     use telemetry::metrics::Registry;
@@ -281,7 +282,7 @@ mod tests {
     }
 
     fn answer() -> Arc<Answer> {
-        Arc::new(Answer { headers: HeaderMap::new(), body: Bytes::from_static(b"{}") })
+        Arc::new(Answer { headers: Fields::default(), body: Bytes::from_static(b"{}") })
     }
 
     fn block_on<F: Future>(future: F) -> F::Output {

@@ -2,18 +2,18 @@
 
 use bytes::Bytes;
 use http::header::{CONNECTION, SET_COOKIE, UPGRADE};
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Version};
 
 use super::{Asked, policy, refused};
 use crate::body::AnswerBody;
 use crate::caller::Caller;
 use crate::compression::{Keep, shrink};
+use crate::head::{Answer, AnswerHead, Fields, Parts};
 use crate::hygiene;
 use crate::link::LinkBody;
 use crate::login::session_cookie;
 use crate::policy::Seen;
-use crate::reason::{self, Phrase};
+use crate::reason;
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::rewrite;
@@ -24,13 +24,13 @@ use crate::upstream::UpstreamError;
 pub(super) async fn answered(
     asked: &Asked<'_>,
     record: &mut Record,
-    answer: Response<LinkBody>,
+    answer: Answer<LinkBody>,
     keep: Option<Keep>,
-) -> Result<Response<AnswerBody>, Refusal> {
+) -> Result<Answer<AnswerBody>, Refusal> {
     let Asked { peer, client, parts, route, caller, .. } = *asked;
     let denied = is_denied(&answer, &route, &parts.method);
     let answer = match route {
-        _ if asked.is_page() && rewrite::is_page(answer.headers()) => {
+        _ if asked.is_page() && rewrite::is_page(&answer.head.headers) => {
             let read = Box::pin(rewrite::page(caller, answer)).await;
             read.map(|read| readout(parts.version, read))
         }
@@ -44,7 +44,7 @@ pub(super) async fn answered(
         },
     };
     let mut answer = answer.map_err(|error| refused(record, &error))?;
-    if answer.status().is_success() && !route.is_open(&parts.method) {
+    if answer.head.status.is_success() && !route.is_open(&parts.method) {
         // Proxmox VE has believed the caller: rules that are on trial have let somebody through.
         let seen = || policy::person(caller).map(|user| Seen { user, client });
         peer.worker.shared.policy.saw(peer.accepted, seen);
@@ -61,7 +61,7 @@ pub(super) async fn answered(
         asked.count_refused(record).await;
     }
     if matches!(caller, Caller::LoggedOut(_)) {
-        answer.headers_mut().extend(session_cookie("").map(|cookie| (SET_COOKIE, cookie)));
+        answer.head.headers.extend(session_cookie("").map(|cookie| (SET_COOKIE, cookie)));
     }
     Ok(answer)
 }
@@ -70,8 +70,8 @@ pub(super) async fn answered(
 pub(super) async fn shrunk(
     asked: &Asked<'_>,
     keep: Option<Keep>,
-    answer: Response<AnswerBody>,
-) -> Result<Response<AnswerBody>, UpstreamError> {
+    answer: Answer<AnswerBody>,
+) -> Result<Answer<AnswerBody>, UpstreamError> {
     let Asked { peer, parts, route, .. } = asked;
     let Some(compressors) = &peer.worker.compressors else { return Ok(answer) };
     let tools = (compressors, &peer.worker.shared.metrics);
@@ -81,29 +81,27 @@ pub(super) async fn shrunk(
 
 /// Whether Proxmox VE did not believe the credential. Its other 401s are for a CSRF token and
 /// for a console's ticket, which are shown by someone it knows.
-fn is_denied(answer: &Response<LinkBody>, route: &Route<'_>, method: &Method) -> bool {
-    let reason = answer.extensions().get::<Phrase>();
-    let known = reason.is_some_and(|reason| {
+fn is_denied(answer: &Answer<LinkBody>, route: &Route<'_>, method: &Method) -> bool {
+    let known = answer.head.phrase.as_ref().is_some_and(|reason| {
         let reason = reason.as_bytes().to_ascii_lowercase();
         reason.starts_with(b"permission denied - invalid")
     });
-    answer.status() == StatusCode::UNAUTHORIZED && !known && !route.is_open(method)
+    answer.head.status == StatusCode::UNAUTHORIZED && !known && !route.is_open(method)
 }
 
 /// An answer that was read here, as the client gets it.
-pub(super) fn readout(version: Version, read: rewrite::Read) -> Response<AnswerBody> {
+pub(super) fn readout(version: Version, read: rewrite::Read) -> Answer<AnswerBody> {
     let rewrite::Read { mut head, body } = read;
     let instead = match version {
         Version::HTTP_2 => reason::for_http2(&mut head, body.is_empty()),
         _ => None,
     };
-    Response::from_parts(head, AnswerBody::full(instead.unwrap_or(body)))
+    Answer { head, body: AnswerBody::full(instead.unwrap_or(body)) }
 }
 
 /// The gate's own answer, with what every answer gets.
-pub(super) fn own(parts: &Parts, answer: Response<AnswerBody>) -> Response<AnswerBody> {
-    let (mut head, mut body) = answer.into_parts();
-    hygiene::add_security(&mut head.headers);
+pub(super) fn own(parts: &Parts, answer: Answer<AnswerBody>) -> Answer<AnswerBody> {
+    let Answer { mut head, mut body } = answer;
     if parts.version == Version::HTTP_2 {
         let instead = reason::for_http2(&mut head, body.length() == Some(0));
         // HEAD never gets a body, and hyper does not see to it in HTTP/2.
@@ -111,15 +109,15 @@ pub(super) fn own(parts: &Parts, answer: Response<AnswerBody>) -> Response<Answe
             body = AnswerBody::full(bytes);
         }
     }
-    Response::from_parts(head, body)
+    Answer { head, body }
 }
 
 /// Upstream's answer as the client gets it.
 pub(super) async fn adapt(
     version: Version,
-    answer: Response<LinkBody>,
-) -> Result<Response<AnswerBody>, UpstreamError> {
-    let (mut head, mut body) = answer.into_parts();
+    answer: Answer<LinkBody>,
+) -> Result<Answer<AnswerBody>, UpstreamError> {
+    let Answer { mut head, mut body } = answer;
     if head.status.is_informational() {
         let text = format!("status {} without being asked for it", head.status);
         return Err(UpstreamError::Broken(text));
@@ -135,7 +133,6 @@ pub(super) async fn adapt(
     } else {
         body.length() == Some(0)
     };
-    hygiene::add_security(&mut head.headers);
     let instead = match version {
         Version::HTTP_2 => reason::for_http2(&mut head, empty),
         _ => None,
@@ -145,28 +142,31 @@ pub(super) async fn adapt(
         None if empty => AnswerBody::full(Bytes::new()),
         None => AnswerBody::upstream(body),
     };
-    Ok(Response::from_parts(head, body))
+    Ok(Answer { head, body })
 }
 
 /// The 101 for the client.
-pub(super) fn switching(upstream: &Response<()>) -> Response<AnswerBody> {
-    let mut headers = HeaderMap::with_capacity(8);
+pub(super) fn switching(upstream: &Answer<()>) -> Answer<AnswerBody> {
+    let mut headers = Fields::with_capacity(8);
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    headers.extend(upstream.headers().clone());
-    let mut answer = Response::new(AnswerBody::full(Bytes::new()));
-    *answer.status_mut() = upstream.status();
-    *answer.headers_mut() = headers;
+    headers.extend(upstream.head.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let mut answer = Answer::new(AnswerBody::full(Bytes::new()));
+    answer.head.status = upstream.head.status;
+    answer.head.headers = headers;
     answer
 }
 
 /// What depends on the connection and not on where the answer came from.
-pub(super) fn finish(parts: &Parts, answer: &mut Response<AnswerBody>) {
-    let switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+pub(super) fn finish(parts: &Parts, answer: &mut AnswerHead) {
+    let switched = answer.status == StatusCode::SWITCHING_PROTOCOLS;
     if parts.version == Version::HTTP_2 {
-        answer.headers_mut().remove(CONNECTION);
-    } else if parts.headers.contains_key(UPGRADE) && !switched {
+        answer.headers.remove(&CONNECTION);
+    } else if parts.headers.contains(UPGRADE) && !switched {
         // The client may have sent bytes of the other protocol already: they are no request.
-        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        answer.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if !switched {
+        hygiene::add_security(&mut answer.headers);
     }
 }

@@ -1,10 +1,11 @@
 //! Files of the interface that were compressed before: see `compression`.
 
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode};
 
 use super::Asked;
 use crate::body::AnswerBody;
 use crate::compression::{Assets, Keep, Look, asset};
+use crate::head::Answer;
 use crate::link::LinkBody;
 use crate::route::Route;
 use crate::upstream::Outbound;
@@ -14,7 +15,7 @@ pub(super) enum File<'a> {
     /// It is no file, or none are kept.
     No,
     /// The answer.
-    Here(Box<Response<AnswerBody>>),
+    Here(Box<Answer<AnswerBody>>),
     /// Upstream has to be asked. `known`: only whether it has changed.
     Asked { assets: &'a Assets, path: &'a str, asked: std::time::Duration, known: bool },
 }
@@ -44,11 +45,11 @@ impl<'a> File<'a> {
     pub(super) fn confirmed(
         &self,
         asked: &Asked<'_>,
-        answer: &Response<LinkBody>,
-    ) -> Option<Response<AnswerBody>> {
+        answer: &Answer<LinkBody>,
+    ) -> Option<Answer<AnswerBody>> {
         match self {
             Self::Asked { assets, path, asked: when, known: true }
-                if answer.status() == StatusCode::NOT_MODIFIED =>
+                if answer.head.status == StatusCode::NOT_MODIFIED =>
             {
                 assets.unchanged(path, &asked.parts.headers, *when)
             }

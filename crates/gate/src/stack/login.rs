@@ -1,11 +1,11 @@
 //! The way of a request that logs somebody in.
 
 use bytes::Bytes;
-use http::Response;
 
 use super::answer::readout;
 use super::{Asked, refused};
 use crate::body::AnswerBody;
+use crate::head::Answer;
 use crate::login::{Begun, Exchange};
 use crate::record::Record;
 use crate::refusal::Refusal;
@@ -20,7 +20,7 @@ pub(super) async fn login(
     auth: (Format, AuthCall),
     outbound: Outbound<'_>,
     body: &Bytes,
-) -> Result<Response<AnswerBody>, Refusal> {
+) -> Result<Answer<AnswerBody>, Refusal> {
     let Asked { peer, client, parts, caller, now, .. } = *asked;
     let shared = &peer.worker.shared;
     let mut exchange = Exchange::read(auth, parts, outbound.target.query(), body)?;

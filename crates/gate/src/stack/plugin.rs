@@ -1,9 +1,8 @@
 //! The way of a request to a plugin. Origin, session and CSRF token were judged.
 
 use http::header::SET_COOKIE;
-use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Response};
+use http::{HeaderValue, Method};
 use telemetry::Rfc3339;
 
 use super::answer::{adapt, switching};
@@ -12,6 +11,7 @@ use crate::body::{AnswerBody, Source};
 use crate::caller::Caller;
 use crate::credential::Lines;
 use crate::edge;
+use crate::head::{Answer, Fields, Parts};
 use crate::hygiene::{self, HeadLines};
 use crate::plugins::{PLUGIN, Plugin, REQUEST, UNTIL, USER};
 use crate::record::Record;
@@ -25,7 +25,7 @@ pub(super) async fn plugin(
     record: &mut Record,
     path: &str,
     body: &mut dyn Source,
-) -> Result<Response<AnswerBody>, Refusal> {
+) -> Result<Answer<AnswerBody>, Refusal> {
     let Asked { peer, parts, caller, .. } = *asked;
     let shared = &peer.worker.shared;
     let (name, _) = path.split_once('/').ok_or(Refusal::NoSuchPath)?;
@@ -56,7 +56,7 @@ pub(super) async fn plugin(
     // No credential.
     let mut lines = hygiene::upstream_lines(parts, &target, websocket, &Lines::default())?;
     introduce(&mut lines, name, caller, record);
-    let outbound = Outbound { parts, target: &target, lines };
+    let outbound = Outbound { method: &parts.method, target: &target, lines };
     let body = whole(peer, body).await?;
     let inbound = match websocket {
         true => upstream.websocket(&outbound).await,
@@ -71,7 +71,7 @@ pub(super) async fn plugin(
         Inbound::Answer(answer) => {
             let answer = adapt(parts.version, answer).await;
             let mut answer = answer.map_err(|error| refused(record, &error))?;
-            mark(answer.headers_mut(), plugin);
+            mark(&mut answer.head.headers, plugin);
             Ok(answer)
         }
     }
@@ -90,8 +90,8 @@ fn introduce(lines: &mut HeadLines, name: &str, caller: &Caller<'_>, record: &Re
 }
 
 /// A plugin sets no cookie: its names would be those of the interface.
-fn mark(headers: &mut HeaderMap, plugin: &Plugin) {
-    headers.remove(SET_COOKIE);
+fn mark(headers: &mut Fields, plugin: &Plugin) {
+    headers.remove(&SET_COOKIE);
     let until = plugin.until.map(|until| Rfc3339(until).to_string());
     headers
         .extend(until.and_then(|text| HeaderValue::from_str(&text).ok()).map(|text| (UNTIL, text)));

@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, SET_COOKIE};
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode};
 
 use super::answer::{answered, shrunk};
 use super::{Asked, refused};
 use crate::body::AnswerBody;
 use crate::caller::Caller;
-use crate::hygiene;
+use crate::head::Answer;
 use crate::limits::{ANSWER_BYTES, ANSWER_TARGET};
 use crate::link::LinkBody;
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::route::{Format, Route};
-use crate::sharing::{Answer, By, Joined, Question, polled};
+use crate::sharing::{self, By, Joined, Question, polled};
 use crate::upstream::{Outbound, UpstreamError};
 
 /// The answer to what open interfaces poll; None where this request is asked for alone.
@@ -24,7 +24,7 @@ pub(super) async fn share(
     asked: &Asked<'_>,
     record: &mut Record,
     outbound: &Outbound<'_>,
-) -> Result<Option<Response<AnswerBody>>, Refusal> {
+) -> Result<Option<Answer<AnswerBody>>, Refusal> {
     let Asked { peer, parts, route, caller, .. } = *asked;
     let shared = &peer.worker.shared;
     let Some(sharing) = &shared.sharing else { return Ok(None) };
@@ -63,33 +63,32 @@ pub(super) async fn share(
         drop(leader);
         return answered(asked, record, answer, None).await.map(Some);
     }
-    let (head, body) = answer.into_parts();
+    let Answer { head, body } = answer;
     let body = body.whole(ANSWER_BYTES).await.map_err(|error| error.to_string());
     let body = body.and_then(|body| body.ok_or_else(|| "longer than announced".to_owned()));
     let body = body.map_err(|error| refused(record, &UpstreamError::Broken(error)))?;
-    let answer = Arc::new(Answer { headers: head.headers, body });
+    let answer = Arc::new(sharing::Answer { headers: head.headers, body });
     leader.land(Arc::clone(&answer));
     response(asked, record, &answer).await.map(Some)
 }
 
 /// Whether it is the whole of what was asked for, and the same for all who may ask.
-fn is_shareable(answer: &Response<LinkBody>) -> bool {
-    let headers = answer.headers();
+fn is_shareable(answer: &Answer<LinkBody>) -> bool {
+    let headers = &answer.head.headers;
     let json = headers
         .get(CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().starts_with(b"application/json"));
-    let length = answer.body().length();
+    let length = answer.body.length();
     let small = length.is_some_and(|length| length > 0 && length <= ANSWER_BYTES as u64);
-    answer.status() == StatusCode::OK && json && small && !headers.contains_key(SET_COOKIE)
+    answer.head.status == StatusCode::OK && json && small && !headers.contains(SET_COOKIE)
 }
 
 async fn response(
     asked: &Asked<'_>,
     record: &mut Record,
-    answer: &Answer,
-) -> Result<Response<AnswerBody>, Refusal> {
-    let mut response = Response::new(AnswerBody::full(answer.body.clone()));
-    *response.headers_mut() = answer.headers.clone();
-    hygiene::add_security(response.headers_mut());
+    answer: &sharing::Answer,
+) -> Result<Answer<AnswerBody>, Refusal> {
+    let mut response = Answer::new(AnswerBody::full(answer.body.clone()));
+    response.head.headers = answer.headers.clone();
     shrunk(asked, None, response).await.map_err(|error| refused(record, &error))
 }
