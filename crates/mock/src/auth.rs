@@ -104,7 +104,7 @@ fn credential(header: &str, name: &str) -> Option<String> {
 
 fn verify_ticket(shared: &Shared, keys: &Keyring, text: &str) -> Option<Subject> {
     let now = shared.clock.unix_secs();
-    let user = shared.tickets.user(keys, text, now)?;
+    let (user, _) = shared.tickets.verify_user(keys, text, now).ok()?;
     let subject = Subject::from(&user);
     shared.state().accounts.is_active(&subject, now).then_some(subject)
 }

@@ -38,7 +38,6 @@ mod server;
 mod shared;
 mod state;
 mod upload;
-mod verified;
 mod web;
 mod wire;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use pve_access::Release;
 use pve_access::csrf::CsrfSecret;
+use pve_access::ticket::Remembered;
 use pve_access::user_cfg::Token;
 use pve_schema::Schema;
 use secrets::SecretString;
@@ -20,11 +21,10 @@ use crate::durable::{Journal, Receipt, StateFile};
 use crate::error::StartError;
 use crate::faults::{Armed, Faults};
 use crate::keys::{KeyHome, Keys};
-use crate::limits::IDLE;
+use crate::limits::{IDLE, VERIFIED_TICKETS};
 use crate::recording::{Recorder, Recording, Upstream};
 use crate::seed::{self, Seed, Steps, Version};
 use crate::state::{KeptText, State, sha1_hex};
-use crate::verified::VerifiedTickets;
 
 /// User and name of the token that is there at every start.
 const TOKEN: (&str, &str) = ("root@pam", "ci");
@@ -132,7 +132,7 @@ pub(crate) struct Shared {
     time_scale: AtomicU64,
     pub(crate) keys: Keys,
     pub(crate) csrf: CsrfSecret,
-    pub(crate) tickets: VerifiedTickets,
+    pub(crate) tickets: Remembered,
     /// The topmost certificate of the own chain as PEM, empty without TLS.
     pub(crate) certificate: String,
     /// The entries of `certificates/info`.
@@ -199,7 +199,7 @@ impl Shared {
             time_scale: AtomicU64::new(config.time_scale.to_bits()),
             keys: Keys::start(home, &config.verify_keys)?,
             csrf,
-            tickets: VerifiedTickets::default(),
+            tickets: Remembered::new(VERIFIED_TICKETS),
             certificate,
             certificates: certificates.into_iter().collect(),
             idle: config.idle,

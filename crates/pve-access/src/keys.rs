@@ -1,7 +1,9 @@
 //! RSA keys of the cluster (`/etc/pve/priv/authkey.key`, `/etc/pve/authkey.pub`).
 
 use std::fmt;
+use std::ops::{Deref, Range};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -31,7 +33,20 @@ pub struct SigningKey(KeyPair);
 #[derive(Clone)]
 pub struct VerifyKey {
     der: Vec<u8>,
+    id: KeyId,
     schemes: Vec<ParsedPublicKey>,
+}
+
+/// What names a public key: SHA-256 of its DER form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyId([u8; 32]);
+
+/// Keys that tickets are verified with.
+pub trait TicketKeys {
+    /// The keys that a ticket may be signed with, likeliest first, each with the ages that a
+    /// ticket of it has at `now` (seconds since 1970): how long ago it was in use, exclusive at
+    /// both ends.
+    fn candidates(&self, now: u64) -> impl Iterator<Item = (&VerifyKey, Range<i64>)>;
 }
 
 /// The key that issues, and all keys whose tickets are accepted: its own first, then older ones.
@@ -118,6 +133,11 @@ impl VerifyKey {
         pem
     }
 
+    /// What names it.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
     /// Whether any accepted scheme verifies.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.schemes.iter().any(|key| key.verify_sig(message, signature).is_ok())
@@ -126,7 +146,9 @@ impl VerifyKey {
     fn from_der(der: &[u8]) -> Result<Self, KeyError> {
         let schemes: Result<_, _> =
             SCHEMES.iter().map(|scheme| ParsedPublicKey::new(scheme, der)).collect();
-        Ok(Self { der: der.to_vec(), schemes: schemes.map_err(|_| KeyError::Public)? })
+        let schemes = schemes.map_err(|_| KeyError::Public)?;
+        let id = digest(&SHA256, der).as_ref().try_into().map_err(|_| KeyError::Public)?;
+        Ok(Self { der: der.to_vec(), id: KeyId(id), schemes })
     }
 }
 
@@ -150,9 +172,19 @@ impl Keyring {
     pub fn verifying(&self) -> &[VerifyKey] {
         &self.verifying
     }
+}
 
-    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.verifying.iter().any(|key| key.verifies(message, signature))
+/// Whatever holds keys.
+impl<P: Deref<Target: TicketKeys>> TicketKeys for P {
+    fn candidates(&self, now: u64) -> impl Iterator<Item = (&VerifyKey, Range<i64>)> {
+        (**self).candidates(now)
+    }
+}
+
+/// Its keys never change, and nothing is known of when they were in use.
+impl TicketKeys for Keyring {
+    fn candidates(&self, _: u64) -> impl Iterator<Item = (&VerifyKey, Range<i64>)> {
+        self.verifying.iter().map(|key| (key, i64::MIN..i64::MAX))
     }
 }
 

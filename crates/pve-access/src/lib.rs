@@ -23,13 +23,15 @@ pub mod limits;
 mod privileges;
 mod release;
 pub mod roles;
+mod rotation;
 mod subject;
 pub mod ticket;
 pub mod token;
 
 pub use acl::{Access, AccountError, Basis, Capabilities, Entry, Explanation, Rights, Standing};
-pub use keys::{KeyError, Keyring, SigningKey, VerifyKey};
+pub use keys::{KeyError, KeyId, Keyring, SigningKey, TicketKeys, VerifyKey};
 pub use privileges::{Permissions, Privilege, Privileges, UnknownPrivilege};
 pub use pve_formats::user_cfg::{self, UserConfig};
 pub use release::Release;
+pub use rotation::{ClusterKeys, DatedKey};
 pub use subject::{NotASubject, Subject};

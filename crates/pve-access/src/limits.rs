@@ -6,6 +6,10 @@ use std::ops::Range;
 /// clocks that differ between nodes, and two hours old.
 pub const TICKET_AGE: Range<i64> = -300..7200;
 
+/// Seconds by which a ticket may seem older than its key, or younger than the end of it: clocks of
+/// nodes differ.
+pub const KEY_AGE_SLACK: i64 = 300;
+
 /// Age of a console ticket: it is used by the page that asked for it, at once.
 pub const VNC_TICKET_AGE: Range<i64> = -20..40;
 

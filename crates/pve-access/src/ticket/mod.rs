@@ -7,6 +7,7 @@
 //! A verified ticket says that the cluster issued it lately. Whether its user exists and is
 //! enabled is a question for [`Access`](crate::Access), to be asked on every request.
 
+mod remembered;
 mod sealed;
 mod vnc;
 
@@ -14,9 +15,10 @@ use identity::UserId;
 use secrets::SecretString;
 
 use crate::limits::TICKET_AGE;
-use crate::{KeyError, Keyring, SigningKey};
+use crate::{KeyError, KeyId, SigningKey, TicketKeys};
 use sealed::{open, seal};
 
+pub use remembered::{Found, Remembered};
 pub(crate) use sealed::hex_time;
 pub use vnc::{issue_vnc, verify_vnc};
 
@@ -37,6 +39,8 @@ pub struct Verified {
     pub issued: u64,
     /// Seconds since then; negative when the issuer's clock is ahead.
     pub age: i64,
+    /// The key that signed it.
+    pub key: KeyId,
 }
 
 /// A ticket is not accepted, or can not be issued. Clients are told only that the ticket is
@@ -58,6 +62,10 @@ pub enum TicketError {
     /// From further in the future than clocks may differ.
     #[error("invalid ticket: issued {} s in the future; compare the clocks of the nodes", -.0)]
     Future(i64),
+    /// Signed by a key that was not in use when the ticket says it was issued: whoever made it had
+    /// a key that is no longer, or not yet, the cluster's.
+    #[error("invalid ticket: {0} s old, when its key was not in use")]
+    KeyNotInUse(i64),
     /// Genuine, but it lacks the second factor.
     #[error("invalid ticket: the second factor is missing")]
     SecondFactorMissing,
@@ -87,7 +95,7 @@ pub fn issue(
 
 /// Verifies a ticket with the additional data it must have been issued with.
 pub fn verify(
-    keys: &Keyring,
+    keys: &impl TicketKeys,
     text: &str,
     aad: Option<&str>,
     now: u64,
@@ -96,13 +104,21 @@ pub fn verify(
 }
 
 /// Verifies a ticket that authenticates requests, with its age.
-pub fn verify_user(keys: &Keyring, text: &str, now: u64) -> Result<(UserId, i64), TicketError> {
+pub fn verify_user(
+    keys: &impl TicketKeys,
+    text: &str,
+    now: u64,
+) -> Result<(UserId, i64), TicketError> {
     let Verified { payload, age, .. } = verify(keys, text, None, now)?;
+    Ok((user_of(&payload)?, age))
+}
+
+/// Whom a ticket with this payload is for.
+fn user_of(payload: &str) -> Result<UserId, TicketError> {
     if payload.starts_with(CHALLENGE) {
         return Err(TicketError::SecondFactorMissing);
     }
-    let user = payload.parse().map_err(|_| TicketError::Purpose)?;
-    Ok((user, age))
+    payload.parse().map_err(|_| TicketError::Purpose)
 }
 
 /// Issues the ticket with which `user` may answer a challenge (JSON text) of the second factor.
@@ -120,7 +136,7 @@ pub fn issue_challenge(
 /// It is good for the login call only: bound to the user by additional data, it verifies as
 /// nothing else.
 pub fn verify_challenge(
-    keys: &Keyring,
+    keys: &impl TicketKeys,
     text: &str,
     user: &UserId,
     now: u64,
@@ -135,6 +151,7 @@ mod tests {
     use std::sync::LazyLock;
 
     use super::*;
+    use crate::Keyring;
     use proptest::prelude::*;
 
     const NOW: u64 = 1_795_215_443;
@@ -225,7 +242,8 @@ mod tests {
         fn payloads_round_trip(payload in r"[^\s]{1,24}", aad in prop::option::of(".{0,8}")) {
             let text = issued(&payload, aad.as_deref(), NOW);
             let verified = verify(&RING, &text, aad.as_deref(), NOW + 5).unwrap();
-            prop_assert_eq!(verified, Verified { payload, issued: NOW, age: 5 });
+            let key = RING.verifying()[0].id();
+            prop_assert_eq!(verified, Verified { payload, issued: NOW, age: 5, key });
         }
 
         #[test]

@@ -9,7 +9,7 @@ use secrets::SecretString;
 use super::{TicketError, Verified};
 use crate::lenient_base64;
 use crate::limits::MAX_TICKET_BYTES;
-use crate::{Keyring, SigningKey};
+use crate::{SigningKey, TicketKeys};
 
 /// Issues `PREFIX:[PAYLOAD:]TIME::SIGNATURE`.
 pub(super) fn seal(
@@ -31,9 +31,9 @@ pub(super) fn seal(
     Ok(SecretString::new(format!("{plain}::{}", STANDARD.encode(signature))))
 }
 
-/// Verifies form, signature and age, in this order.
+/// Verifies form, signature, age, and that the key was in use then, in this order.
 pub(super) fn open(
-    keys: &Keyring,
+    keys: &impl TicketKeys,
     prefix: &str,
     text: &str,
     aad: Option<&str>,
@@ -44,18 +44,32 @@ pub(super) fn open(
         return Err(TicketError::TooLong);
     }
     let (plain, signature) = split(text, prefix).ok_or(TicketError::Malformed)?;
-    if !keys.verifies(signed(plain, aad).as_bytes(), &lenient_base64::decode(signature)) {
-        return Err(TicketError::Signature);
-    }
+    let (message, signature) = (signed(plain, aad), lenient_base64::decode(signature));
+    let mut candidates = keys.candidates(now);
+    let (key, signed_then) = candidates
+        .find(|(key, _)| key.verifies(message.as_bytes(), &signature))
+        .ok_or(TicketError::Signature)?;
     let (payload, issued) = content(plain, prefix).ok_or(TicketError::Malformed)?;
-    let age = i64::try_from(now).unwrap_or(i64::MAX).saturating_sub(i64::from(issued));
-    if age <= accepted_age.start {
-        return Err(TicketError::Future(age));
+    let age = judged_age(u64::from(issued), now, accepted_age, &signed_then)?;
+    Ok(Verified { payload, issued: u64::from(issued), age, key: key.id() })
+}
+
+/// The age in seconds, if it is accepted. Both ranges are exclusive at both ends.
+pub(super) fn judged_age(
+    issued: u64,
+    now: u64,
+    accepted: &Range<i64>,
+    signed_then: &Range<i64>,
+) -> Result<i64, TicketError> {
+    let signed = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+    let age = signed(now).saturating_sub(signed(issued));
+    let within = |range: &Range<i64>| range.start < age && age < range.end;
+    match age {
+        _ if age <= accepted.start => Err(TicketError::Future(age)),
+        _ if age >= accepted.end => Err(TicketError::Expired(age)),
+        _ if !within(signed_then) => Err(TicketError::KeyNotInUse(age)),
+        _ => Ok(age),
     }
-    if age >= accepted_age.end {
-        return Err(TicketError::Expired(age));
-    }
-    Ok(Verified { payload, issued: u64::from(issued), age })
 }
 
 /// `^(PREFIX:\S+)::([^:\s]+)$`

@@ -9,7 +9,7 @@ use secrets::SecretString;
 use super::TicketError;
 use super::sealed::{open, seal};
 use crate::limits::VNC_TICKET_AGE;
-use crate::{Keyring, SigningKey};
+use crate::{SigningKey, TicketKeys};
 
 const PREFIX: &str = "PVEVNC";
 
@@ -31,7 +31,7 @@ pub fn issue_vnc(
 /// Verifies a ticket for the console, with or without the password before it, and returns its
 /// age in seconds. `user` is a user or token as in the request that asked for the ticket.
 pub fn verify_vnc(
-    keys: &Keyring,
+    keys: &impl TicketKeys,
     text: &str,
     user: &str,
     path: &str,
@@ -68,6 +68,7 @@ mod tests {
     use std::sync::LazyLock;
 
     use super::*;
+    use crate::Keyring;
 
     const NOW: u64 = 1_795_215_443;
 

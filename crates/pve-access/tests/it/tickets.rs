@@ -1,6 +1,6 @@
 use pve_access::csrf::{CsrfError, CsrfSecret};
 use pve_access::ticket::{TicketError, verify_challenge, verify_user, verify_vnc};
-use pve_access::{Keyring, SigningKey, VerifyKey};
+use pve_access::{ClusterKeys, DatedKey, Keyring, SigningKey, VerifyKey};
 use serde_json::Value;
 
 use crate::shared::{golden_answer, json, string};
@@ -31,6 +31,31 @@ fn tickets_of_the_recorded_server() {
         let text = string(&fixture["vectors"], name);
         let got = verify_user(&ring, text, now).map(|(user, age)| (user.to_string(), age));
         assert_eq!(got, expected.map(|(user, age)| (user.to_owned(), age)), "{name}");
+    }
+}
+
+#[test]
+fn a_rotated_key_of_the_recorded_server_is_good_for_its_time() {
+    let Some(fixture) = json("golden/ticket-vectors.json") else {
+        return;
+    };
+    let (pem, now) = (string(&fixture, "authkey_pub_pem"), fixture["generated_at_epoch"].as_u64());
+    let (recorded, now) = (VerifyKey::from_pem(pem).unwrap(), now.unwrap());
+    let next = SigningKey::generate().unwrap().verify_key().unwrap();
+    let dated = |key: &VerifyKey, changed| DatedKey { key: key.clone(), changed };
+    // When the recorded key was replaced, what is asked, and whether its ticket is good then.
+    let cases = [
+        (now + 60, now + 60, "ok", true),
+        (now + 60, now + 7199, "ok", true),
+        (now - 299, now, "ok", true),
+        (now - 300, now, "ok", false),
+        (now - 300, now, "aged300", true),
+        (now - 300, now, "tampered", false),
+    ];
+    for (replaced, at, name, good) in cases {
+        let keys = ClusterKeys::new(dated(&next, replaced), Some(dated(&recorded, replaced)));
+        let verified = verify_user(&keys, string(&fixture["vectors"], name), at);
+        assert_eq!(verified.is_ok(), good, "{name} {verified:?}");
     }
 }
 
