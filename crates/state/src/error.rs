@@ -80,6 +80,40 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// A server does not answer, or not as one. Retry: connections are made anew.
+    #[error("{name}: can not be reached ({cause}); logins and logouts are refused until it is")]
+    Unreachable {
+        /// Its address.
+        name: String,
+        /// What the system said.
+        #[source]
+        cause: Arc<io::Error>,
+    },
+    /// A server answers with an error: a wrong password, no right, no memory, a replica.
+    #[error("{name}: refused: {said}")]
+    Declined {
+        /// Its address.
+        name: String,
+        /// Its words.
+        said: String,
+    },
+    /// What is on a server was written by another version of this program.
+    #[error(
+        "{name}: written in format {found:?}, which this program does not read; use the version \
+         that wrote it, or name another database or prefix"
+    )]
+    Layout {
+        /// Its address.
+        name: String,
+        /// The number found.
+        found: String,
+    },
+    /// Someone has filled a table on a server beyond what is ever loaded.
+    #[error("{name}: a table holds more than {LOAD_ENTRIES} entries; empty that database")]
+    TooMany {
+        /// Its address.
+        name: String,
+    },
     /// Too many wait for the disk.
     #[error("{DURABLE_CALLS} changes of state wait for the disk, the most allowed: retry")]
     Busy,
@@ -92,6 +126,13 @@ impl StoreError {
     /// Whether the same change may succeed when tried again.
     #[must_use]
     pub fn may_retry(&self) -> bool {
-        matches!(self, Self::Full { .. } | Self::Io { .. } | Self::Busy)
+        matches!(
+            self,
+            Self::Full { .. }
+                | Self::Io { .. }
+                | Self::Busy
+                | Self::Unreachable { .. }
+                | Self::Declined { .. }
+        )
     }
 }

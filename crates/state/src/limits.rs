@@ -29,3 +29,41 @@ pub const BATCH_CHANGES: usize = 16 * 1024;
 
 /// Memory that the file store caches pages in. Everything is read once, at the start.
 pub const CACHE_BYTES: usize = 1024 * 1024;
+
+/// Most bytes of one answer of a server.
+pub const ANSWER_BYTES: usize = 32 * 1024 * 1024;
+
+/// Most values in one answer of a server, arrays among them.
+pub const ANSWER_VALUES: usize = 64 * 1024;
+
+/// Most arrays within each other in an answer.
+pub const ANSWER_DEPTH: usize = 8;
+
+/// Longest line of an answer: a length, a number, an error.
+pub const ANSWER_LINE: usize = 4096;
+
+/// How long a connection to a server may take to be made, with its handshake.
+pub const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a server may take for an answer.
+pub const REPLY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Pause after a try to reach a server that failed: the first, and the longest of those that
+/// double. Whoever asks meanwhile is refused at once.
+pub const RECONNECT_PAUSES: (Duration, Duration) =
+    (Duration::from_millis(50), Duration::from_secs(1));
+
+/// Entries that a server is asked for at a time when a table is loaded.
+pub const SCAN_COUNT: usize = 128;
+
+/// Records of the feed that a server keeps, about. Who has missed more loads everything.
+pub const FEED_LENGTH: usize = 64 * 1024;
+
+/// Most bytes of one record of the feed; what is larger is told as "everything".
+pub const FEED_RECORD: usize = 256 * 1024;
+
+/// Records that are read at a time.
+pub const FEED_COUNT: usize = 16;
+
+/// How long a server holds the question for news when there are none.
+pub const FEED_POLL: Duration = Duration::from_millis(500);

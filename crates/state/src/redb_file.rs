@@ -152,6 +152,10 @@ impl Store for Redb {
         Ok(entries)
     }
 
+    fn find(&mut self, table: Table, key: &[u8]) -> Result<Option<Entry>, StoreError> {
+        self.with("read", |database| read_one(database, table, key))
+    }
+
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         check(changes)?;
         if changes.is_empty() {
@@ -195,14 +199,40 @@ fn read(database: &Database, table: Table) -> Result<Vec<Entry>, redb::Error> {
     Ok(entries)
 }
 
+fn read_one(database: &Database, table: Table, key: &[u8]) -> Result<Option<Entry>, redb::Error> {
+    let transaction = database.begin_read()?;
+    let table = match transaction.open_table(definition(table)) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let row = table.get(key)?;
+    Ok(row.map(|row| {
+        let (seconds, nanos, value) = row.value();
+        Entry { key: key.to_vec(), value: value.to_vec(), expires: expiry(seconds, nanos) }
+    }))
+}
+
 fn write(database: &Database, changes: &[Change]) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     for change in changes {
         match change {
             Change::Put { table, entry } => {
-                let (seconds, nanos) = (entry.expires.as_secs(), entry.expires.subsec_nanos());
-                let row = (seconds, nanos, entry.value.as_slice());
-                transaction.open_table(definition(*table))?.insert(entry.key.as_slice(), row)?;
+                let mut table = transaction.open_table(definition(*table))?;
+                table.insert(entry.key.as_slice(), row(entry.expires, &entry.value))?;
+            }
+            Change::Update { table, entry } => {
+                let mut table = transaction.open_table(definition(*table))?;
+                if table.get(entry.key.as_slice())?.is_some() {
+                    table.insert(entry.key.as_slice(), row(entry.expires, &entry.value))?;
+                }
+            }
+            Change::Extend { table, key, expires } => {
+                let mut table = transaction.open_table(definition(*table))?;
+                let value = table.get(key.as_slice())?.map(|old| old.value().2.to_vec());
+                if let Some(value) = value {
+                    table.insert(key.as_slice(), row(*expires, &value))?;
+                }
             }
             Change::Delete { table, key } => {
                 transaction.open_table(definition(*table))?.remove(key.as_slice())?;
@@ -216,6 +246,10 @@ fn write(database: &Database, changes: &[Change]) -> Result<(), redb::Error> {
     // Durability::Immediate, redb's default: synced when this returns.
     transaction.commit()?;
     Ok(())
+}
+
+fn row(expires: Duration, value: &[u8]) -> (u64, u32, &[u8]) {
+    (expires.as_secs(), expires.subsec_nanos(), value)
 }
 
 /// Nanoseconds are under a second in every file that we wrote.

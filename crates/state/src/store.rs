@@ -18,12 +18,20 @@ pub enum Table {
     Tokens,
     /// Changes that wait for a confirmation.
     Pending,
+    /// What has lately been tried, where several processes count it together.
+    Attempts,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 5] =
-        [Self::Sessions, Self::Revocations, Self::Bans, Self::Tokens, Self::Pending];
+    pub const ALL: [Self; 6] = [
+        Self::Sessions,
+        Self::Revocations,
+        Self::Bans,
+        Self::Tokens,
+        Self::Pending,
+        Self::Attempts,
+    ];
 
     /// Its name on disk.
     #[must_use]
@@ -34,6 +42,7 @@ impl Table {
             Self::Bans => "bans",
             Self::Tokens => "tokens",
             Self::Pending => "pending",
+            Self::Attempts => "attempts",
         }
     }
 }
@@ -60,6 +69,23 @@ pub enum Change {
         /// What.
         entry: Entry,
     },
+    /// Sets an entry in place of the one with its key, if there is one: what another process has
+    /// deleted meanwhile does not come back.
+    Update {
+        /// Where.
+        table: Table,
+        /// What.
+        entry: Entry,
+    },
+    /// Moves the end of the entry with this key, if there is one. Its value stays.
+    Extend {
+        /// Where.
+        table: Table,
+        /// Which.
+        key: Vec<u8>,
+        /// As in [`Entry`].
+        expires: Duration,
+    },
     /// Removes the entry with this key, if there is one.
     Delete {
         /// Where.
@@ -85,6 +111,12 @@ pub trait Store: Send {
     /// [`StoreError`].
     fn load(&mut self, table: Table) -> Result<Vec<Entry>, StoreError>;
 
+    /// The entry with this key. It may have expired.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn find(&mut self, table: Table, key: &[u8]) -> Result<Option<Entry>, StoreError>;
+
     /// Makes all changes in their order, or none. When this returns `Ok`, they outlast the
     /// process and, as far as the store outlasts anything, a power failure. After an error
     /// they may or may not be there: only `Ok` is an answer to give to anyone.
@@ -101,10 +133,10 @@ pub(crate) fn check(changes: &[Change]) -> Result<(), StoreError> {
         return Err(StoreError::Batch);
     }
     let fits = changes.iter().all(|change| match change {
-        Change::Put { entry, .. } => {
+        Change::Put { entry, .. } | Change::Update { entry, .. } => {
             entry.key.len() <= KEY_BYTES && entry.value.len() <= VALUE_BYTES
         }
-        Change::Delete { key, .. } => key.len() <= KEY_BYTES,
+        Change::Delete { key, .. } | Change::Extend { key, .. } => key.len() <= KEY_BYTES,
         Change::Prune { .. } => true,
     });
     if fits { Ok(()) } else { Err(StoreError::Size) }

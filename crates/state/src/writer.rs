@@ -14,7 +14,7 @@ use crate::error::StoreError;
 use crate::limits::{
     BATCH_CHANGES, DURABLE_CALLS, KEY_BYTES, LATER_CHANGES, RETRY_AFTER, WRITE_BEHIND,
 };
-use crate::store::{Change, Store, Table, check};
+use crate::store::{Change, Entry, Store, Table, check};
 
 /// A store at work in a thread of its own. Shared by reference (`Arc`) among all who write.
 ///
@@ -38,6 +38,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
+    asked: VecDeque<Ask>,
     durable: VecDeque<Call>,
     later: HashMap<(Table, Vec<u8>), Change>,
     /// When what comes later is due.
@@ -49,6 +50,20 @@ struct Queue {
 struct Call {
     changes: Vec<Change>,
     done: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// Somebody who wants to know what is there.
+#[derive(Debug)]
+enum Ask {
+    Find { table: Table, key: Vec<u8>, done: oneshot::Sender<Result<Option<Entry>, StoreError>> },
+    Load { table: Table, done: oneshot::Sender<Result<Vec<Entry>, StoreError>> },
+}
+
+/// What there is to do at once: questions first, then one commit.
+struct Work {
+    asked: VecDeque<Ask>,
+    calls: Vec<Call>,
+    later: Vec<Change>,
 }
 
 impl Writer {
@@ -83,17 +98,47 @@ impl Writer {
         self.submit(changes)?.blocking_recv().unwrap_or(Err(StoreError::Closed))
     }
 
+    /// Returns when all that was queued by [`Writer::later`] is on the disk too.
+    ///
+    /// # Errors
+    /// [`StoreError`]: what was queued waits on, or was dropped.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        // A commit of nothing takes along what waits.
+        self.durable(Vec::new()).await
+    }
+
+    /// The entry with this key, as the store has it: changes that still wait are not seen.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn find(&self, table: Table, key: Vec<u8>) -> Result<Option<Entry>, StoreError> {
+        let (done, waiting) = oneshot::channel();
+        self.ask(Ask::Find { table, key, done })?;
+        waiting.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// All entries of a table, likewise.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn load(&self, table: Table) -> Result<Vec<Entry>, StoreError> {
+        let (done, waiting) = oneshot::channel();
+        self.ask(Ask::Load { table, done })?;
+        waiting.await.unwrap_or(Err(StoreError::Closed))
+    }
+
     /// Makes the change within [`WRITE_BEHIND`], together with others; a second change of the
     /// same key before that replaces the first. It may be lost with a crash. Returns at once.
     pub fn later(&self, change: Change) {
         let mut queue = self.shared.queue();
         let slot = slot(&change);
-        let room = queue.later.len() < LATER_CHANGES || queue.later.contains_key(&slot);
+        let older = queue.later.remove(&slot);
+        let room = older.is_some() || queue.later.len() < LATER_CHANGES;
         if queue.closed || !room || check(std::slice::from_ref(&change)).is_err() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        queue.later.insert(slot, change);
+        queue.later.insert(slot, merged(older, change));
         if queue.due.is_none() {
             queue.due = Some(Instant::now() + WRITE_BEHIND);
             self.shared.wake.notify_one();
@@ -121,9 +166,22 @@ impl Writer {
         thread?.join().ok()
     }
 
+    fn ask(&self, ask: Ask) -> Result<(), StoreError> {
+        let mut queue = self.shared.queue();
+        if queue.closed {
+            return Err(StoreError::Closed);
+        }
+        if queue.asked.len() >= DURABLE_CALLS {
+            return Err(StoreError::Busy);
+        }
+        queue.asked.push_back(ask);
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+
     fn submit(
         &self,
-        changes: Vec<Change>,
+        mut changes: Vec<Change>,
     ) -> Result<oneshot::Receiver<Result<(), StoreError>>, StoreError> {
         // Here and not in the commit, which others share.
         check(&changes)?;
@@ -134,8 +192,9 @@ impl Writer {
         if queue.durable.len() >= DURABLE_CALLS {
             return Err(StoreError::Busy);
         }
-        for change in &changes {
-            queue.later.remove(&slot(change));
+        for change in &mut changes {
+            let older = queue.later.remove(&slot(change));
+            *change = merged(older, change.clone());
         }
         let (done, waiting) = oneshot::channel();
         queue.durable.push_back(Call { changes, done });
@@ -156,16 +215,16 @@ impl Shared {
     }
 
     /// Waits for the next batch; None when all is written and the end has come.
-    fn next(&self) -> Option<(Vec<Call>, Vec<Change>)> {
+    fn next(&self) -> Option<Work> {
         let mut queue = self.queue();
         loop {
             let left = match queue.due {
-                _ if !queue.durable.is_empty() || queue.closed => Duration::ZERO,
+                _ if queue.is_urgent() => Duration::ZERO,
                 Some(due) => due.saturating_duration_since(Instant::now()),
                 None => Duration::MAX,
             };
             if left == Duration::ZERO {
-                if !queue.durable.is_empty() || !queue.later.is_empty() {
+                if queue.is_urgent() && !queue.is_empty() || !queue.later.is_empty() {
                     return Some(queue.take());
                 }
                 if queue.closed {
@@ -187,9 +246,23 @@ impl Shared {
 }
 
 impl Queue {
-    /// As many calls as fit in one commit, and the later changes if they fit too.
-    fn take(&mut self) -> (Vec<Call>, Vec<Change>) {
+    /// Somebody waits for it.
+    fn is_urgent(&self) -> bool {
+        !self.asked.is_empty() || !self.durable.is_empty() || self.closed
+    }
+
+    fn is_empty(&self) -> bool {
+        self.asked.is_empty() && self.durable.is_empty() && self.later.is_empty()
+    }
+
+    /// What was asked, or as many calls as fit in one commit with the later changes if they fit
+    /// too.
+    fn take(&mut self) -> Work {
         let (mut calls, mut room) = (Vec::new(), BATCH_CHANGES);
+        let asked = mem::take(&mut self.asked);
+        if !asked.is_empty() {
+            return Work { asked, calls, later: Vec::new() };
+        }
         while let Some(call) = self.durable.front()
             && call.changes.len() <= room
         {
@@ -207,27 +280,54 @@ impl Queue {
             }
         }
         self.due = (!self.later.is_empty()).then(Instant::now);
-        (calls, later)
+        Work { asked, calls, later }
     }
 
-    /// Later changes of a commit that failed wait again, unless newer ones took their place.
+    /// Later changes of a commit that failed wait again, below newer ones of the same entry.
     fn put_back(&mut self, changes: Vec<Change>) {
         for change in changes {
             let slot = slot(&change);
-            let mut newer = self.durable.iter().flat_map(|call| &call.changes);
-            if newer.all(|newer| self::slot(newer) != slot) {
-                self.later.entry(slot).or_insert(change);
+            let mut waiting = self.durable.iter_mut().flat_map(|call| &mut call.changes);
+            if let Some(newer) = waiting.find(|newer| self::slot(newer) == slot) {
+                *newer = merged(Some(change), newer.clone());
+                continue;
             }
+            let newer = self.later.remove(&slot);
+            let change = match newer {
+                Some(newer) => merged(Some(change), newer),
+                None => change,
+            };
+            self.later.insert(slot, change);
         }
         self.due = (!self.later.is_empty()).then(|| Instant::now() + RETRY_AFTER);
+    }
+}
+
+/// One change in the place of two of the same entry. What was to happen only to an entry that is
+/// there happens to the one that was to be made, and not to one that was to go.
+fn merged(older: Option<Change>, newer: Change) -> Change {
+    match (older, newer) {
+        (Some(Change::Put { .. }), Change::Update { table, entry }) => Change::Put { table, entry },
+        (Some(Change::Put { table, mut entry }), Change::Extend { expires, .. }) => {
+            entry.expires = expires;
+            Change::Put { table, entry }
+        }
+        (Some(Change::Update { table, mut entry }), Change::Extend { expires, .. }) => {
+            entry.expires = expires;
+            Change::Update { table, entry }
+        }
+        (Some(gone @ Change::Delete { .. }), Change::Update { .. } | Change::Extend { .. }) => gone,
+        (_, newer) => newer,
     }
 }
 
 /// What a change replaces while it waits. Prunes of one table replace each other.
 fn slot(change: &Change) -> (Table, Vec<u8>) {
     match change {
-        Change::Put { table, entry } => (*table, entry.key.clone()),
-        Change::Delete { table, key } => (*table, key.clone()),
+        Change::Put { table, entry } | Change::Update { table, entry } => {
+            (*table, entry.key.clone())
+        }
+        Change::Delete { table, key } | Change::Extend { table, key, .. } => (*table, key.clone()),
         // No key of an entry: those are as long as they are, this is longer than any.
         Change::Prune { table, .. } => (*table, vec![0; KEY_BYTES + 1]),
     }
@@ -235,7 +335,11 @@ fn slot(change: &Change) -> (Table, Vec<u8>) {
 
 fn run(shared: &Shared, mut store: Box<dyn Store>) -> Box<dyn Store> {
     let mut failing = false;
-    while let Some((mut calls, later)) = shared.next() {
+    while let Some(Work { asked, mut calls, later }) = shared.next() {
+        if !asked.is_empty() {
+            asked.into_iter().for_each(|ask| answer(&mut *store, ask));
+            continue;
+        }
         let mut changes: Vec<Change> =
             calls.iter_mut().flat_map(|call| mem::take(&mut call.changes)).collect();
         let durable = changes.len();
@@ -266,6 +370,14 @@ fn run(shared: &Shared, mut store: Box<dyn Store>) -> Box<dyn Store> {
         }
     }
     store
+}
+
+/// Who has gone needs no answer.
+fn answer(store: &mut dyn Store, ask: Ask) {
+    match ask {
+        Ask::Find { table, key, done } => drop(done.send(store.find(table, &key))),
+        Ask::Load { table, done } => drop(done.send(store.load(table))),
+    }
 }
 
 #[cfg(test)]

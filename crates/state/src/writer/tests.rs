@@ -42,6 +42,10 @@ impl Store for Script {
         self.store.load(table)
     }
 
+    fn find(&mut self, table: Table, key: &[u8]) -> Result<Option<Entry>, StoreError> {
+        self.store.find(table, key)
+    }
+
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         self.sizes.lock().unwrap().push(changes.len());
         // Without anybody to give leave, there is leave.
@@ -152,4 +156,38 @@ fn a_caller_that_goes_away_does_not_take_its_change_back() {
     drop(writer.submit(vec![put("a", "1")]).unwrap());
     drop(leave);
     assert_eq!(values(&mut *writer.shutdown().unwrap()), pairs(&[("a", "1")]));
+}
+
+#[test]
+fn what_waits_keeps_its_meaning_when_more_is_said_about_it() {
+    let update = |key: &str, value: &str| {
+        let entry = Entry { key: key.into(), value: value.into(), expires: Duration::MAX };
+        Change::Update { table: Table::Sessions, entry }
+    };
+    let extend = |key: &str, seconds| {
+        let expires = Duration::from_secs(seconds);
+        Change::Extend { table: Table::Sessions, key: key.into(), expires }
+    };
+    let (writer, leave, _) = scripted();
+    writer.later(put("made", "1"));
+    writer.later(update("made", "2"));
+    writer.later(extend("made", 9));
+    writer.later(delete("gone"));
+    writer.later(update("gone", "1"));
+    writer.later(extend("gone", 9));
+    writer.later(update("never", "1"));
+    writer.later(put("called", "1"));
+    // Fails, so that the call waits behind what is put back.
+    leave.send(false).unwrap();
+    let flush = writer.submit(Vec::new()).unwrap();
+    assert!(flush.blocking_recv().unwrap().is_err());
+    let call = writer.submit(vec![update("called", "2")]).unwrap();
+    drop(leave);
+    call.blocking_recv().unwrap().unwrap();
+    let find = |key: &str| block_on(writer.find(Table::Sessions, key.into())).unwrap();
+    assert_eq!(find("made").map(|entry| entry.expires), Some(Duration::from_secs(9)));
+    assert_eq!(find("gone"), None);
+    let mut store = writer.shutdown().unwrap();
+    assert_eq!(values(&mut *store), pairs(&[("called", "2"), ("made", "2")]));
+    assert!(matches!(block_on(writer.load(Table::Sessions)), Err(StoreError::Closed)));
 }

@@ -5,13 +5,18 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use state::limits::{BATCH_CHANGES, KEY_BYTES, VALUE_BYTES};
-use state::{Change, Entry, Memory, Redb, Store, StoreError, Table};
+use state::{Change, Entry, Memory, Redb, Redis, Store, StoreError, Table};
+
+use crate::server::{FORGETFUL, Server, options};
 
 /// Runs a check on a new store of each kind.
 fn each(check: impl Fn(&mut dyn Store)) {
     check(&mut Memory::new());
     let directory = tempfile::tempdir().unwrap();
     check(&mut Redb::open(&directory.path().join("state")).unwrap());
+    if let Some(server) = Server::start(FORGETFUL) {
+        check(&mut Redis::open(options(&server.socket())).unwrap());
+    }
 }
 
 fn entry(key: &[u8], value: &[u8], expires: u64) -> Entry {
@@ -96,21 +101,46 @@ fn what_is_too_large_is_refused_whole() {
     });
 }
 
+#[test]
+fn an_update_and_an_extension_are_of_what_is_there() {
+    each(|store| {
+        let (old, new) = (entry(b"k", b"old", 5), entry(b"k", b"new", 6));
+        let extend = |key: &[u8], expires| Change::Extend {
+            table: Table::Sessions,
+            key: key.to_vec(),
+            expires: Duration::from_secs(expires),
+        };
+        let update =
+            |entry: &Entry| Change::Update { table: Table::Sessions, entry: entry.clone() };
+        store.commit(&[update(&new), extend(b"k", 9)]).unwrap();
+        assert_eq!(store.find(Table::Sessions, b"k").unwrap(), None);
+        store.commit(&[put(Table::Sessions, &old), extend(b"k", 1 << 60)]).unwrap();
+        let found = store.find(Table::Sessions, b"k").unwrap().unwrap();
+        assert_eq!((found.value, found.expires), (b"old".to_vec(), Duration::from_secs(1 << 60)));
+        store.commit(&[Change::Prune { table: Table::Sessions, now: old.expires }]).unwrap();
+        store.commit(&[update(&new)]).unwrap();
+        assert_eq!(store.find(Table::Sessions, b"k").unwrap(), Some(new.clone()));
+        assert_eq!(store.find(Table::Bans, b"k").unwrap(), None);
+    });
+}
+
 fn change() -> impl Strategy<Value = Change> {
     let table = prop::sample::select(Table::ALL.to_vec());
     let key = prop::collection::vec(0..3u8, 0..3);
-    (table, key, any::<Vec<u8>>(), 0..20u64, 0..6u8).prop_map(|(table, key, value, at, kind)| {
+    (table, key, any::<Vec<u8>>(), 0..20u64, 0..8u8).prop_map(|(table, key, value, at, kind)| {
         let expires = Duration::from_secs(at);
         match kind {
             0 => Change::Prune { table, now: expires },
             1 => Change::Delete { table, key },
+            2 => Change::Extend { table, key, expires },
+            3 => Change::Update { table, entry: Entry { key, value, expires } },
             _ => Change::Put { table, entry: Entry { key, value, expires } },
         }
     })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(16))]
     #[test]
     fn any_commits_leave_what_a_map_would_hold(
         commits in prop::collection::vec(prop::collection::vec(change(), 0..8), 1..8),
@@ -120,6 +150,12 @@ proptest! {
             match change {
                 Change::Put { table, entry } => {
                     model.insert((table, entry.key.clone()), entry);
+                }
+                Change::Update { table, entry } => {
+                    model.entry((table, entry.key.clone())).and_modify(|old| *old = entry);
+                }
+                Change::Extend { table, key, expires } => {
+                    model.entry((table, key)).and_modify(|old| old.expires = expires);
                 }
                 Change::Delete { table, key } => {
                     model.remove(&(table, key));
