@@ -40,7 +40,7 @@ fn the_log_of_a_task_can_be_saved() {
     let pve = Pve::instant(Seed::small());
     let upid = pve.post("/nodes/pve1/vzdump", &[("vmid", "999")]).data();
     let path = format!("/api2/json/nodes/pve1/tasks/{}/log?download=1", upid.as_str().unwrap());
-    let (head, body) = pve.page(&path, "");
+    let (head, body) = pve.page(&path, &pve.authorization());
     let name = "attachment; filename=\"task-pve1-vzdump-20";
     assert!(head.contains(&format!("\r\nContent-Disposition: {name}")), "{head}");
     assert!(head.contains("\r\nContent-Type: text/plain\r\n"), "{head}");
