@@ -15,11 +15,20 @@ pub(crate) struct Success {
     pub(crate) total: Option<u64>,
     /// What waits beside `data`, as lines that go and come.
     pub(crate) changes: Option<String>,
+    /// A file that is answered in the place of all this, whatever the format.
+    pub(crate) download: Option<Box<Download>>,
+}
+
+/// A text to be saved.
+#[derive(Debug)]
+pub(crate) struct Download {
+    pub(crate) name: String,
+    pub(crate) text: String,
 }
 
 impl From<Value> for Success {
     fn from(data: Value) -> Self {
-        Self { data: Data::Value(data), total: None, changes: None }
+        Self { data: Data::Value(data), total: None, changes: None, download: None }
     }
 }
 
@@ -33,7 +42,7 @@ impl Success {
     /// A list that is written at once, see [`Data::written`].
     pub(crate) fn written(rows: &impl Serialize) -> Outcome {
         let data = Data::written(rows).map_err(|error| Failure::die(error.to_string()))?;
-        Ok(Self { data, total: None, changes: None })
+        Ok(Self { data, ..Self::default() })
     }
 }
 

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::data::Data;
-use crate::failure::Outcome;
-use crate::wire::{Payload, Response};
+use crate::failure::{Outcome, Success};
+use crate::wire::{Disposition, Payload, Response};
 
 /// A format named in the path: `/api2/<format>/…`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +84,13 @@ impl Format {
     /// The answer to a finished call.
     pub(crate) fn render(self, path: &str, outcome: Outcome) -> Response {
         match outcome {
+            Ok(Success { download: Some(download), .. }) => {
+                let body = download.text.into_bytes();
+                let payload = Payload { content_type: "text/plain", body };
+                let disposition = format!("attachment; filename=\"{}\"", download.name);
+                let disposition = Some(Box::new(Disposition(disposition)));
+                Response { disposition, ..Response::with(200, "OK", payload) }
+            }
             Ok(success) => {
                 let envelope = Envelope {
                     success: self.is_ext().then_some(1),
@@ -202,7 +209,7 @@ pub(crate) fn index<'n>(key: &str, names: impl IntoIterator<Item = &'n str>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::{Failure, Success};
+    use crate::failure::Failure;
 
     fn body(response: &Response) -> Value {
         serde_json::from_slice(&response.body).unwrap()
@@ -223,10 +230,7 @@ mod tests {
     #[test]
     fn json_keeps_status_message_and_errors() {
         let wrong = Format::Json.render("/x", Err(Failure::parameter("a", "bad")));
-        assert_eq!(
-            (wrong.status, wrong.reason.as_str()),
-            (400, "Parameter verification failed.\n")
-        );
+        assert_eq!((wrong.status, &*wrong.reason), (400, "Parameter verification failed.\n"));
         assert_eq!(body(&wrong)["errors"], json!({"a": "bad"}));
     }
 

@@ -1,10 +1,13 @@
 //! `/nodes/{node}/tasks` and `/cluster/tasks`.
 
+use std::time::Duration;
+
 use pve_schema::Verb;
 use serde_json::{Value, json};
+use telemetry::Rfc3339;
 
 use super::{Call, Row};
-use crate::failure::{Failure, Outcome, Success};
+use crate::failure::{Download, Failure, Outcome, Success};
 use crate::state::Task;
 
 /// Entries of a list without `limit`.
@@ -60,10 +63,25 @@ fn status(call: &mut Call<'_>) -> Outcome {
 }
 
 fn log(call: &mut Call<'_>) -> Outcome {
-    let lines = find(call)?.log.clone();
+    let now = call.now();
+    let task = find(call)?;
+    let lines = task.log.clone();
+    if call.flag("download") {
+        let name = file_name(&task.entry(now));
+        let download = Some(Box::new(Download { name, text: lines.join("\n") + "\n" }));
+        return Ok(Success { download, ..Success::default() });
+    }
     let numbered = lines.iter().enumerate().map(|(at, line)| json!({ "n": at + 1, "t": line }));
     let lines: Vec<Value> = numbered.collect();
     page(call, lines)
+}
+
+/// `task-NODE-TYPE-TIME.log`, the time without fractions of a second.
+fn file_name(entry: &Value) -> String {
+    let text = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or_default();
+    let started = entry.get("starttime").and_then(Value::as_u64).unwrap_or_default();
+    let started = Rfc3339(Duration::from_secs(started)).to_string().replace(".000", "");
+    format!("task-{}-{}-{started}.log", text("node"), text("type"))
 }
 
 fn stop(call: &mut Call<'_>) -> Outcome {

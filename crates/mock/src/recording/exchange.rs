@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::key::Key;
 use super::masking;
-use crate::wire::{Head, Response};
+use crate::wire::{Disposition, Head, Response};
 
 /// Request headers that are kept; none of them is compared.
 const KEPT: [&str; 3] = ["Accept", "Content-Type", "User-Agent"];
@@ -60,6 +60,9 @@ impl Exchange {
             let location = secrets::mask::header("Location", location).into_owned();
             headers.insert("location".to_owned(), location);
         }
+        if let Some(Disposition(text)) = response.disposition.as_deref() {
+            headers.insert("content-disposition".to_owned(), text.clone());
+        }
         let (body, body_base64) = match std::str::from_utf8(&response.body) {
             Ok("") => (None, None),
             Ok(text) => (Some(masking::body(&key.path, text)), None),
@@ -100,9 +103,12 @@ impl Exchange {
         let mut headers = self.headers;
         let content_type = headers.remove("content-type").map(String::into_boxed_str);
         let location = headers.remove("location").map(String::into_boxed_str);
+        let disposition =
+            headers.remove("content-disposition").map(|text| Box::new(Disposition(text)));
         if let Some((name, _)) = headers.pop_first() {
             return Err(format!("a header that is not replayed: {name}"));
         }
-        Ok(Response { content_type, location, body, ..Response::bare(self.status, &self.reason) })
+        let bare = Response::bare(self.status, &self.reason);
+        Ok(Response { content_type, location, disposition, body, ..bare })
     }
 }

@@ -129,7 +129,7 @@ fn answers_of_servers_are_read() {
         b"HTTP/1.0 500 no such file 'x'\r\nContent-Type: a/b\r\nContent-Length: 2\r\n\r\nabc",
     );
     let answer = answer.unwrap();
-    assert_eq!((answer.status, answer.reason.as_str()), (500, "no such file 'x'"));
+    assert_eq!((answer.status, &*answer.reason), (500, "no such file 'x'"));
     assert_eq!((answer.content_type.as_deref(), answer.body.as_slice()), (Some("a/b"), &b"ab"[..]));
     for wrong in [
         &b"HTTP/1.0 200 OK\r\n"[..],

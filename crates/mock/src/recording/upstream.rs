@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::limits::{RECORD_ANSWER_BYTES, UPSTREAM_ANSWER, UPSTREAM_CONNECT};
-use crate::wire::{Head, Response};
+use crate::wire::{Disposition, Head, Response};
 
 /// Headers that are passed on. The rest is the connection's own business, or asks for a coding in
 /// which the answer could not be searched for secrets.
@@ -145,6 +145,9 @@ pub(crate) fn parse(answer: &[u8]) -> Result<Response, &'static str> {
         let value = value.trim();
         match name.to_ascii_lowercase().as_str() {
             "content-type" => response.content_type = Some(value.into()),
+            "content-disposition" => {
+                response.disposition = Some(Box::new(Disposition(value.to_owned())));
+            }
             "location" => response.location = Some(value.into()),
             "transfer-encoding" | "content-encoding" => {
                 return Err("an answer in a coding that was not asked for");

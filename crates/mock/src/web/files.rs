@@ -1,4 +1,5 @@
-//! Stand-ins for the files of the interface, made when they are asked for.
+//! Stand-ins for the files of the interface, made when they are asked for, and the files of the
+//! pages that stand in for it.
 
 use telemetry::HttpDate;
 
@@ -29,25 +30,44 @@ const KINDS: [Kind; 9] = [
     Kind { extension: "woff2", content_type: "application/font-woff2",  compress: false },
 ];
 
-/// Files that exist, with about the size of the genuine ones: what a page load transfers stays
-/// true to life.
+/// What a file holds.
+#[derive(Clone, Copy)]
+enum Content {
+    /// Filler of about the size of the genuine file: what a page load transfers stays true to life.
+    Filler(usize),
+    /// A part of the stand-in pages. It changes with this program, so nothing may keep it.
+    Own(&'static str),
+}
+
+use Content::{Filler, Own};
+
+/// Files that exist.
 #[rustfmt::skip]
-const FILES: [(&str, usize); 15] = [
-    ("/usr/share/pve-manager/css/ext6-pve.css",                             15 * KIB),
-    ("/usr/share/pve-manager/images/favicon.ico",                            2 * KIB),
-    ("/usr/share/pve-manager/images/logo-128.png",                           4 * KIB),
-    ("/usr/share/pve-manager/images/proxmox_logo.png",                       3 * KIB),
-    ("/usr/share/pve-manager/js/pvemanagerlib.js",                        2000 * KIB),
-    ("/usr/share/javascript/extjs/ext-all.js",                            2200 * KIB),
-    ("/usr/share/javascript/extjs/charts.js",                              500 * KIB),
-    ("/usr/share/javascript/proxmox-widget-toolkit/proxmoxlib.js",         480 * KIB),
-    ("/usr/share/javascript/proxmox-widget-toolkit/css/ext6-pmx.css",        9 * KIB),
-    ("/usr/share/javascript/proxmox-widget-toolkit/themes/theme-proxmox-dark.css", 50 * KIB),
-    ("/usr/share/javascript/qrcodejs/qrcode.min.js",                        19 * KIB),
-    ("/usr/share/javascript/extjs/theme-crisp/resources/theme-crisp-all.css",  1200 * KIB),
-    ("/usr/share/fonts-font-awesome/css/font-awesome.css",                  37 * KIB),
-    ("/usr/share/pve-docs/api-viewer/apidoc.js",                          2500 * KIB),
-    ("/usr/share/pve-docs/index.html",                                       8 * KIB),
+const FILES: [(&str, Content); 24] = [
+    ("/usr/share/pve-manager/css/ext6-pve.css",                             Filler(15 * KIB)),
+    ("/usr/share/pve-manager/images/favicon.ico",                            Filler(2 * KIB)),
+    ("/usr/share/pve-manager/images/logo-128.png",                           Filler(4 * KIB)),
+    ("/usr/share/pve-manager/images/proxmox_logo.png",                       Filler(3 * KIB)),
+    ("/usr/share/pve-manager/js/pvemanagerlib.js",                        Filler(2000 * KIB)),
+    ("/usr/share/javascript/extjs/ext-all.js",                            Filler(2200 * KIB)),
+    ("/usr/share/javascript/extjs/charts.js",                              Filler(500 * KIB)),
+    ("/usr/share/javascript/proxmox-widget-toolkit/proxmoxlib.js",         Filler(480 * KIB)),
+    ("/usr/share/javascript/proxmox-widget-toolkit/css/ext6-pmx.css",        Filler(9 * KIB)),
+    ("/usr/share/javascript/proxmox-widget-toolkit/themes/theme-proxmox-dark.css", Filler(50 * KIB)),
+    ("/usr/share/javascript/qrcodejs/qrcode.min.js",                        Filler(19 * KIB)),
+    ("/usr/share/javascript/extjs/theme-crisp/resources/theme-crisp-all.css",  Filler(1200 * KIB)),
+    ("/usr/share/fonts-font-awesome/css/font-awesome.css",                  Filler(37 * KIB)),
+    ("/usr/share/pve-docs/api-viewer/apidoc.js",                          Filler(2500 * KIB)),
+    ("/usr/share/pve-docs/index.html",                                       Filler(8 * KIB)),
+    ("/usr/share/pve-manager/css/stand-in.css",        Own(include_str!("interface/style.css"))),
+    ("/usr/share/pve-manager/js/stand-in-session.js",  Own(include_str!("interface/session.js"))),
+    ("/usr/share/pve-manager/js/stand-in-login.js",    Own(include_str!("interface/login.js"))),
+    ("/usr/share/pve-manager/js/stand-in-desktop.js",  Own(include_str!("interface/desktop.js"))),
+    ("/usr/share/pve-manager/js/stand-in-mobile.js",   Own(include_str!("interface/mobile.js"))),
+    ("/usr/share/pve-manager/js/stand-in-console.js",  Own(include_str!("interface/console.js"))),
+    ("/usr/share/pve-i18n/pve-lang-en.js",             Own(include_str!("interface/en.js"))),
+    ("/usr/share/pve-i18n/pve-lang-de.js",             Own(include_str!("interface/de.js"))),
+    ("/usr/share/pve-i18n/pve-lang-fr.js",             Own(include_str!("interface/fr.js"))),
 ];
 
 /// One line of filler; a comment in scripts and style sheets.
@@ -56,13 +76,20 @@ const NOTE: &str = "/* Stand-in: the genuine file is part of Proxmox VE and is n
 /// Sends the file at this place of a genuine node, or what the server says when it has none.
 /// `Range` is ignored, as there.
 pub(super) fn send(head: &Head, file: &str) -> Response {
-    let Some((_, size)) = FILES.iter().find(|(known, _)| *known == file) else {
+    let Some((_, content)) = FILES.iter().find(|(known, _)| *known == file) else {
         let text = format!("unable to open file '{file}' - No such file or directory\n");
         return Response::error(500, &text);
     };
     let extension = file.rsplit('.').next().unwrap_or_default();
     let Some(kind) = KINDS.iter().find(|kind| kind.extension == extension) else {
         return Response::error(500, "unable to detect content type");
+    };
+    let size = match content {
+        Filler(size) => *size,
+        Own(text) => {
+            let body = text.as_bytes().to_vec();
+            return Response::with(200, "OK", Payload { content_type: kind.content_type, body });
+        }
     };
     let since = head.header("If-Modified-Since").and_then(|text| text.parse().ok());
     let since = since.map(|HttpDate(unix)| unix);
@@ -71,8 +98,8 @@ pub(super) fn send(head: &Head, file: &str) -> Response {
         return Response { last_modified, ..Response::bare(304, "NOT MODIFIED") };
     }
     let body: Vec<u8> = match kind.content_type {
-        "text/css" | "application/javascript" => NOTE.bytes().cycle().take(*size).collect(),
-        _ => vec![b'\n'; *size],
+        "text/css" | "application/javascript" => NOTE.bytes().cycle().take(size).collect(),
+        _ => vec![b'\n'; size],
     };
     let payload = Payload { content_type: kind.content_type, body };
     let response = Response::with(200, "OK", payload);
@@ -112,5 +139,12 @@ mod tests {
         for (file, _) in FILES {
             assert_eq!(asked(&[], file).status, 200, "{file}");
         }
+    }
+
+    #[test]
+    fn parts_of_the_pages_are_never_kept() {
+        let script = asked(&[], "/usr/share/pve-manager/js/stand-in-session.js");
+        assert_eq!(script.last_modified, None);
+        assert!(script.body.ends_with(b"RENEW_SECONDS * 1000);\n"));
     }
 }

@@ -1,8 +1,10 @@
 //! What stands beside the API: the index page and the files it loads.
 //!
-//! The genuine interface is not ours to ship, so page and files are small stand-ins under the
-//! genuine names, with the genuine server's headers, errors and conditions
-//! (`PVE::Service::pveproxy`, `PVE::APIServer::AnyEvent::handle_request`).
+//! The genuine interface is not ours to ship, so files are stand-ins under the genuine names, with
+//! the genuine server's headers, errors and conditions (`PVE::Service::pveproxy`,
+//! `PVE::APIServer::AnyEvent::handle_request`). The pages in `interface/` are our own and make the
+//! requests that the genuine ones make: what stands between a browser and Proxmox VE can be tried
+//! with them.
 
 mod directories;
 mod files;

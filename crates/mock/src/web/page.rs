@@ -1,54 +1,22 @@
-//! `GET /`: a page of our own with the variables that scripts read out of the genuine one
+//! `GET /`: pages of our own with the variables that scripts read out of the genuine one
 //! (`get_index`): node, language, and with a valid cookie the user and a fresh CSRF token.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
 
 use crate::auth;
 use crate::shared::Shared;
-use crate::wire::{Head, Payload, Response};
+use crate::wire::{Head, Payload, Response, form};
 
-/// The page; `{…}` are replaced once each.
-const PAGE: &str = r#"<!DOCTYPE html>
-<html lang="{lang}">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{node} - Proxmox Virtual Environment (mock)</title>
-<link rel="icon" href="/favicon.ico">
-<script>
-Proxmox = {
-    Setup: { auth_cookie_name: 'PVEAuthCookie' },
-    defaultLang: '{lang}',
-    NodeName: '{node}',
-    UserName: '{user}',
-    CSRFPreventionToken: '{token}',
-};
-</script>
-</head>
-<body>
-<h1>{node}</h1>
-<p>This is a mock of Proxmox VE for development and tests. It answers the whole API; the web
-interface belongs to Proxmox VE and is not shipped.</p>
-<p id="who">Not logged in.</p>
-<form id="login">
-<label>User <input name="username" value="root@pam" autocomplete="username"></label>
-<label>Password <input name="password" type="password" autocomplete="current-password"></label>
-<button>Log in</button>
-</form>
-<p><a href="/api2/html/">Browse the API</a></p>
-<script>
-if (Proxmox.UserName) { document.getElementById('who').textContent = 'Logged in as ' + Proxmox.UserName; }
-document.getElementById('login').addEventListener('submit', async function (event) {
-    event.preventDefault();
-    const body = new URLSearchParams(new FormData(event.target));
-    const response = await fetch('/api2/json/access/ticket', { method: 'POST', body });
-    if (!response.ok) { document.getElementById('who').textContent = response.statusText; return; }
-    const ticket = encodeURIComponent((await response.json()).data.ticket);
-    document.cookie = 'PVEAuthCookie=' + ticket + '; path=/; secure; SameSite=Lax';
-    location.reload();
-});
-</script>
-</body>
-</html>
-"#;
+/// How each page begins; `{…}` are replaced.
+const HEAD: &str = include_str!("interface/head.html");
+const DESKTOP: &str = include_str!("interface/desktop.html");
+const MOBILE: &str = include_str!("interface/mobile.html");
+const CONSOLE: &str = include_str!("interface/console.html");
+/// The windows that ask for a password and a code.
+const LOGIN: &str = include_str!("interface/login.html");
+const END: &str = "</body>\n</html>\n";
 
 pub(super) async fn index(shared: &Shared, head: &Head) -> Response {
     let user = auth::cookie_user(shared, head).await;
@@ -66,8 +34,29 @@ pub(super) async fn index(shared: &Shared, head: &Head) -> Response {
         ("user", user.as_deref().unwrap_or_default()),
         ("token", &token),
     ];
-    let body = fill(PAGE, &values).into_bytes();
+    let query = form(head.path_and_query().1.unwrap_or_default().as_bytes());
+    let agent = head.header("User-Agent").unwrap_or_default();
+    let body = fill(&page(&query, &agent), &values).into_bytes();
     Response::with(200, "OK", Payload { content_type: "text/html; charset=utf-8", body })
+}
+
+/// The page that `get_index` would choose.
+fn page(query: &BTreeMap<String, Value>, agent: &str) -> String {
+    let has = |name| query.contains_key(name);
+    if has("console") && (has("novnc") || has("xtermjs")) {
+        return [HEAD, CONSOLE, END].concat();
+    }
+    let mobile = match query.get("mobile") {
+        Some(value) => value != "0" && value != "",
+        None => is_phone(agent),
+    };
+    [HEAD, if mobile { MOBILE } else { DESKTOP }, LOGIN, END].concat()
+}
+
+/// Tablets are none.
+fn is_phone(agent: &str) -> bool {
+    let has = |word| agent.contains(word);
+    ["iPhone", "iPod", "Windows Phone"].into_iter().any(has) || has("Android") && has("Mobile")
 }
 
 /// The language cookie, when it is a language and perhaps a country.
@@ -117,10 +106,31 @@ mod tests {
     #[test]
     fn the_page_is_long_enough_to_be_compressed_and_has_its_variables() {
         let values = [("lang", "en"), ("node", "pve1"), ("user", ""), ("token", "null")];
-        let page = fill(PAGE, &values);
-        assert!(page.len() > crate::limits::COMPRESS_ABOVE);
-        for line in ["NodeName: 'pve1',", "UserName: '',", "CSRFPreventionToken: 'null',"] {
-            assert!(page.contains(line), "{line}");
+        for query in ["", "mobile=1", "console=shell&xtermjs=1"] {
+            let page = fill(&page(&form(query.as_bytes()), ""), &values);
+            assert!(query.contains("console") || page.len() > crate::limits::COMPRESS_ABOVE);
+            for line in ["NodeName: 'pve1',", "UserName: '',", "CSRFPreventionToken: 'null',"] {
+                assert!(page.contains(line), "{line}");
+            }
+            assert!(!page.contains("{lang}") && page.ends_with(END), "{query}");
+        }
+    }
+
+    #[test]
+    fn the_page_is_chosen_by_the_query_and_the_browser() {
+        let phone =
+            "Mozilla/5.0 (Linux; Android 15; Pixel 9) Chrome/140.0.0.0 Mobile Safari/537.36";
+        let desktop = "Mozilla/5.0 (X11; Linux x86_64) Chrome/140.0.0.0 Safari/537.36";
+        for (query, agent, script) in [
+            ("", desktop, "desktop"),
+            ("", phone, "mobile"),
+            ("mobile=0", phone, "desktop"),
+            ("mobile=1", desktop, "mobile"),
+            ("console=kvm&novnc=1", phone, "console"),
+            ("console=kvm", desktop, "desktop"),
+        ] {
+            let page = page(&form(query.as_bytes()), agent);
+            assert!(page.contains(&format!("stand-in-{script}.js")), "{query} {agent}");
         }
     }
 

@@ -13,7 +13,7 @@ mod websocket;
 pub(crate) use body::{JsonFault, form, json_object, unescape};
 pub(crate) use head::{Fault, Head, Parsed, read_head};
 pub(crate) use multipart::{FAILED, Multipart, Piece};
-pub(crate) use response::{Payload, Response, Wire};
+pub(crate) use response::{Disposition, Payload, Response, Wire};
 #[cfg(test)]
 pub(crate) use websocket::client_frame;
 pub(crate) use websocket::{Opcode, Upgrade, read_frame, write_frame};

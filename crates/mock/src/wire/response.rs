@@ -15,9 +15,11 @@ use crate::limits::COMPRESS_ABOVE;
 pub(crate) struct Response {
     pub(crate) status: u16,
     /// The text of the status line; only its first line is sent.
-    pub(crate) reason: String,
+    pub(crate) reason: Box<str>,
     pub(crate) content_type: Option<Box<str>>,
     pub(crate) location: Option<Box<str>>,
+    /// `Content-Disposition`, of what is to be saved.
+    pub(crate) disposition: Option<Box<Disposition>>,
     pub(crate) body: Vec<u8>,
     /// Answered by the privileged daemon: such answers carry a `Connection: close` of its own.
     pub(crate) relayed: bool,
@@ -32,6 +34,10 @@ pub(crate) struct Response {
     /// Of a kind that is compressed already.
     pub(crate) incompressible: bool,
 }
+
+/// Value of a header that few answers have; boxed, or all of them were larger for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Disposition(pub(crate) String);
 
 /// What the body is called on the wire.
 pub(crate) struct Payload {
@@ -60,9 +66,10 @@ impl Response {
     pub(crate) fn bare(status: u16, message: &str) -> Self {
         Self {
             status,
-            reason: message.to_owned(),
+            reason: message.into(),
             content_type: None,
             location: None,
+            disposition: None,
             body: Vec::new(),
             relayed: false,
             delayed: false,
@@ -123,6 +130,9 @@ impl Response {
         match self.last_modified {
             Some(changed) => head.line("Last-Modified", &HttpDate(changed).to_string()),
             None => head.line("Expires", &date),
+        }
+        if let Some(disposition) = &self.disposition {
+            head.line("Content-Disposition", &disposition.0);
         }
         head.0.extend_from_slice(b"\r\n");
         head.0.extend_from_slice(&body);

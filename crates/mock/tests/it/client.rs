@@ -197,8 +197,12 @@ impl Pve {
     }
 
     fn call(&self, method: &str, path: &str, parameters: &[(&str, &str)]) -> Answer {
-        let token = format!("Authorization: PVEAPIToken={}\r\n", self.token);
-        self.call_with(&token, method, path, parameters)
+        self.call_with(&self.authorization(), method, path, parameters)
+    }
+
+    /// The header line of the token.
+    pub(crate) fn authorization(&self) -> String {
+        format!("Authorization: PVEAPIToken={}\r\n", self.token)
     }
 
     /// As with other credentials than the token; every header ends with a line break.

@@ -36,6 +36,18 @@ fn the_cluster_log_tells_of_tasks() {
 }
 
 #[test]
+fn the_log_of_a_task_can_be_saved() {
+    let pve = Pve::instant(Seed::small());
+    let upid = pve.post("/nodes/pve1/vzdump", &[("vmid", "999")]).data();
+    let path = format!("/api2/json/nodes/pve1/tasks/{}/log?download=1", upid.as_str().unwrap());
+    let (head, body) = pve.page(&path, &pve.authorization());
+    let name = "attachment; filename=\"task-pve1-vzdump-20";
+    assert!(head.contains(&format!("\r\nContent-Disposition: {name}")), "{head}");
+    assert!(head.contains("\r\nContent-Type: text/plain\r\n"), "{head}");
+    assert!(body.ends_with("TASK ERROR: job errors\n"), "{body}");
+}
+
+#[test]
 fn files_and_page_have_the_headers_of_the_genuine_ones() {
     let pve = Pve::instant(Seed::small());
     let (head, body) = pve.page("/pve2/js/pvemanagerlib.js?ver=1", "Range: bytes=0-9\r\n");
