@@ -53,8 +53,11 @@ pub(crate) const DENIALS: u64 = 10_000;
 pub(crate) const DENIALS_AT_SPEED: u64 = 20_000;
 /// How long a further denial takes.
 pub(crate) const DENIAL_PAUSE: Duration = Duration::from_millis(1);
-/// How long a process of a cell has to have waited until it gives back what it needed for building.
+/// How long a process of a cell has to have waited until it gives back what it does not need for
+/// waiting.
 pub(crate) const IDLE: Duration = Duration::from_millis(100);
+/// Most bytes of its own table of mappings that such a process looks at: some 150 mappings.
+pub(crate) const MAPS_BYTES: usize = 16 << 10;
 /// How often memory and processor time are looked at where no control group does it.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// Most addresses a name of a policy stands for.

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::process::{DumpableBehavior, Signal, WaitOptions, pidfd_send_signal, waitpid};
 use rustix::thread::CapabilitySet;
 
@@ -13,8 +13,7 @@ use super::{command, confine, mounts};
 use crate::blueprint::{Blueprint, Report};
 use crate::channel;
 use crate::layer::Layer;
-use crate::limits::{IDLE, timespec};
-use crate::sys::memory::Program;
+use crate::sys::memory::Wait;
 use crate::sys::process::{Side, clone, end, signal_descriptor};
 use crate::sys::{seccomp, socket};
 
@@ -29,9 +28,9 @@ pub(super) fn run(
     blueprint: &Blueprint,
     descriptors: Vec<OwnedFd>,
     members: &[File],
-    program: &Program,
+    wait: &mut Wait,
 ) -> ! {
-    if let Err(failure) = build_and_wait(control, blueprint, descriptors, members, program) {
+    if let Err(failure) = build_and_wait(control, blueprint, descriptors, members, wait) {
         failure.report(control);
     }
     end(0)
@@ -42,7 +41,7 @@ fn build_and_wait(
     blueprint: &Blueprint,
     mut descriptors: Vec<OwnedFd>,
     members: &[File],
-    program: &Program,
+    wait: &mut Wait,
 ) -> Result<(), Failure> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .at(Layer::Namespaces, "end with the launcher")?;
@@ -83,8 +82,10 @@ fn build_and_wait(
             withdraw().at(Layer::Privileges, "give up privileges")?;
             channel::send(control, &Report::Process, &[pidfd.as_fd()])
                 .at(Layer::Launcher, "tell the supervisor")?;
-            wait(control, &listener, &pidfd, &signals, program);
+            watch(control, &listener, &pidfd, &signals, wait);
             let ended = waitpid(Some(pid), WaitOptions::empty());
+            // The last ends of the command's pipes, but for those of its children.
+            drop(descriptors);
             let status = ended.ok().flatten().map(|(_, status)| status);
             let report = Report::Ended {
                 code: status.and_then(rustix::process::WaitStatus::exit_status),
@@ -117,29 +118,22 @@ fn withdraw() -> rustix::io::Result<()> {
 }
 
 /// Hands the listener of system calls out, hands a wish to end in, until the command has ended.
-fn wait(
+fn watch(
     control: BorrowedFd<'_>,
     listener: &OwnedFd,
     command: &OwnedFd,
     signals: &OwnedFd,
-    program: &Program,
+    wait: &mut Wait,
 ) {
     let mut announced = false;
-    let mut idle = Some(timespec(IDLE));
     loop {
         let mut watched = [
             PollFd::new(command, PollFlags::IN),
             PollFd::new(signals, PollFlags::IN),
             PollFd::new(listener, if announced { PollFlags::empty() } else { PollFlags::IN }),
         ];
-        match poll(&mut watched, idle.as_ref()) {
-            Ok(0) => {
-                program.release();
-                idle = None;
-                continue;
-            }
-            Ok(_) => {}
-            Err(_) => continue,
+        if wait.poll(&mut watched, None).is_err() {
+            continue;
         }
         let [ended, signalled, announces] = watched.map(|one| one.revents());
         if announces.contains(PollFlags::IN) && !announced {

@@ -1,12 +1,13 @@
-//! Control groups: made before the cell, removed after it.
+//! Control groups: made before the cell, removed after it, with those that nobody removed.
 
 use std::fs;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::step::{At as _, Failure, optional};
 use crate::blueprint::{Blueprint, Group};
 use crate::layer::Layer;
+use crate::plan::GROUP_PREFIX;
 
 /// Tries to remove a group whose last process is just going.
 const REMOVALS: u32 = 200;
@@ -78,6 +79,18 @@ impl Drop for Groups {
                     _ => break,
                 }
             }
+            path.parent().into_iter().for_each(sweep);
+        }
+    }
+}
+
+/// Removes groups of supervisors that are gone, whose keeper was ended before it could.
+fn sweep(place: &Path) {
+    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix(GROUP_PREFIX).and_then(|rest| rest.split('-').next());
+        if owner.is_some_and(|owner| !Path::new("/proc").join(owner).exists()) {
+            let _ = fs::remove_dir(entry.path());
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::ExitCode;
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Signal, WaitOptions, pidfd_send_signal, waitpid};
 
 use super::first;
@@ -12,8 +12,7 @@ use super::step::{At as _, Failure, reached};
 use crate::blueprint::{ASK_KILL, ASK_TERMINATE, Blueprint, Report};
 use crate::channel;
 use crate::layer::Layer;
-use crate::limits::{IDLE, timespec};
-use crate::sys::memory::Program;
+use crate::sys::memory::Wait;
 use crate::sys::process::{Side, clone};
 
 const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
@@ -26,11 +25,11 @@ pub(super) fn run(control: &OwnedFd, blueprint: &Blueprint, descriptors: Vec<Own
     // A session of its own: Ctrl-C in the supervisor's terminal is the supervisor's to answer.
     let _ = rustix::process::setsid();
     rustix::process::umask(rustix::fs::Mode::from(0o022));
-    let program = Program::of_this_process();
+    let mut wait = Wait::of_this_process();
     let mut groups = Groups::default();
-    match build(control, blueprint, descriptors, &mut groups, &program) {
+    match build(control, blueprint, descriptors, &mut groups, &mut wait) {
         Ok((pid, pidfd)) => {
-            keep(control, &pidfd, &program);
+            keep(control, &pidfd, &mut wait);
             let _ = waitpid(Some(pid), WaitOptions::empty());
         }
         Err(failure) => failure.report(control),
@@ -46,31 +45,24 @@ fn build(
     blueprint: &Blueprint,
     descriptors: Vec<OwnedFd>,
     groups: &mut Groups,
-    program: &Program,
+    wait: &mut Wait,
 ) -> Result<(rustix::process::Pid, OwnedFd), Failure> {
     let members = groups.make(blueprint, control.as_fd())?;
     reached(blueprint, Layer::MemoryLimit);
     let user = if blueprint.user_namespace { libc::CLONE_NEWUSER } else { 0 };
     match clone(NAMESPACES | user).at(Layer::Namespaces, "make namespaces")? {
-        Side::Child => first::run(control.as_fd(), blueprint, descriptors, &members, program),
+        Side::Child => first::run(control.as_fd(), blueprint, descriptors, &members, wait),
         Side::Parent(pid, pidfd) => Ok((pid, pidfd)),
     }
 }
 
 /// Until the cell has ended: does what the supervisor asks, and ends the cell when it is gone.
-fn keep(control: &OwnedFd, cell: &OwnedFd, program: &Program) {
+fn keep(control: &OwnedFd, cell: &OwnedFd, wait: &mut Wait) {
     let mut asked = [0; 16];
-    let mut idle = Some(timespec(IDLE));
     loop {
         let mut watched = [PollFd::new(cell, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
-        match poll(&mut watched, idle.as_ref()) {
-            Ok(0) => {
-                program.release();
-                idle = None;
-                continue;
-            }
-            Ok(_) => {}
-            Err(_) => continue,
+        if wait.poll(&mut watched, None).is_err() {
+            continue;
         }
         let [ended, heard] = watched.map(|one| one.revents());
         if !ended.is_empty() {

@@ -7,7 +7,7 @@ use crate::blueprint::Group;
 use crate::policy::Limits;
 
 /// Beginning of the name of a cell's group; the supervisor's process id and a count follow.
-const PREFIX: &str = "proxward-cell-";
+pub(crate) const GROUP_PREFIX: &str = "proxward-cell-";
 /// The period over which processor time is shared out, µs: the kernel's own default.
 const CPU_PERIOD: u64 = 100_000;
 
@@ -89,7 +89,7 @@ pub(crate) fn groups(
     limits: &Limits,
     count: u64,
 ) -> (Vec<Group>, Vec<&'static str>) {
-    let name = format!("{PREFIX}{}-{count}", std::process::id());
+    let name = format!("{GROUP_PREFIX}{}-{count}", std::process::id());
     let mut groups: Vec<Group> = Vec::new();
     let mut missing = Vec::new();
     let wanted = ["memory", "pids", "cpu"];
@@ -160,26 +160,6 @@ fn settings(
             None,
         ),
         (_, true) => (vec![set("cpu.max", format!("{quota} {CPU_PERIOD}"))], None),
-    }
-}
-
-/// Removes groups of supervisors that are gone, whose launcher was ended before it could tidy up.
-pub(crate) fn sweep(hierarchies: &Hierarchies) {
-    for controller in ["memory", "pids", "cpu"] {
-        let place = match hierarchies.with(controller) {
-            Some(Hierarchy::V1(path)) => path,
-            Some(Hierarchy::V2(path)) => path.join("proxward-cells"),
-            None => continue,
-        };
-        let Ok(entries) = fs::read_dir(&place) else { continue };
-        for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
-            let gone = owner.is_some_and(|owner| !Path::new("/proc").join(owner).exists());
-            if gone {
-                let _ = fs::remove_dir(entry.path());
-            }
-        }
     }
 }
 

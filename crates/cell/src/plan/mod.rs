@@ -12,7 +12,7 @@ pub(crate) use command::{add_addon, add_extra, find_program, resolve};
 #[cfg(fuzzing)]
 pub(crate) use elf::wanted_of;
 pub(crate) use files::{Directory, Files, Handed};
-pub(crate) use groups::{Hierarchies, Hierarchy, groups, sweep};
+pub(crate) use groups::{GROUP_PREFIX, Hierarchies, Hierarchy, groups};
 pub(crate) use names::{Names, pin};
 
 use std::fmt::Display;

@@ -34,10 +34,7 @@ pub(crate) fn compile(shape: Shape, facts: Facts) -> Vec<Instruction> {
     for call in rows(shape) {
         groups.entry(u32::try_from(call.number).unwrap_or(u32::MAX)).or_default().push(call);
     }
-    let leaves: Vec<(u32, Vec<Instruction>)> = groups
-        .into_iter()
-        .map(|(number, calls)| (number, leaf(number, &calls, facts, refused)))
-        .collect();
+    let leaves = leaves(&groups, facts, refused);
     let mut program = vec![
         load(ARCHITECTURE),
         if_equal(X86_64, 1, 0),
@@ -48,6 +45,34 @@ pub(crate) fn compile(shape: Shape, facts: Facts) -> Vec<Instruction> {
     ];
     program.extend(tree(&leaves, refused));
     program
+}
+
+/// What is decided for each number, by the lowest of those that it is decided for. Neighbours that
+/// are allowed whatever their arguments are one leaf: the kernel checks, translates and tries the
+/// whole program at each start of a cell.
+fn leaves(
+    groups: &BTreeMap<u32, Vec<Call>>,
+    facts: Facts,
+    refused: u32,
+) -> Vec<(u32, Vec<Instruction>)> {
+    let mut leaves: Vec<(u32, Vec<Instruction>)> = Vec::new();
+    let mut run: Option<(u32, u32)> = None;
+    for (number, calls) in groups {
+        let plain = calls.iter().all(|call| call.then == Then::Allow)
+            && calls.iter().any(|call| call.checks.is_empty());
+        match run.filter(|(_, last)| plain && last + 1 == *number) {
+            Some((first, _)) => {
+                run = Some((first, *number));
+                leaves.pop();
+                leaves.push((first, range(first, *number, refused)));
+            }
+            None => {
+                run = plain.then_some((*number, *number));
+                leaves.push((*number, leaf(*number, calls, facts, refused)));
+            }
+        }
+    }
+    leaves
 }
 
 fn tree(leaves: &[(u32, Vec<Instruction>)], refused: u32) -> Vec<Instruction> {
@@ -62,6 +87,11 @@ fn tree(leaves: &[(u32, Vec<Instruction>)], refused: u32) -> Vec<Instruction> {
     program.extend(lower);
     program.extend(tree(right, refused));
     program
+}
+
+/// Allowed from the first to the last number.
+fn range(first: u32, last: u32, refused: u32) -> Vec<Instruction> {
+    vec![if_at_least(first, 0, 1), if_at_least(last + 1, 0, 1), give(refused), give(ALLOW)]
 }
 
 /// `refused` unless it is this number, then the alternatives one after the other.

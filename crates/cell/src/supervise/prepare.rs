@@ -91,7 +91,6 @@ pub(super) fn prepare(request: Request<'_>) -> Result<Prepared, BuildError> {
     let mount = directory.mount(owner_becomes, &mut handed, &policy.allow_degraded)?;
     let (groups, missing) = if privileged {
         let hierarchies = plan::Hierarchies::read();
-        plan::sweep(&hierarchies);
         plan::groups(&hierarchies, &policy.limits, next())
     } else {
         (Vec::new(), vec!["memory", "pids", "cpu"])

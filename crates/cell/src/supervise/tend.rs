@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, waitpid};
 
@@ -20,10 +20,10 @@ use crate::blueprint::{ASK_KILL, ASK_TERMINATE, Report};
 use crate::channel;
 use crate::launch;
 use crate::layer::Layer;
-use crate::limits::{BUILD_TIME, IDLE, OUTPUT_DRAIN, WATCH_INTERVAL, timespec};
+use crate::limits::{BUILD_TIME, OUTPUT_DRAIN, WATCH_INTERVAL};
 use crate::plan::{PlanError, Planned as _};
 use crate::pool::{Handover, Parking};
-use crate::sys::memory::Program;
+use crate::sys::memory::Wait;
 use crate::sys::process::{Side, clone};
 
 /// Bytes of our input that are carried at once; a pipe that is ready takes them.
@@ -80,7 +80,8 @@ pub(super) fn tend(
             }
         },
     };
-    let idle = (launch == Launch::Copy).then(Program::of_this_process);
+    // A larger program has more to do than wait for this cell.
+    let mut wait = if launch == Launch::Copy { Wait::of_this_process() } else { Wait::plain() };
     let armed = AtomicBool::new(!prepared.blueprint.filter.audit);
     let over = AtomicBool::new(false);
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
@@ -97,18 +98,22 @@ pub(super) fn tend(
             streams: [Stream::new(output, stdout.as_fd()), Stream::new(error, stderr.as_fd())],
             rate: Rate::new(&prepared.limits, now),
             process: None,
-            idle,
+            // Of a command that had no other process, its own status says how it went.
+            leaves_early: launch == Launch::Copy && !prepared.blueprint.filter.subprocess,
             parking,
             handover,
             state: State { began: now, ..State::default() },
         };
-        let outcome = cell.tend(scope, stdin.as_fd());
+        let outcome = cell.tend(scope, stdin.as_fd(), &mut wait);
         over.store(true, Ordering::Release);
-        outcome
+        outcome.map(|outcome| (outcome, cell.state.left))
     });
     drop(ends.control);
-    let _ = waitpid(Some(child), WaitOptions::empty());
-    result
+    let left_early = matches!(result, Ok((_, false)));
+    if !left_early {
+        let _ = waitpid(Some(child), WaitOptions::empty());
+    }
+    result.map(|(outcome, _)| outcome)
 }
 
 /// Starts the launcher's program and tells it what to build.
@@ -184,8 +189,8 @@ struct Cell<'a> {
     streams: [Stream<'a>; 2],
     rate: Rate,
     process: Option<Process>,
-    /// What can be given back when there is nothing to do but wait.
-    idle: Option<Program>,
+    /// Does it end when the command has ended by itself, and leave tidying up to the launcher?
+    leaves_early: bool,
     parking: Option<&'a Parking>,
     /// There while the command waits for a caller.
     handover: Option<Handover>,
@@ -214,13 +219,21 @@ impl<'a> Cell<'a> {
         &mut self,
         scope: &'scope std::thread::Scope<'scope, '_>,
         stdin: BorrowedFd<'_>,
+        wait: &mut Wait,
     ) -> Result<Outcome, BuildError>
     where
         'a: 'scope,
     {
         let mut input_ready = false;
         while !self.is_over() {
-            let ready = self.wait(stdin, input_ready);
+            let (sources, mut watched) = self.watched(stdin, input_ready);
+            if wait.poll(&mut watched, self.next_look()).is_err() {
+                continue;
+            }
+            let ready = sources.into_iter().zip(&watched);
+            let ready: Vec<Source> = ready
+                .filter_map(|(source, fd)| (!fd.revents().is_empty()).then_some(source))
+                .collect();
             let now = Instant::now();
             for source in ready {
                 match source {
@@ -253,15 +266,22 @@ impl<'a> Cell<'a> {
         self.outcome()
     }
 
-    /// The launcher is through, and what the command wrote is out or nobody takes it.
+    /// The launcher is through, or has nothing to say any more, and what the command wrote is out or
+    /// nobody takes it.
     fn is_over(&self) -> bool {
-        let through = self.state.left;
+        let by_itself = matches!(self.state.ended, Some((Some(_), _)));
+        let through = self.state.left || self.leaves_early && by_itself;
         let since = self.state.last_progress.unwrap_or(self.state.began);
         let written = self.streams.iter().all(Stream::is_done);
         through && (written || since.elapsed() > OUTPUT_DRAIN)
     }
 
-    fn wait(&self, stdin: BorrowedFd<'_>, input_ready: bool) -> Vec<Source> {
+    /// What may become ready, and how it is asked for.
+    fn watched<'b>(
+        &'b self,
+        stdin: BorrowedFd<'b>,
+        input_ready: bool,
+    ) -> (Vec<Source>, Vec<PollFd<'b>>) {
         let mut watched: Vec<(Source, PollFd<'_>)> = Vec::with_capacity(8);
         if !self.state.left {
             watched.push((Source::Control, PollFd::new(self.control, PollFlags::IN)));
@@ -280,7 +300,7 @@ impl<'a> Cell<'a> {
                 watched.push((Source::Ready, PollFd::new(&handover.ready, PollFlags::IN)));
             }
             // What it writes before it has a caller waits for the caller.
-            return self.poll(watched);
+            return watched.into_iter().unzip();
         }
         match &self.input {
             Some(sink) if input_ready => {
@@ -299,17 +319,7 @@ impl<'a> Cell<'a> {
                 watched.push((Source::OutputSink(at), PollFd::from_borrowed_fd(fd, events)));
             }
         }
-        self.poll(watched)
-    }
-
-    fn poll(&self, watched: Vec<(Source, PollFd<'_>)>) -> Vec<Source> {
-        let (sources, mut fds): (Vec<Source>, Vec<PollFd<'_>>) = watched.into_iter().unzip();
-        let timeout = self.next_look().map(timespec);
-        if poll(&mut fds, timeout.as_ref()).is_err() {
-            return Vec::new();
-        }
-        let ready = sources.into_iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
-        ready.map(|(source, _)| source).collect()
+        watched.into_iter().unzip()
     }
 
     /// When something has to be looked at although nothing happens.
@@ -322,9 +332,6 @@ impl<'a> Cell<'a> {
             at(now + Duration::from_secs(1));
         }
         if state.ended.is_none() {
-            if self.idle.is_some() {
-                at(state.began + IDLE);
-            }
             if let Some(timeout) =
                 self.prepared.limits.timeout.filter(|_| state.asked_to_end.is_none())
                 && self.handover.is_none()
@@ -396,9 +403,6 @@ impl<'a> Cell<'a> {
         let limits = &self.prepared.limits;
         if self.state.ended.is_some() {
             return;
-        }
-        if let Some(program) = self.idle.take_if(|_| now >= self.state.began + IDLE) {
-            program.release();
         }
         if self.process.is_none() && now.duration_since(self.state.began) > BUILD_TIME {
             return self.end_now();
