@@ -71,7 +71,10 @@ pub(crate) const AUDIT_GATHERED: usize = 256;
 /// See [`AUDIT_GATHERED`].
 pub(crate) const AUDIT_PAUSE: Duration = Duration::from_millis(10);
 
-/// Bytes read from a peer at once.
+/// Room for a peer's first bytes: nearly every request fits, and an idle connection holds no more.
+pub(crate) const FIRST_BUFFER: usize = 1000;
+
+/// Bytes read from a peer at once beyond that.
 pub(crate) const IN_BUFFER: usize = 8 * 1024;
 
 /// How long what was found out about a peer's process is believed.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use identity::peer::{OVERFLOW_ID, credentials, groups, pidfd};
+use identity::peer::{OVERFLOW_ID, accepted_credentials, groups, pidfd};
 use limits::Keyed;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{fstat, fstatfs};
@@ -65,7 +65,7 @@ impl Attestor {
         now: Duration,
     ) -> Result<Peer, Unknown> {
         let stream = stream.as_fd();
-        let found = credentials(stream)?;
+        let found = accepted_credentials(stream)?;
         if found.uid == OVERFLOW_ID {
             return Err(Unknown::Unmapped);
         }

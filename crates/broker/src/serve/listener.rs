@@ -228,7 +228,7 @@ fn accepted(shared: &Arc<Shared>, name: &Arc<str>, stream: OwnedFd, open: &mut J
         return;
     };
     outcome("accepted");
-    let Ok(stream) = Stream::new(stream) else { return };
+    let stream = Stream::new(stream);
     let (id, serving) = (place.id(), Arc::clone(shared));
     let task = open.spawn(async move {
         connection::serve(&serving, stream, &peer, &key, &place).await;
@@ -242,7 +242,7 @@ fn stranger(shared: &Arc<Shared>, who: &str, stream: OwnedFd, open: &mut JoinSet
         shared.record(event);
     }
     if let Ok(permit) = Arc::clone(&shared.strangers).try_acquire_owned() {
-        let Ok(stream) = Stream::new(stream) else { return };
+        let stream = Stream::new(stream);
         let (shared, who) = (Arc::clone(shared), who.to_owned());
         open.spawn(async move {
             connection::refuse_stranger(&shared, stream, &who).await;
