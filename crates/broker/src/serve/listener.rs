@@ -21,7 +21,7 @@ use super::admission::Admission;
 use super::audit::Audit;
 use super::cells::CellNames;
 use super::connections::Connections;
-use super::dispatch::Idempotent;
+use super::idempotent::Idempotent;
 use super::metrics::Metrics;
 use super::readings::Readings;
 use super::stream::{Listener, Stream};

@@ -8,6 +8,7 @@ mod connections;
 mod dispatch;
 mod emit;
 mod fair_queue;
+mod idempotent;
 mod listener;
 mod metrics;
 mod metrics_http;
@@ -46,7 +47,7 @@ pub(crate) struct Shared {
     metrics: Metrics,
     links: Links,
     readings: readings::Readings,
-    idempotent: dispatch::Idempotent,
+    idempotent: idempotent::Idempotent,
     members: Members,
     cells: cells::CellNames,
 }
