@@ -6,9 +6,8 @@ use std::net::TcpListener;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use secrets::private_file::{self, FileError};
@@ -20,7 +19,7 @@ use crate::config::{Config, ConfigError, Settings};
 use crate::ipc::{self, AsyncChannel, ChannelError, Control, Packet, Sender as _};
 use crate::limits::{AUDIT_KEY, DRAIN, WORKER_PAUSE, WORKER_START};
 use crate::race::{Either, race};
-use crate::role::{LISTENER, ROLE_FLAG};
+use crate::role::{self, LISTENER};
 use crate::worker::WorkerKind;
 use process::Notify;
 use process::activation;
@@ -293,7 +292,7 @@ fn start_listener(
     alive: Option<Duration>,
 ) -> Result<(AsyncChannel, Child), SuperviseError> {
     let (channel, end) = ipc::pair().map_err(io_error("socket pair"))?;
-    let listener = start(LISTENER, end, Some(config.ids))?;
+    let listener = role::start(LISTENER, end, Some(config.ids)).map_err(io_error(LISTENER))?;
     let begin = Control::Begin {
         settings: Box::new(config.settings.clone()),
         sockets: sockets.iter().map(|socket| socket.name.clone()).collect(),
@@ -321,19 +320,6 @@ fn due(settings: &Settings) -> Vec<WorkerKind> {
     let cells = crate::verbs::noted(&settings.state.join("cells"));
     let found = [(files, WorkerKind::Files), (cells, WorkerKind::Cells)];
     found.into_iter().filter_map(|(due, kind)| due.then_some(kind)).collect()
-}
-
-/// This program again, with the channel as its standard input and nothing of the environment.
-fn start(role: &str, end: OwnedFd, ids: Option<(u32, u32)>) -> Result<Child, SuperviseError> {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("proxward-brokerd").args([ROLE_FLAG, role]).env_clear().current_dir("/");
-    // A group of its own: Ctrl-C in a terminal is for the supervisor, which ends the others.
-    command.stdin(Stdio::from(end)).stdout(Stdio::null()).process_group(0);
-    if let Some((uid, gid)) = ids.filter(|_| rustix::process::geteuid().is_root()) {
-        // The standard library clears the supplementary groups with it.
-        command.uid(uid).gid(gid);
-    }
-    command.spawn().map_err(io_error(role))
 }
 
 struct Supervisor<'a> {
@@ -457,7 +443,7 @@ impl Supervisor<'_> {
             .map_err(|error| io_error("settings")(error.into()))?;
         let failed = |error: ChannelError| io_error("worker")(io::Error::other(error.to_string()));
         channel.send(&settings, &[]).map_err(failed)?;
-        let child = start(kind.name(), end, None)?;
+        let child = role::start(kind.name(), end, None).map_err(io_error(kind.name()))?;
         self.workers.insert(kind, child);
         self.begun.insert(kind, Instant::now());
         let ours = OwnedFd::from(channel);

@@ -104,5 +104,6 @@ pub(crate) trait Packet: Serialize + DeserializeOwned {
 }
 
 impl Packet for Control {}
+impl Packet for Settings {}
 impl Packet for WorkerRequest {}
 impl Packet for WorkerAnswer {}
