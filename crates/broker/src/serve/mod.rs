@@ -13,6 +13,8 @@ mod listener;
 mod metrics;
 mod metrics_http;
 mod readings;
+mod reload;
+mod sockets;
 mod stream;
 
 pub(crate) use connection::Asked;
@@ -102,6 +104,13 @@ impl Shared {
             self.metrics.audit_failures.inc();
             tracing::error!(%error, "audit");
         }
+    }
+
+    /// The key was made or changed.
+    pub(crate) fn set_public_key(&self, key: &str) {
+        let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
+        let public_key = Some(key.to_owned());
+        *config = Arc::new(Config { public_key, ..Config::clone(&config) });
     }
 
     /// The line that nodes have to know, when there is a key.

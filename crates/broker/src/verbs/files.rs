@@ -86,6 +86,9 @@ impl Files {
         let folder = self.state.join("ssh");
         let mut own = keys::own(&folder);
         let mut result = change(&folder, plan)?;
+        if let (Some(members), Some(key)) = (result.as_object_mut(), keys::public(&folder)) {
+            members.insert("public_key".to_owned(), json!(key));
+        }
         let Some(path) = &self.authorized_keys else { return Ok(result) };
         if !plan {
             own.extend(keys::own(&folder));
