@@ -27,7 +27,7 @@ pub use answer::{Answer, Outcome, Refusal};
 pub use client::{Client, ClientError};
 pub use code::Code;
 pub use request::{InvalidRequest, Request};
-pub use verb::{Group, Kind, Parameter, ParameterError, VERBS, Verb};
+pub use verb::{Group, Kind, Parameter, ParameterError, SAFEGUARDS, VERBS, Verb};
 
 /// The version of the own protocol, in every request and answer.
 pub const VERSION: u64 = 1;

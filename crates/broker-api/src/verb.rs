@@ -59,9 +59,15 @@ pub struct Verb {
     pub streams: bool,
     /// What it takes.
     pub parameters: &'static [Parameter],
+    /// Which of [`SAFEGUARDS`] it does not take although it is not of the group `read`, and why.
+    pub lacks: &'static [(&'static str, &'static str)],
     /// What it does, as a phrase.
     pub about: &'static str,
 }
+
+/// Parameters that every verb takes which changes something, unless its row says why not: what
+/// would change, not twice, and taken back unless confirmed.
+pub const SAFEGUARDS: [&str; 3] = [PLAN.name, IDEMPOTENCY.name, LEASE.name];
 
 /// Why parameters were refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -126,7 +132,7 @@ const IDEMPOTENCY: Parameter = Parameter {
     name: "idempotency_key",
     kind: Kind::Text(64),
     required: false,
-    about: "a repeated request with the same key gets the first answer again",
+    about: "a repeated request with the same key is not done again and gets the first answer",
 };
 const LEASE: Parameter = Parameter {
     name: "lease_ms",
@@ -134,6 +140,11 @@ const LEASE: Parameter = Parameter {
     required: false,
     about: "taken back after this time unless confirmed",
 };
+
+/// Why a confirmation has no plan and no lease.
+const CONFIRMS: &str = "changes nothing but the end of a trial";
+/// Why a question of the group `admin` has none of them.
+const ASKS: &str = "asks the nodes and changes nothing";
 
 /// Everything the broker can be asked for.
 pub const VERBS: &[Verb] = &[
@@ -143,6 +154,7 @@ pub const VERBS: &[Verb] = &[
         target: None,
         streams: false,
         parameters: &[],
+        lacks: &[],
         about: "version, public key for nodes, and what the peer may do",
     },
     Verb {
@@ -151,6 +163,7 @@ pub const VERBS: &[Verb] = &[
         target: None,
         streams: false,
         parameters: &[],
+        lacks: &[],
         about: "this table",
     },
     Verb {
@@ -167,6 +180,7 @@ pub const VERBS: &[Verb] = &[
                 about: "normalised, or as `sensors -j` prints",
             },
         ],
+        lacks: &[],
         about: "temperatures, fans, voltages, power from hwmon and thermal zones",
     },
     Verb {
@@ -180,6 +194,7 @@ pub const VERBS: &[Verb] = &[
             required: false,
             about: "time for each node",
         }],
+        lacks: &[],
         about: "sensors of every member, with partial results",
     },
     Verb {
@@ -188,6 +203,7 @@ pub const VERBS: &[Verb] = &[
         target: None,
         streams: false,
         parameters: &[],
+        lacks: &[],
         about: "NVMe health and SMART of all disks; a sleeping disk is not woken",
     },
     Verb {
@@ -196,6 +212,7 @@ pub const VERBS: &[Verb] = &[
         target: None,
         streams: false,
         parameters: &[],
+        lacks: &[],
         about: "power (DCMI) and sensors of the baseboard controller",
     },
     Verb {
@@ -204,6 +221,7 @@ pub const VERBS: &[Verb] = &[
         target: None,
         streams: false,
         parameters: &[],
+        lacks: &[],
         about: "uptime, load, memory, kernel of this node",
     },
     Verb {
@@ -225,6 +243,7 @@ pub const VERBS: &[Verb] = &[
                 about: "time between them; 1000 when left out",
             },
         ],
+        lacks: &[],
         about: "CPU of every guest since the sample before, from its control group",
     },
     Verb {
@@ -233,6 +252,7 @@ pub const VERBS: &[Verb] = &[
         target: None,
         streams: false,
         parameters: &[],
+        lacks: &[],
         about: "members by pmxcfs and corosync.conf; this node alone when there is no cluster",
     },
     Verb {
@@ -241,6 +261,7 @@ pub const VERBS: &[Verb] = &[
         target: None,
         streams: false,
         parameters: &[],
+        lacks: &[],
         about: "addresses in the broker's own nftables sets",
     },
     Verb {
@@ -271,6 +292,7 @@ pub const VERBS: &[Verb] = &[
             IDEMPOTENCY,
             LEASE,
         ],
+        lacks: &[],
         about: "adds and removes bans in one transaction; a lease holds for added ones",
     },
     Verb {
@@ -278,12 +300,16 @@ pub const VERBS: &[Verb] = &[
         group: Group::Write,
         target: None,
         streams: false,
-        parameters: &[Parameter {
-            name: "lease",
-            kind: Kind::Text(64),
-            required: true,
-            about: "as `ban.apply` answered it",
-        }],
+        parameters: &[
+            Parameter {
+                name: "lease",
+                kind: Kind::Text(64),
+                required: true,
+                about: "as `ban.apply` answered it",
+            },
+            IDEMPOTENCY,
+        ],
+        lacks: &[("plan", CONFIRMS), ("lease_ms", CONFIRMS)],
         about: "ends a lease: the bans stay as long as was asked",
     },
     Verb {
@@ -292,6 +318,7 @@ pub const VERBS: &[Verb] = &[
         target: None,
         streams: false,
         parameters: &[],
+        lacks: &[],
         about: "declared cells, and which of them run",
     },
     Verb {
@@ -300,6 +327,7 @@ pub const VERBS: &[Verb] = &[
         target: Some(("cell", "name")),
         streams: false,
         parameters: &[CELL, PLAN, IDEMPOTENCY, LEASE],
+        lacks: &[],
         about: "starts a declared cell under its policy",
     },
     Verb {
@@ -308,6 +336,7 @@ pub const VERBS: &[Verb] = &[
         target: Some(("cell", "name")),
         streams: false,
         parameters: &[CELL, PLAN, IDEMPOTENCY],
+        lacks: &[("lease_ms", "what ran in the cell is gone; starting it again is cell.start")],
         about: "ends a cell and everything in it",
     },
     Verb {
@@ -315,7 +344,8 @@ pub const VERBS: &[Verb] = &[
         group: Group::Write,
         target: Some(("cell", "name")),
         streams: false,
-        parameters: &[CELL],
+        parameters: &[CELL, IDEMPOTENCY],
+        lacks: &[("plan", CONFIRMS), ("lease_ms", CONFIRMS)],
         about: "ends a lease: the cell goes on",
     },
     Verb {
@@ -324,6 +354,7 @@ pub const VERBS: &[Verb] = &[
         target: Some(("file", "root")),
         streams: false,
         parameters: &[ROOT, PATH],
+        lacks: &[],
         about: "a file below a declared root",
     },
     Verb {
@@ -341,6 +372,7 @@ pub const VERBS: &[Verb] = &[
                 about: "how long to watch; 30 s when left out",
             },
         ],
+        lacks: &[],
         about: "answers each time the file's content changes",
     },
     Verb {
@@ -367,6 +399,7 @@ pub const VERBS: &[Verb] = &[
             IDEMPOTENCY,
             LEASE,
         ],
+        lacks: &[],
         about: "replaces a file below a declared root, after a snapshot",
     },
     Verb {
@@ -385,8 +418,10 @@ pub const VERBS: &[Verb] = &[
             },
             PLAN,
             IDEMPOTENCY,
+            LEASE,
         ],
-        about: "puts a snapshot back",
+        lacks: &[],
+        about: "puts a snapshot back, after a snapshot of what is there",
     },
     Verb {
         name: "file.confirm",
@@ -401,7 +436,9 @@ pub const VERBS: &[Verb] = &[
                 required: true,
                 about: "as `file.write` answered it",
             },
+            IDEMPOTENCY,
         ],
+        lacks: &[("plan", CONFIRMS), ("lease_ms", CONFIRMS)],
         about: "ends a lease: the file stays as it was written",
     },
     Verb {
@@ -419,6 +456,7 @@ pub const VERBS: &[Verb] = &[
             PLAN,
             IDEMPOTENCY,
         ],
+        lacks: &[("lease_ms", "nobody knows how to take back what a program did")],
         about: "runs a declared command, whose words are fixed",
     },
     Verb {
@@ -427,6 +465,7 @@ pub const VERBS: &[Verb] = &[
         target: None,
         streams: false,
         parameters: &[],
+        lacks: &[("plan", ASKS), ("idempotency_key", ASKS), ("lease_ms", ASKS)],
         about: "members of the cluster, and whether each answers over ssh",
     },
     Verb {
@@ -434,7 +473,8 @@ pub const VERBS: &[Verb] = &[
         group: Group::Admin,
         target: None,
         streams: false,
-        parameters: &[PLAN],
+        parameters: &[PLAN, IDEMPOTENCY],
+        lacks: &[("lease_ms", "adds a key where there is none; nothing was there to come back")],
         about: "makes the broker's ssh key when there is none, and the line for authorized_keys",
     },
     Verb {
@@ -450,7 +490,12 @@ pub const VERBS: &[Verb] = &[
                 about: "begin: a second key; finish: only the new one; rollback: only the old one",
             },
             PLAN,
+            IDEMPOTENCY,
         ],
+        lacks: &[(
+            "lease_ms",
+            "its steps are the trial: both keys hold until finish, rollback goes back",
+        )],
         about: "changes the broker's ssh key, with both valid in between",
     },
     Verb {
@@ -471,7 +516,10 @@ pub const VERBS: &[Verb] = &[
                 required: false,
                 about: "for the log",
             },
+            PLAN,
+            IDEMPOTENCY,
         ],
+        lacks: &[("lease_ms", "the clean-up unit takes the request at once")],
         about: "leaves a request for the clean-up unit",
     },
 ];
@@ -535,6 +583,7 @@ impl Verb {
             "name": self.name, "group": self.group.name(), "streams": self.streams,
             "target": self.target.map_or("local".to_owned(), |(word, name)| format!("{word}/{{{name}}}")),
             "about": self.about, "parameters": parameters,
+            "lacks": self.lacks.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
         })
     }
 }
@@ -607,6 +656,21 @@ mod tests {
                 assert!(verb.parameters.iter().any(|row| row.name == name), "{}", verb.name);
             }
             assert_eq!(Verb::find(verb.name), Some(verb));
+        }
+    }
+
+    #[test]
+    fn what_changes_something_has_plan_key_and_lease_or_a_reason() {
+        for verb in VERBS {
+            let reasons: Vec<&str> = verb.lacks.iter().map(|(name, _)| *name).collect();
+            for name in SAFEGUARDS {
+                let takes = verb.parameters.iter().any(|row| row.name == name);
+                let lacks = reasons.iter().filter(|reason| **reason == name).count();
+                let expected = usize::from(verb.group != Group::Read && !takes);
+                assert_eq!(lacks, expected, "{} {name}", verb.name);
+                assert!(!(takes && verb.group == Group::Read), "{} changes nothing", verb.name);
+            }
+            assert!(reasons.iter().all(|reason| SAFEGUARDS.contains(reason)), "{}", verb.name);
         }
     }
 

@@ -71,7 +71,10 @@ pub(crate) const AUDIT_GATHERED: usize = 256;
 /// See [`AUDIT_GATHERED`].
 pub(crate) const AUDIT_PAUSE: Duration = Duration::from_millis(10);
 
-/// Bytes read from a peer at once.
+/// Room for a peer's first bytes: nearly every request fits, and an idle connection holds no more.
+pub(crate) const FIRST_BUFFER: usize = 1000;
+
+/// Bytes read from a peer at once beyond that.
 pub(crate) const IN_BUFFER: usize = 8 * 1024;
 
 /// How long what was found out about a peer's process is believed.
@@ -165,8 +168,11 @@ pub(crate) const SNAPSHOTS: usize = 64;
 /// How often a watched file is looked at.
 pub(crate) const WATCH_PAUSE: Duration = Duration::from_millis(250);
 
-/// Answers with an idempotency key that are remembered, and how long.
-pub(crate) const IDEMPOTENT: (usize, Duration) = (1024, Duration::from_secs(600));
+/// Peers whose idempotency keys are remembered, the last keys of each, and how long.
+pub(crate) const IDEMPOTENT: (usize, usize, Duration) = (64, 64, Duration::from_secs(600));
+
+/// Longest answer that is kept with its key; of a longer one it is known that it was given.
+pub(crate) const IDEMPOTENT_ANSWER: usize = 4096;
 
 /// How long a cell is watched after its start for an end at once, and how long it has to end.
 pub(crate) const CELL_SETTLE: Duration = Duration::from_millis(300);

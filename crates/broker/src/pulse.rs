@@ -40,7 +40,6 @@ pub(crate) fn shaped(verb: &str, result: Value, params: &Map<String, Value>) -> 
             let text = result.get("sensors").unwrap_or(&result).to_string();
             json!({"node": node, "temperature": text})
         }
-        "cleanup.request" => json!({"queued": true}),
         _ => result,
     }
 }

@@ -1,14 +1,13 @@
 //! The process that starts the others. It has the rights and reads no byte of any peer.
 
-use std::collections::{HashMap, VecDeque};
+mod sockets;
+
+use std::collections::HashMap;
 use std::io;
-use std::net::TcpListener;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::Duration;
 
 use secrets::private_file::{self, FileError};
@@ -20,10 +19,10 @@ use crate::config::{Config, ConfigError, Settings};
 use crate::ipc::{self, AsyncChannel, ChannelError, Control, Packet, Sender as _};
 use crate::limits::{AUDIT_KEY, DRAIN, WORKER_PAUSE, WORKER_START};
 use crate::race::{Either, race};
-use crate::role::{LISTENER, ROLE_FLAG};
+use crate::role::{self, LISTENER};
 use crate::worker::WorkerKind;
 use process::Notify;
-use process::activation;
+use sockets::{Socket, open_sockets};
 
 /// Reads the settings, at the start and for each reload. The text of an error is for people.
 pub trait Source {
@@ -72,11 +71,11 @@ fn io_error(doing: &str) -> impl FnOnce(io::Error) -> SuperviseError {
     move |source| SuperviseError::Io { doing, source }
 }
 
-/// A socket ready to be served, and whether its file is ours to remove.
-struct Socket {
-    name: String,
-    fd: OwnedFd,
-    made: Option<std::path::PathBuf>,
+/// Settings that the listener was told, which has not said yet whether it takes them over.
+struct Proposed {
+    settings: Settings,
+    opened: Vec<Socket>,
+    closed: Vec<String>,
 }
 
 /// Runs until a signal says it is over. `ready` is called once, when connections are accepted.
@@ -99,7 +98,9 @@ async fn run(source: &dyn Source, ready: impl FnOnce()) -> Result<(), SuperviseE
         start_listener(&config, &key, &sockets, metrics.as_ref(), notify.interval())?;
     drop(key);
     let mut supervisor = Supervisor {
-        proposed: VecDeque::new(),
+        proposed: None,
+        again: false,
+        sockets,
         source,
         settings: config.settings,
         channel,
@@ -119,9 +120,7 @@ async fn run(source: &dyn Source, ready: impl FnOnce()) -> Result<(), SuperviseE
     };
     supervisor.notify.tell("STOPPING=1");
     supervisor.end().await;
-    for path in sockets.iter().filter_map(|socket| socket.made.as_ref()) {
-        let _ = std::fs::remove_file(path);
-    }
+    supervisor.sockets.iter().for_each(Socket::remove);
     served
 }
 
@@ -214,77 +213,6 @@ fn audit_key(path: &Path) -> Result<OwnedFd, SuperviseError> {
     std::fs::File::open(path).map(Into::into).map_err(io_error("the audit log's key"))
 }
 
-/// Handed in by a service manager, or opened here.
-fn open_sockets(settings: &Settings) -> Result<(Vec<Socket>, Option<OwnedFd>), SuperviseError> {
-    let handed = activation::sockets().map_err(io_error("LISTEN_FDS"))?;
-    let mut metrics = None;
-    let mut sockets = Vec::new();
-    for (name, fd) in handed {
-        let name = name.unwrap_or_else(|| "default".to_owned());
-        if name == "metrics" {
-            metrics = Some(fd);
-        } else if activation::is_listening(fd.as_fd()) {
-            let name = name.strip_suffix(".socket").unwrap_or(&name).to_owned();
-            let known = settings.sockets.contains_key(&name);
-            let name = if known { name } else { "default".to_owned() };
-            sockets.push(Socket { name, fd, made: None });
-        } else {
-            let what = "LISTEN_FDS: not a unix socket that listens".to_owned();
-            return Err(SuperviseError::Socket { path: name, what });
-        }
-    }
-    if sockets.is_empty() {
-        sockets.push(bind("default", &settings.socket)?);
-        for (name, path) in &settings.sockets {
-            sockets.push(bind(name, path)?);
-        }
-    }
-    if metrics.is_none() && !settings.metrics.is_empty() {
-        metrics = Some(bind_metrics(&settings.metrics)?);
-    }
-    Ok((sockets, metrics))
-}
-
-/// Who is served is decided by who connects, so everybody may. The directory is not writable for
-/// others, and stays over restarts: nobody can put another socket in its place meanwhile.
-fn bind(name: &str, path: &Path) -> Result<Socket, SuperviseError> {
-    let fault = |what: String| SuperviseError::Socket { path: path.display().to_string(), what };
-    let folder = path.parent().ok_or_else(|| fault("a directory".to_owned()))?;
-    if !folder.exists() {
-        std::fs::create_dir_all(folder).map_err(|error| fault(error.to_string()))?;
-        let mode = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(folder, mode).map_err(|error| fault(error.to_string()))?;
-    }
-    if let Ok(there) = std::fs::symlink_metadata(path) {
-        if !there.file_type().is_socket() {
-            return Err(fault("is there and is no socket; move it away".to_owned()));
-        }
-        if UnixStream::connect(path).is_ok() {
-            return Err(fault("another process listens here; stop it or name another".to_owned()));
-        }
-        std::fs::remove_file(path).map_err(|error| fault(error.to_string()))?;
-    }
-    let socket = UnixListener::bind(path).map_err(|error| fault(error.to_string()))?;
-    let mode = std::fs::Permissions::from_mode(0o666);
-    std::fs::set_permissions(path, mode).map_err(|error| fault(error.to_string()))?;
-    Ok(Socket { name: name.to_owned(), fd: socket.into(), made: Some(path.to_owned()) })
-}
-
-fn bind_metrics(place: &str) -> Result<OwnedFd, SuperviseError> {
-    let fault = |what: String| SuperviseError::Socket { path: place.to_owned(), what };
-    if place.starts_with('/') {
-        let _ = std::fs::remove_file(place);
-        return UnixListener::bind(place).map(Into::into).map_err(|error| fault(error.to_string()));
-    }
-    let address: std::net::SocketAddr = place
-        .parse()
-        .map_err(|_| fault("expected ADDRESS:PORT or the path of a socket".to_owned()))?;
-    if !address.ip().is_loopback() {
-        return Err(fault("metrics are served on loopback or a unix socket only".to_owned()));
-    }
-    TcpListener::bind(address).map(Into::into).map_err(|error| fault(error.to_string()))
-}
-
 fn start_listener(
     config: &Config,
     key: &OwnedFd,
@@ -293,7 +221,7 @@ fn start_listener(
     alive: Option<Duration>,
 ) -> Result<(AsyncChannel, Child), SuperviseError> {
     let (channel, end) = ipc::pair().map_err(io_error("socket pair"))?;
-    let listener = start(LISTENER, end, Some(config.ids))?;
+    let listener = role::start(LISTENER, end, Some(config.ids)).map_err(io_error(LISTENER))?;
     let begin = Control::Begin {
         settings: Box::new(config.settings.clone()),
         sockets: sockets.iter().map(|socket| socket.name.clone()).collect(),
@@ -323,24 +251,13 @@ fn due(settings: &Settings) -> Vec<WorkerKind> {
     found.into_iter().filter_map(|(due, kind)| due.then_some(kind)).collect()
 }
 
-/// This program again, with the channel as its standard input and nothing of the environment.
-fn start(role: &str, end: OwnedFd, ids: Option<(u32, u32)>) -> Result<Child, SuperviseError> {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("proxward-brokerd").args([ROLE_FLAG, role]).env_clear().current_dir("/");
-    // A group of its own: Ctrl-C in a terminal is for the supervisor, which ends the others.
-    command.stdin(Stdio::from(end)).stdout(Stdio::null()).process_group(0);
-    if let Some((uid, gid)) = ids.filter(|_| rustix::process::geteuid().is_root()) {
-        // The standard library clears the supplementary groups with it.
-        command.uid(uid).gid(gid);
-    }
-    command.spawn().map_err(io_error(role))
-}
-
 struct Supervisor<'a> {
     source: &'a dyn Source,
     settings: Settings,
-    /// Told to the listener, which has not said yet whether it takes them over.
-    proposed: VecDeque<Settings>,
+    proposed: Option<Proposed>,
+    /// A reload was asked for while another was under way.
+    again: bool,
+    sockets: Vec<Socket>,
     channel: AsyncChannel,
     listener: Child,
     workers: HashMap<WorkerKind, Child>,
@@ -393,39 +310,67 @@ impl Supervisor<'_> {
             Control::AuditHead { head } => self.keep_head(&head),
             Control::NeedWorker { kind } => self.start_worker(kind),
             Control::EndWorker { kind } => self.end_worker(kind),
-            Control::Reloaded { refused: None } => {
-                // Workers that are started from now on get them; the listener has ended the others.
-                if let Some(settings) = self.proposed.pop_front() {
-                    self.settings = settings;
-                }
-                tracing::info!("the configuration was taken over");
-                self.notify.tell("READY=1\nSTATUS=serving");
-            }
-            Control::Reloaded { refused: Some(why) } => {
-                self.proposed.pop_front();
-                tracing::error!(why, "the configuration before stays");
-                self.notify.tell("READY=1\nSTATUS=the configuration before stays");
-            }
+            Control::Reloaded { refused } => self.reloaded(refused),
             _ => return Err(SuperviseError::Ended("a message of another form".to_owned())),
         }
         Ok(Step::Other)
     }
 
     fn reload(&mut self) {
-        self.notify.tell("RELOADING=1");
-        let checked = self.source.settings().and_then(|settings| {
-            check(settings).map(|config| config.settings).map_err(|error| error.to_string())
-        });
-        match checked {
-            Ok(settings) => {
-                self.say(&Control::Reload { settings: Box::new(settings.clone()) });
-                self.proposed.push_back(settings);
-            }
-            Err(why) => {
-                tracing::error!(why, "the configuration before stays");
-                self.notify.tell("READY=1\nSTATUS=the configuration before stays");
-            }
+        if self.proposed.is_some() {
+            self.again = true;
+            return;
         }
+        self.notify.tell("RELOADING=1");
+        if let Err(why) = self.propose() {
+            self.stays(&why);
+        }
+    }
+
+    /// Tells the listener new settings, with sockets that are opened for them.
+    fn propose(&mut self) -> Result<(), String> {
+        let settings = self.source.settings()?;
+        let settings = check(settings).map_err(|error| error.to_string())?.settings;
+        let (opened, closed) = sockets::change(&self.sockets, &self.settings, &settings)?;
+        let message = Control::Reload {
+            settings: Box::new(settings.clone()),
+            opened: opened.iter().map(|socket| socket.name.clone()).collect(),
+            closed: closed.clone(),
+        };
+        let descriptors: Vec<BorrowedFd<'_>> =
+            opened.iter().map(|socket| socket.fd.as_fd()).collect();
+        let sent = message.to_bytes().and_then(|bytes| self.channel.send(&bytes, &descriptors));
+        if let Err(error) = sent {
+            opened.iter().for_each(Socket::remove);
+            return Err(error.to_string());
+        }
+        self.proposed = Some(Proposed { settings, opened, closed });
+        Ok(())
+    }
+
+    /// The listener has taken the settings over, or not.
+    fn reloaded(&mut self, refused: Option<String>) {
+        let Some(Proposed { settings, opened, closed }) = self.proposed.take() else { return };
+        if let Some(why) = refused {
+            opened.iter().for_each(Socket::remove);
+            self.stays(&why);
+        } else {
+            // Workers that are started from now on get them; the listener has ended the others.
+            self.settings = settings;
+            let gone = |socket: &mut Socket| closed.contains(&socket.name);
+            self.sockets.extract_if(.., gone).for_each(|socket| socket.remove());
+            self.sockets.extend(opened);
+            tracing::info!("the configuration was taken over");
+            self.notify.tell("READY=1\nSTATUS=serving");
+        }
+        if std::mem::take(&mut self.again) {
+            self.reload();
+        }
+    }
+
+    fn stays(&self, why: &str) {
+        tracing::error!(why, "the configuration before stays");
+        self.notify.tell("READY=1\nSTATUS=the configuration before stays");
     }
 
     fn reap(&mut self) -> Result<Step, SuperviseError> {
@@ -457,7 +402,7 @@ impl Supervisor<'_> {
             .map_err(|error| io_error("settings")(error.into()))?;
         let failed = |error: ChannelError| io_error("worker")(io::Error::other(error.to_string()));
         channel.send(&settings, &[]).map_err(failed)?;
-        let child = start(kind.name(), end, None)?;
+        let child = role::start(kind.name(), end, None).map_err(io_error(kind.name()))?;
         self.workers.insert(kind, child);
         self.begun.insert(kind, Instant::now());
         let ours = OwnedFd::from(channel);

@@ -65,6 +65,16 @@ pub fn credentials(stream: impl AsFd) -> Result<Credentials, PeerError> {
     if peer.is_some_and(|peer| peer.address_family() != AddressFamily::UNIX) {
         return Err(PeerError::NotUnix);
     }
+    accepted_credentials(fd)
+}
+
+/// The same of a stream that `accept` has just returned, for one call of the system less: that it
+/// is connected needs no asking, and what is no unix socket has no pid here and is refused.
+///
+/// # Errors
+/// [`PeerError`]; a socket of another family is told as a foreign namespace.
+pub fn accepted_credentials(stream: impl AsFd) -> Result<Credentials, PeerError> {
+    let fd = stream.as_fd();
     // The kernel's `struct ucred`: pid, uid, gid. A peer whose pid namespace is not below ours
     // has pid 0, which is why this is not rustix' function: its `Pid` can not hold it.
     let mut found = [0_u32; 3];
@@ -198,6 +208,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         assert!(matches!(credentials(&stream), Err(PeerError::NotUnix)));
+        let (accepted, _) = listener.accept().unwrap();
+        assert!(accepted_credentials(&accepted).is_err());
 
         let file = std::fs::File::open(dir.path()).unwrap();
         assert!(matches!(credentials(&file), Err(PeerError::Unreadable(_))));

@@ -32,6 +32,11 @@ impl<K: Clone + Eq + Hash> Concurrency<K> {
         Self { per_key, total, held: HashMap::new(), sum: 0 }
     }
 
+    /// Other caps from now on. What is under way beyond them stays until it is released.
+    pub fn set_caps(&mut self, per_key: u32, total: u32) {
+        (self.per_key, self.total) = (per_key, total);
+    }
+
     /// Counts one more of `key`.
     ///
     /// # Errors
@@ -102,6 +107,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn other_caps_hold_from_then_on_and_nothing_under_way_is_forgotten() {
+        let mut slots = Concurrency::new(2, 4);
+        slots.acquire(&"a").unwrap();
+        slots.acquire(&"a").unwrap();
+        slots.set_caps(1, 4);
+        assert_eq!(slots.acquire(&"a"), Err(Busy::Key(1)));
+        assert!(slots.release(&"a") && !slots.has_room(&"a"), "one is still under way");
+        assert!(slots.release(&"a") && slots.has_room(&"a"));
+    }
 
     #[test]
     fn caps_name_themselves() {

@@ -2,6 +2,7 @@
 
 mod limits;
 pub(crate) mod pulse;
+mod reload;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use limits::Limits;
 pub use pulse::{PulseError, PulseImport, import_pulse};
+pub(crate) use reload::after_restart;
 #[cfg(fuzzing)]
 pub(crate) use yaml::parse as parse_yaml;
 

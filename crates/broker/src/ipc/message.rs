@@ -24,8 +24,9 @@ pub(crate) enum Control {
         /// How often it has to say that it is alive.
         alive_ms: Option<u64>,
     },
-    /// To the listener: new settings, checked.
-    Reload { settings: Box<Settings> },
+    /// To the listener: new settings, checked. Descriptors are sockets in the order of `opened`;
+    /// those in `closed` end before.
+    Reload { settings: Box<Settings>, opened: Vec<String>, closed: Vec<String> },
     /// To the listener: take what is under way to its end.
     End,
     /// To the listener: the descriptor is this worker's channel.
@@ -104,5 +105,6 @@ pub(crate) trait Packet: Serialize + DeserializeOwned {
 }
 
 impl Packet for Control {}
+impl Packet for Settings {}
 impl Packet for WorkerRequest {}
 impl Packet for WorkerAnswer {}

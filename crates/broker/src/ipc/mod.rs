@@ -8,4 +8,4 @@ mod channel;
 mod message;
 
 pub(crate) use channel::{AsyncChannel, Channel, ChannelError, Sender, pair};
-pub(crate) use message::{Control, Packet, WorkerAnswer, WorkerRequest};
+pub(crate) use message::{Control, Packet, Refused, WorkerAnswer, WorkerRequest};

@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use identity::peer::{OVERFLOW_ID, credentials, groups, pidfd};
+use identity::peer::{OVERFLOW_ID, accepted_credentials, groups, pidfd};
 use limits::Keyed;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{fstat, fstatfs};
@@ -23,7 +23,8 @@ const PID_FS: u64 = 0x5049_4446;
 pub(crate) struct Attestor {
     /// `/proc`; tests have their own.
     proc: PathBuf,
-    subids: SubIds,
+    /// Replaced by a reload.
+    subids: RwLock<SubIds>,
     seen: Mutex<Keyed<u64, Seen>>,
 }
 
@@ -50,7 +51,13 @@ pub(crate) enum Unknown {
 
 impl Attestor {
     pub(crate) fn new(proc: PathBuf, subids: SubIds) -> Self {
+        let subids = RwLock::new(subids);
         Self { proc, subids, seen: Mutex::new(Keyed::new(ATTESTED_PROCESSES)) }
+    }
+
+    /// Other subordinate ids from now on.
+    pub(crate) fn set_subids(&self, subids: SubIds) {
+        *self.subids.write().unwrap_or_else(PoisonError::into_inner) = subids;
     }
 
     /// Who is at the other end of `stream`, which came through the socket `socket`.
@@ -65,7 +72,7 @@ impl Attestor {
         now: Duration,
     ) -> Result<Peer, Unknown> {
         let stream = stream.as_fd();
-        let found = credentials(stream)?;
+        let found = accepted_credentials(stream)?;
         if found.uid == OVERFLOW_ID {
             return Err(Unknown::Unmapped);
         }
@@ -77,7 +84,8 @@ impl Attestor {
             Place::Host | Place::Unit(_) if !identity => Place::Foreign,
             place => place,
         };
-        let range = self.subids.find(found.uid, found.gid).cloned();
+        let subids = self.subids.read().unwrap_or_else(PoisonError::into_inner);
+        let range = subids.find(found.uid, found.gid).cloned();
         Ok(Peer {
             uid: found.uid,
             gid: found.gid,

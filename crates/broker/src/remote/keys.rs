@@ -21,6 +21,12 @@ const COMMENT: &str = "proxward-broker";
 /// What a node lets the key do: nothing but the program's own answer.
 const OPTIONS: &str = "restrict,command=\"/usr/sbin/proxward-brokerd --forced-command\"";
 
+/// The public half of the key in use.
+pub(crate) fn public(folder: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(folder.join(format!("{CURRENT}.pub"))).ok()?;
+    Some(text.trim().to_owned()).filter(|line| line.starts_with("ssh-ed25519 "))
+}
+
 /// The private keys to offer: the one in use, and the next one during a change.
 pub(crate) fn identities(folder: &Path) -> Vec<PathBuf> {
     [CURRENT, NEXT].iter().map(|name| folder.join(name)).filter(|path| path.exists()).collect()

@@ -13,6 +13,5 @@ use crate::config::Settings;
 
 /// The line that nodes have to know, when there is a key.
 pub(crate) fn public_key(settings: &Settings) -> Option<String> {
-    let text = std::fs::read_to_string(settings.state.join("ssh/id_ed25519.pub")).ok()?;
-    Some(text.trim().to_owned()).filter(|line| line.starts_with("ssh-ed25519 "))
+    keys::public(&settings.state.join("ssh"))
 }

@@ -16,13 +16,14 @@ use crate::peer::PeerKey;
 /// What all connections share.
 pub(crate) struct Admission {
     state: Mutex<State>,
-    wait: Duration,
 }
 
 struct State {
+    budget: Rate,
     rate: KeyedRate<PeerKey>,
     under_way: Concurrency<PeerKey>,
     queue: FairQueue<PeerKey, oneshot::Sender<()>>,
+    wait: Duration,
 }
 
 /// The turn of one request; given back when dropped, which is before the answer is written: a
@@ -34,13 +35,26 @@ pub(crate) struct Turn {
 
 impl Admission {
     pub(crate) fn new(limits: &Limits) -> Self {
-        let rate = Rate { burst: limits.burst, per_second: limits.per_second };
         let state = State {
-            rate: KeyedRate::new(rate, BUDGETS),
+            budget: rate(limits),
+            rate: KeyedRate::new(rate(limits), BUDGETS),
             under_way: Concurrency::new(limits.under_way_per_peer, limits.under_way),
             queue: FairQueue::new(QUEUE.0, QUEUE.1),
+            wait: limits.queue_wait(),
         };
-        Self { state: Mutex::new(state), wait: limits.queue_wait() }
+        Self { state: Mutex::new(state) }
+    }
+
+    /// Other limits from now on; turns and who waits stay. Debts stay while the budget is the
+    /// same: those of a slower one could keep a peer out of a faster one for an hour.
+    pub(crate) fn set_limits(&self, limits: &Limits) {
+        let mut state = self.state();
+        if state.budget != rate(limits) {
+            state.budget = rate(limits);
+            state.rate = KeyedRate::new(state.budget, BUDGETS);
+        }
+        state.under_way.set_caps(limits.under_way_per_peer, limits.under_way);
+        state.wait = limits.queue_wait();
     }
 
     /// Spends one request of the peer's budget.
@@ -58,7 +72,7 @@ impl Admission {
 
     /// Waits for a turn.
     pub(crate) async fn turn(self: &Arc<Self>, key: &PeerKey) -> Result<Turn, Refusal> {
-        let granted = {
+        let (granted, wait) = {
             let mut state = self.state();
             if state.under_way.acquire(key).is_ok() {
                 return Ok(self.taken(key));
@@ -67,10 +81,10 @@ impl Admission {
             if state.queue.push(key, grant).is_err() {
                 return Err(busy("the queue is full"));
             }
-            granted
+            (granted, state.wait)
         };
         // A grant that arrives while the wait ends is given back by `Turn` when it is dropped.
-        match timeout(self.wait, Waiting { granted, admission: self, key }).await {
+        match timeout(wait, Waiting { granted, admission: self, key }).await {
             Ok(true) => Ok(self.taken(key)),
             Ok(false) | Err(_) => Err(busy("other requests take too long")),
         }
@@ -116,6 +130,10 @@ impl Admission {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn rate(limits: &Limits) -> Rate {
+    Rate { burst: limits.burst, per_second: limits.per_second }
 }
 
 /// Resolves to whether the turn came. Dropped with a turn that came unseen, it gives it back.

@@ -11,7 +11,7 @@ use super::connections::Place;
 use super::emit::{Emitter, Gone, Protocol};
 use super::stream::Stream;
 use super::{Shared, dispatch};
-use crate::limits::{IN_BUFFER, OUT_BUFFER, STRANGER_WAIT};
+use crate::limits::{FIRST_BUFFER, IN_BUFFER, OUT_BUFFER, STRANGER_WAIT};
 use crate::peer::{Peer, PeerKey};
 
 /// A request as both protocols have it.
@@ -37,7 +37,7 @@ pub(crate) async fn serve(
     place: &Place,
 ) {
     let limits = shared.config().settings.limits;
-    let mut bytes = Vec::with_capacity(IN_BUFFER);
+    let mut bytes = Vec::with_capacity(FIRST_BUFFER);
     let first = Instant::now() + limits.first_byte();
     let began = read(&mut stream, &mut bytes, first).await;
     let protocol = protocol_of(&bytes);
@@ -61,7 +61,7 @@ pub(crate) async fn serve(
 /// the request was read would often be lost.
 pub(crate) async fn refuse_stranger(shared: &Shared, mut stream: Stream, who: &str) {
     let until = Instant::now() + STRANGER_WAIT;
-    let mut bytes = Vec::with_capacity(IN_BUFFER);
+    let mut bytes = Vec::with_capacity(FIRST_BUFFER);
     while bytes.len() < IN_BUFFER && !is_whole(&bytes) {
         if read(&mut stream, &mut bytes, until).await.is_err() {
             break;
@@ -305,7 +305,9 @@ fn is_whole(bytes: &[u8]) -> bool {
 
 /// Appends what arrives next.
 async fn read(stream: &mut Stream, bytes: &mut Vec<u8>, until: Instant) -> Result<(), Ended> {
-    bytes.reserve(IN_BUFFER);
+    if bytes.len() == bytes.capacity() {
+        bytes.reserve(IN_BUFFER);
+    }
     match timeout_at(until, stream.read(bytes)).await {
         Ok(Ok(0) | Err(_)) => Err(Ended::Closed),
         Ok(Ok(_)) => Ok(()),

@@ -10,13 +10,13 @@ use crate::peer::PeerKey;
 
 /// All connections of peers the policy knows.
 pub(crate) struct Connections {
-    per_peer: usize,
-    total: usize,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    per_peer: usize,
+    total: usize,
     next: u64,
     open: HashMap<u64, Open>,
     of_peer: HashMap<PeerKey, usize>,
@@ -37,7 +37,13 @@ pub(crate) struct Place {
 
 impl Connections {
     pub(crate) fn new(per_peer: usize, total: usize) -> Self {
-        Self { per_peer, total, state: Mutex::default() }
+        Self { state: Mutex::new(State { per_peer, total, ..State::default() }) }
+    }
+
+    /// Other caps from now on. Nobody is sent away for them, but whoever comes makes room.
+    pub(crate) fn set_caps(&self, per_peer: usize, total: usize) {
+        let mut state = self.state();
+        (state.per_peer, state.total) = (per_peer, total);
     }
 
     /// A place for one more of this peer. When the peer has too many, its own oldest idle one
@@ -45,9 +51,9 @@ impl Connections {
     /// all are at work.
     pub(crate) fn enter(self: &Arc<Self>, key: &PeerKey) -> Option<Place> {
         let mut state = self.state();
-        if state.of_peer.get(key).copied().unwrap_or(0) >= self.per_peer {
+        if state.of_peer.get(key).copied().unwrap_or(0) >= state.per_peer {
             state.end_idle(|open| open.key == *key)?;
-        } else if state.open.len() >= self.total {
+        } else if state.open.len() >= state.total {
             state.end_idle(|_| true)?;
         }
         let id = state.next;

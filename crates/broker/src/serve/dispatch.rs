@@ -1,17 +1,15 @@
 //! From a request to its outcome: verb, policy, parameters, turn, record, work.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use broker_api::{Code, Group, Refusal, Verb};
-use limits::Keyed;
 use serde_json::{Map, Value};
 
 use super::audit::Call;
 use super::connection::Asked;
 use super::emit::{Emitter, Gone};
-use crate::limits::IDEMPOTENT;
+use super::idempotent::Begun;
 use crate::peer::{Peer, PeerKey};
 use crate::policy::Decision;
 use crate::remote::NodeName;
@@ -117,10 +115,12 @@ async fn work(
     let planned = asked.params.get("plan").and_then(Value::as_bool) == Some(true);
     let changes = verb.group != Group::Read && !planned;
     let now = shared.clock.monotonic();
-    let once = if changes { Once::of(key, verb, &asked.params) } else { None };
-    if let Some(before) = once.as_ref().and_then(|once| shared.idempotent.find(once, now)) {
-        return Ok(before);
-    }
+    let begun = if changes { shared.idempotent.begin(key, verb, &asked.params, now) } else { None };
+    let claim = match begun {
+        None => None,
+        Some(Begun::First(claim)) => Some(claim),
+        Some(Begun::Before(outcome)) => return Ok(outcome),
+    };
     let turn = match shared.admission.turn(key).await {
         Ok(turn) => turn,
         Err(refusal) => return Ok(Err(refusal)),
@@ -146,88 +146,8 @@ async fn work(
     let outcome = crate::verbs::run(emitter, peer, verb, &asked.params).await;
     drop(turn);
     let outcome = outcome?;
-    if let Some(once) = once
-        && outcome.is_ok()
-    {
-        shared.idempotent.keep(once, outcome.clone(), now);
+    if let (Some(claim), Ok(answer)) = (claim, &outcome) {
+        claim.done(answer, shared.clock.monotonic());
     }
     Ok(outcome)
-}
-
-/// Answers to requests that carried an idempotency key.
-pub(crate) struct Idempotent(Mutex<Keyed<(PeerKey, String), Kept>>);
-
-struct Kept {
-    at: Duration,
-    request: String,
-    outcome: Result<Value, Refusal>,
-}
-
-/// A request that is to be done once.
-struct Once {
-    name: (PeerKey, String),
-    request: String,
-}
-
-impl Once {
-    fn of(key: &PeerKey, verb: &Verb, params: &Map<String, Value>) -> Option<Self> {
-        let name = params.get("idempotency_key")?.as_str()?.to_owned();
-        let request = format!("{} {}", verb.name, Value::Object(params.clone()));
-        Some(Self { name: (key.clone(), name), request })
-    }
-}
-
-impl Default for Idempotent {
-    fn default() -> Self {
-        Self(Mutex::new(Keyed::new(IDEMPOTENT.0)))
-    }
-}
-
-impl Idempotent {
-    fn find(&self, once: &Once, now: Duration) -> Option<Result<Value, Refusal>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = kept.get(&once.name)?;
-        if now.saturating_sub(before.at) >= IDEMPOTENT.1 {
-            kept.remove(&once.name);
-            return None;
-        }
-        if before.request == once.request {
-            return Some(before.outcome.clone());
-        }
-        let text = "this idempotency key was used for another request; take a fresh one";
-        Some(Err(Refusal::new(Code::Conflict, text)))
-    }
-
-    fn keep(&self, once: Once, outcome: Result<Value, Refusal>, now: Duration) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Once { name, request } = once;
-        kept.remove(&name);
-        kept.entry(now, &name, || Kept { at: now, request, outcome });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn once(key: &str, params: &Value) -> Once {
-        let verb = Verb::find("ban.apply").unwrap();
-        Once::of(&PeerKey::for_tests(key), verb, params.as_object().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_repeated_request_gets_its_answer_and_another_one_a_conflict() {
-        let kept = Idempotent::default();
-        let params = json!({"add": ["192.0.2.1"], "idempotency_key": "k"});
-        let at = Duration::from_secs;
-        assert!(kept.find(&once("a", &params), at(0)).is_none());
-        kept.keep(once("a", &params), Ok(json!(1)), at(0));
-        assert_eq!(kept.find(&once("a", &params), at(1)), Some(Ok(json!(1))));
-        assert!(kept.find(&once("b", &params), at(1)).is_none(), "each peer has its own keys");
-        let other = json!({"add": ["192.0.2.2"], "idempotency_key": "k"});
-        let conflict = kept.find(&once("a", &other), at(1)).unwrap().unwrap_err();
-        assert_eq!(conflict.code, Code::Conflict);
-        assert!(kept.find(&once("a", &params), IDEMPOTENT.1).is_none());
-    }
 }

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::Shared;
 use super::stream::Stream;
+use crate::limits::FIRST_BUFFER;
 
 /// Which of the two protocols a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl<'a> Emitter<'a> {
         protocol: Protocol,
         wait: Duration,
     ) -> Self {
-        let (out, correlation) = (Vec::new(), String::new());
+        let (out, correlation) = (Vec::with_capacity(FIRST_BUFFER), String::new());
         Self { shared, stream, protocol, wait, out, seq: 0, correlation, id: None }
     }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker_api::Code;
@@ -21,16 +21,18 @@ use super::admission::Admission;
 use super::audit::Audit;
 use super::cells::CellNames;
 use super::connections::Connections;
-use super::dispatch::Idempotent;
+use super::idempotent::Idempotent;
 use super::metrics::Metrics;
 use super::readings::Readings;
+use super::reload::{Changed, reload, subids};
+use super::sockets::Sockets;
 use super::stream::{Listener, Stream};
 use super::{Shared, connection, metrics_http};
 use crate::config::{Config, Settings};
 use crate::confine::{Calls, Confinement, confine, paths};
 use crate::ipc::{AsyncChannel, Channel, ChannelError, Control, Packet};
 use crate::limits::{ACCEPT_PAUSE, AUDIT_KEY, AUDIT_PAUSE, DRAIN, STRANGERS, WORKER_PAUSE};
-use crate::peer::{Attestor, SubIds};
+use crate::peer::Attestor;
 use crate::race::{Either, race};
 use crate::remote::Members;
 use crate::worker::{Launcher, Link, Links, WorkerKind};
@@ -117,9 +119,9 @@ async fn serve(
     let shared = Arc::new(shared(begin.config, &channel, clock, log)?);
     let (ending, ended) = watch::channel(false);
     let mut tasks = JoinSet::new();
+    let mut sockets = Sockets::default();
     for (name, socket) in begin.sockets {
-        let socket = Listener::new(socket)?;
-        tasks.spawn(accept(Arc::clone(&shared), name, socket, ended.clone()));
+        sockets.open(&shared, name, Listener::new(socket)?);
     }
     if let Some(socket) = begin.metrics {
         let served = metrics_http::serve(Arc::clone(&shared), socket)?;
@@ -136,13 +138,11 @@ async fn serve(
     tasks.spawn(race_end(keeper, ended.clone()));
     let writer = Arc::clone(&shared);
     tasks.spawn(race_end(async move { write_records(&writer).await }, ended));
-    let over = obey(&shared, &channel).await;
+    let over = obey(&shared, &channel, &mut sockets).await;
     ending.send_replace(true);
     shared.connections.end_all_idle();
-    let _ = timeout(DRAIN + Duration::from_secs(1), async {
-        while tasks.join_next().await.is_some() {}
-    })
-    .await;
+    sockets.end().await;
+    tasks.shutdown().await;
     let mut records = shared.audit.summary(shared.clock.monotonic(), true);
     records.push(Event::new("broker.ended"));
     shared.audit.write(records)?;
@@ -158,15 +158,13 @@ fn shared(
     log: Log,
 ) -> Result<Shared, ListenerError> {
     let limits = config.settings.limits;
-    let text = |path: &str| process::text(path.as_ref());
-    let subids = SubIds::parse(&text("/etc/subuid"), &text("/etc/subgid"));
     let metrics = Metrics::new().map_err(|error| ListenerError::Other(error.to_string()))?;
     let launcher = Supervisor(Arc::clone(channel));
     let connections = Connections::new(limits.connections_per_peer, limits.connections);
     Ok(Shared {
         clock,
         config: Arc::new(config).into(),
-        attestor: Attestor::new("/proc".into(), subids),
+        attestor: Attestor::new("/proc".into(), subids()),
         admission: Arc::new(Admission::new(&limits)),
         connections: Arc::new(connections),
         strangers: Arc::new(Semaphore::new(STRANGERS)),
@@ -181,7 +179,7 @@ fn shared(
 }
 
 /// Accepts on one socket; at the end it waits for the requests under way.
-async fn accept(
+pub(super) async fn accept(
     shared: Arc<Shared>,
     name: Arc<str>,
     socket: Listener,
@@ -228,7 +226,7 @@ fn accepted(shared: &Arc<Shared>, name: &Arc<str>, stream: OwnedFd, open: &mut J
         return;
     };
     outcome("accepted");
-    let Ok(stream) = Stream::new(stream) else { return };
+    let stream = Stream::new(stream);
     let (id, serving) = (place.id(), Arc::clone(shared));
     let task = open.spawn(async move {
         connection::serve(&serving, stream, &peer, &key, &place).await;
@@ -242,7 +240,7 @@ fn stranger(shared: &Arc<Shared>, who: &str, stream: OwnedFd, open: &mut JoinSet
         shared.record(event);
     }
     if let Ok(permit) = Arc::clone(&shared.strangers).try_acquire_owned() {
-        let Ok(stream) = Stream::new(stream) else { return };
+        let stream = Stream::new(stream);
         let (shared, who) = (Arc::clone(shared), who.to_owned());
         open.spawn(async move {
             connection::refuse_stranger(&shared, stream, &who).await;
@@ -252,7 +250,11 @@ fn stranger(shared: &Arc<Shared>, who: &str, stream: OwnedFd, open: &mut JoinSet
 }
 
 /// Does what the supervisor says until it says that it is over.
-async fn obey(shared: &Arc<Shared>, channel: &AsyncChannel) -> Result<(), ListenerError> {
+async fn obey(
+    shared: &Arc<Shared>,
+    channel: &AsyncChannel,
+    sockets: &mut Sockets,
+) -> Result<(), ListenerError> {
     let mut readers = JoinSet::new();
     loop {
         while readers.try_join_next().is_some() {}
@@ -263,8 +265,10 @@ async fn obey(shared: &Arc<Shared>, channel: &AsyncChannel) -> Result<(), Listen
         };
         match Control::from_bytes(&received.body)? {
             Control::End => return Ok(()),
-            Control::Reload { settings } => {
-                let refused = reload(shared, *settings).err();
+            Control::Reload { settings, opened, closed } => {
+                let opened = opened.into_iter().map(Arc::from).zip(received.descriptors).collect();
+                let changed = Changed { opened, closed };
+                let refused = reload(shared, sockets, *settings, changed).err();
                 tell(channel, &Control::Reloaded { refused })?;
             }
             Control::Worker { kind } => {
@@ -302,28 +306,6 @@ async fn wake(shared: &Shared, kind: WorkerKind) {
             tracing::error!(error = refusal.message, "changes on trial are not put back");
         }
     }
-}
-
-/// Rules, roots, commands and nodes are replaced. Limits and sockets need a restart.
-fn reload(shared: &Shared, settings: Settings) -> Result<(), String> {
-    let next = settings.check("/".as_ref()).map_err(|error| error.to_string())?;
-    let before = shared.config();
-    let same = before.settings.limits == next.settings.limits
-        && before.settings.socket == next.settings.socket
-        && before.settings.sockets == next.settings.sockets
-        && before.settings.audit == next.settings.audit;
-    if !same {
-        return Err("limits, sockets and the audit log's place need a restart".to_owned());
-    }
-    shared.audit.reopen().map_err(|error| error.to_string())?;
-    let rules = next.policy.len();
-    let next = Config { public_key: before.public_key.clone(), ..next };
-    *shared.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
-    let record = Event::new("broker.reloaded").field("rules", rules);
-    shared.audit.write(vec![record]).map_err(|error| error.to_string())?;
-    // They were started with the settings before.
-    shared.links.end_all();
-    Ok(())
 }
 
 /// Once a second: figures, sums, the log's head, a sign of life.

@@ -8,10 +8,13 @@ mod connections;
 mod dispatch;
 mod emit;
 mod fair_queue;
+mod idempotent;
 mod listener;
 mod metrics;
 mod metrics_http;
 mod readings;
+mod reload;
+mod sockets;
 mod stream;
 
 pub(crate) use connection::Asked;
@@ -46,7 +49,7 @@ pub(crate) struct Shared {
     metrics: Metrics,
     links: Links,
     readings: readings::Readings,
-    idempotent: dispatch::Idempotent,
+    idempotent: idempotent::Idempotent,
     members: Members,
     cells: cells::CellNames,
 }
@@ -101,6 +104,13 @@ impl Shared {
             self.metrics.audit_failures.inc();
             tracing::error!(%error, "audit");
         }
+    }
+
+    /// The key was made or changed.
+    pub(crate) fn set_public_key(&self, key: &str) {
+        let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
+        let public_key = Some(key.to_owned());
+        *config = Arc::new(Config { public_key, ..Config::clone(&config) });
     }
 
     /// The line that nodes have to know, when there is a key.

@@ -1,22 +1,42 @@
 //! A peer's connection, as cheap as it can be had.
 //!
-//! The runtime's own streams ask the kernel to tell them when they may write again. It then wakes
-//! this process each time a peer has read an answer, for nothing. Here writing is asked for only
-//! by a connection whose answer did not fit the socket's buffer.
+//! What costs is waking processes, so each of these saves a wakeup or a round through the kernel:
+//!
+//! * Bytes are looked at first and taken from the socket after the answer (`MSG_PEEK`). Taking them
+//!   tells the sender that it may write again, which wakes a client that sleeps until its answer
+//!   comes, for nothing; once the answer has woken it, nobody sleeps there any more.
+//! * Reading is tried before the kernel is asked to watch: many requests are there already when
+//!   their connection is accepted.
+//! * The runtime's own streams are watched for writing too, and so awake for each answer that was
+//!   read. Here only a connection is whose answer did not fit the socket's buffer.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::buffer::spare_capacity;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send};
 use tokio::io::Interest;
-use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+use tokio::io::unix::AsyncFd;
+
+use crate::limits::IN_BUFFER;
 
 /// A socket that listens.
 pub(super) struct Listener(AsyncFd<OwnedFd>);
 
-/// A connection. `None` only while its registration is changed, and when that failed.
-pub(crate) struct Stream(Option<AsyncFd<OwnedFd>>);
+/// A connection.
+pub(crate) struct Stream {
+    socket: Socket,
+    /// Bytes that were given out and are still to be taken from the socket.
+    seen: usize,
+}
+
+enum Socket {
+    Plain(OwnedFd),
+    Watched(AsyncFd<OwnedFd>),
+    /// Only while the watch is changed, and when that failed.
+    Lost,
+}
 
 impl Listener {
     /// Takes over a socket that listens; it is made non-blocking.
@@ -42,46 +62,50 @@ impl Listener {
 
 impl Stream {
     /// A connection as it was accepted: non-blocking.
-    pub(super) fn new(stream: OwnedFd) -> io::Result<Self> {
-        watch(stream, Interest::READABLE).map(|fd| Self(Some(fd)))
+    pub(super) fn new(stream: OwnedFd) -> Self {
+        Self { socket: Socket::Plain(stream), seen: 0 }
     }
 
     /// Appends what arrives next, as much as `bytes` has room for; 0 when the peer has ended.
+    ///
+    /// While it waits nothing is left in the socket, so a connection that is ended meanwhile is
+    /// not reset.
     pub(super) async fn read(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
-        let fd = self.fd()?;
+        let more = self.take(bytes)?;
+        if more > 0 {
+            return Ok(more);
+        }
         loop {
-            let mut guard = fd.readable().await?;
-            let room = bytes.capacity() - bytes.len();
-            match recv(fd, rustix::buffer::spare_capacity(bytes), RecvFlags::DONTWAIT) {
+            match recv(self.fd()?, spare_capacity(bytes), LOOK) {
                 Ok((read, _)) => {
-                    if (1..room).contains(&read) {
-                        // There was no more: the kernel tells of the next byte.
-                        guard.clear_ready();
-                    }
+                    self.seen = read;
                     return Ok(read);
                 }
-                Err(errno) => again(errno, &mut guard)?,
+                Err(Errno::WOULDBLOCK) => {}
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(errno.into()),
             }
+            // Cleared before the next try: what arrives in between is told again.
+            self.watched(Interest::READABLE)?.readable().await?.clear_ready();
         }
     }
 
     /// Writes all of it.
     pub(super) async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut at = match send(self.fd()?, bytes, SEND) {
-            Ok(sent) => sent,
-            Err(Errno::WOULDBLOCK | Errno::INTR) => 0,
-            Err(errno) => return Err(errno.into()),
-        };
-        if at == bytes.len() {
-            return Ok(());
-        }
-        self.tell_when_writable()?;
-        let fd = self.fd()?;
+        let mut at = 0;
+        let mut interest = Interest::READABLE;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            let mut guard = fd.writable().await?;
-            match send(fd, rest, SEND) {
+            match send(self.fd()?, rest, SEND) {
                 Ok(sent) => at += sent,
-                Err(errno) => again(errno, &mut guard)?,
+                Err(Errno::WOULDBLOCK) => {
+                    if interest == Interest::READABLE {
+                        interest |= Interest::WRITABLE;
+                        self.unwatch();
+                    }
+                    self.watched(interest)?.writable().await?.clear_ready();
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
             }
         }
         Ok(())
@@ -89,28 +113,70 @@ impl Stream {
 
     /// Takes what else has arrived, up to a limit: a socket closed over unread bytes resets its
     /// peer.
-    pub(super) fn drain(&self) {
+    pub(super) fn drain(&mut self) {
         const READS: usize = 8;
+        self.seen = 0;
         let Ok(fd) = self.fd() else { return };
-        let mut rest = [0_u8; 8 * 1024];
+        let mut rest = [0_u8; IN_BUFFER];
         for _ in 0..READS {
             match recv(fd, &mut rest, RecvFlags::DONTWAIT) {
-                Ok((1.., _)) => {}
+                Ok((IN_BUFFER, _)) => {}
                 _ => return,
             }
         }
     }
 
-    /// Once for a connection.
-    fn tell_when_writable(&mut self) -> io::Result<()> {
-        let fd = self.0.take().ok_or(io::ErrorKind::NotConnected)?;
-        let both = Interest::READABLE | Interest::WRITABLE;
-        self.0 = Some(watch(fd.into_inner(), both)?);
-        Ok(())
+    /// Takes from the socket what was given out, and appends what came behind it.
+    fn take(&mut self, bytes: &mut Vec<u8>) -> io::Result<usize> {
+        while self.seen > 0 {
+            let before = bytes.len();
+            bytes.reserve(self.seen);
+            match recv(self.fd()?, spare_capacity(bytes), RecvFlags::DONTWAIT) {
+                // They were there, and nobody else reads this socket.
+                Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok((read, _)) => {
+                    // Less than was given out where a descriptor came with the bytes: the kernel
+                    // ends a read there.
+                    let old = read.min(self.seen);
+                    bytes.drain(before..before + old);
+                    self.seen -= old;
+                    if read > old {
+                        return Ok(read - old);
+                    }
+                }
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(0)
     }
 
-    fn fd(&self) -> io::Result<&AsyncFd<OwnedFd>> {
-        self.0.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    fn fd(&self) -> io::Result<BorrowedFd<'_>> {
+        match &self.socket {
+            Socket::Plain(fd) => Ok(fd.as_fd()),
+            Socket::Watched(fd) => Ok(fd.get_ref().as_fd()),
+            Socket::Lost => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// The connection with the kernel watching it, for `interest` when it did not yet.
+    fn watched(&mut self, interest: Interest) -> io::Result<&AsyncFd<OwnedFd>> {
+        if let Socket::Plain(_) = self.socket
+            && let Socket::Plain(fd) = std::mem::replace(&mut self.socket, Socket::Lost)
+        {
+            self.socket = Socket::Watched(watch(fd, interest)?);
+        }
+        match &self.socket {
+            Socket::Watched(fd) => Ok(fd),
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn unwatch(&mut self) {
+        self.socket = match std::mem::replace(&mut self.socket, Socket::Lost) {
+            Socket::Watched(fd) => Socket::Plain(fd.into_inner()),
+            other => other,
+        };
     }
 }
 
@@ -123,17 +189,10 @@ fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, interest)
 }
 
-const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+/// Looks without taking.
+const LOOK: RecvFlags = RecvFlags::DONTWAIT.union(RecvFlags::PEEK);
 
-/// Whether to wait and try again.
-fn again(errno: Errno, guard: &mut AsyncFdReadyGuard<'_, OwnedFd>) -> io::Result<()> {
-    match errno {
-        Errno::WOULDBLOCK => guard.clear_ready(),
-        Errno::INTR => {}
-        errno => return Err(errno.into()),
-    }
-    Ok(())
-}
+const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -149,7 +208,7 @@ mod tests {
 
     fn pair() -> (Stream, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        (Stream::new(ours.into()).unwrap(), theirs)
+        (Stream::new(ours.into()), theirs)
     }
 
     #[tokio::test]
@@ -163,7 +222,7 @@ mod tests {
             read
         });
         ours.write_all(&bytes).await.unwrap();
-        assert!(ours.0.is_some());
+        assert!(matches!(ours.socket, Socket::Watched(_)));
         drop(ours);
         assert_eq!(reader.join().unwrap(), expected);
     }
@@ -183,6 +242,26 @@ mod tests {
         drop(theirs);
         assert_eq!(ours.read(&mut bytes).await.unwrap(), 0);
         assert!(ours.write_all(b"x").await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_waits_for_its_answer_is_not_told_that_it_may_write() {
+        let (mut ours, mut theirs) = pair();
+        theirs.write_all(b"ask").unwrap();
+        let mut bytes = Vec::with_capacity(32);
+        assert_eq!(ours.read(&mut bytes).await.unwrap(), 3);
+        let unread = |stream: &Stream| rustix::io::ioctl_fionread(stream.fd().unwrap()).unwrap();
+        assert_eq!(unread(&ours), 3, "looked at, not taken");
+        theirs.write_all(b"next").unwrap();
+        assert_eq!(ours.read(&mut bytes).await.unwrap(), 4);
+        assert_eq!((bytes.as_slice(), unread(&ours)), (&b"asknext"[..], 0), "nothing twice");
+        theirs.write_all(b"half").unwrap();
+        ours.read(&mut bytes).await.unwrap();
+        let mut waits = Box::pin(ours.read(&mut bytes));
+        let pause = std::time::Duration::from_millis(1);
+        assert!(tokio::time::timeout(pause, &mut waits).await.is_err());
+        drop(waits);
+        assert_eq!(unread(&ours), 0, "while it waits nothing is left that would reset the peer");
     }
 
     #[tokio::test]

@@ -2,24 +2,18 @@
 //!
 //! A request names a cell; what it runs stands in the configuration, and what it may do in the
 //! policy file named there. The one program that is started is `proxward cell run`, with fixed
-//! words; or `systemctl`, for cells that are units. A cell outlives the broker: what runs is noted in a file each, with the time at which
-//! the kernel started the process, so that a number given anew is never taken for it.
+//! words, by a process of its own ([`launcher`]); or `systemctl`, for cells that are units. A cell
+//! outlives the broker: what runs is noted in a file each, with the time at which the kernel started
+//! the process, so that a number given anew is never taken for it.
 
-use std::collections::{BTreeMap, HashMap};
+mod launcher;
+
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use broker_api::{Code, Refusal};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::OwnedFd;
-use rustix::fs::OFlags;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use secrets::private_file;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -27,7 +21,11 @@ use telemetry::Clock;
 
 use super::files::failed;
 use crate::config::{CellSettings, Settings};
-use crate::limits::{CELL_LOG, CELL_SETTLE, CELL_STOP, CELL_TICK};
+use crate::ipc;
+use crate::limits::{CELL_LOG, CELL_STOP, CELL_TICK};
+use crate::role::{self, LAUNCHER};
+pub(crate) use launcher::run as run_launcher;
+use launcher::{Launcher, Process};
 
 /// All a launcher finds in its environment.
 const ENVIRONMENT: &[(&str, &str)] = &[
@@ -40,21 +38,20 @@ const NOTE: usize = 4096;
 
 /// The declared cells.
 pub(crate) struct Cells {
-    launcher: PathBuf,
+    program: PathBuf,
     systemctl: PathBuf,
     declared: BTreeMap<String, CellSettings>,
     folder: PathBuf,
     clock: Clock,
-    /// Those started by this process, which has to take notice of their end.
-    children: Mutex<HashMap<String, Child>>,
+    /// The process that starts those that are no units, when there are any.
+    launcher: Option<Launcher>,
 }
 
 /// What is noted about a running cell.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Note {
-    pid: i32,
-    /// Of `/proc/PID/stat`, in the kernel's ticks.
-    started: u64,
+    #[serde(flatten)]
+    process: Process,
     since_ms: u64,
     lease_until_ms: Option<u64>,
 }
@@ -65,27 +62,42 @@ pub(crate) fn noted(folder: &Path) -> bool {
     entries.into_iter().any(|entry| entry.path().extension().is_some_and(|end| end == "json"))
 }
 
+/// This program again, as what starts cells.
+fn start_launcher(settings: &Settings) -> Result<Launcher, String> {
+    let say = |error: &dyn std::fmt::Display| format!("cell launcher: {error}");
+    let (channel, end) = ipc::pair().map_err(|error| say(&error))?;
+    // It ends with the channel, and init waits for it: no child of this process is left to reap.
+    role::start(LAUNCHER, end, None).map_err(|error| say(&error))?;
+    Launcher::new(channel, settings).map_err(|error| say(&error))
+}
+
 impl Cells {
+    /// Starts the process that starts cells, where any is no unit.
     pub(crate) fn new(settings: &Settings) -> Result<Self, String> {
+        let launched = settings.cells.values().any(|cell| cell.unit.is_none());
+        let launcher = if launched { Some(start_launcher(settings)?) } else { None };
+        Self::with(settings, launcher)
+    }
+
+    fn with(settings: &Settings, launcher: Option<Launcher>) -> Result<Self, String> {
         let folder = settings.state.join("cells");
         private_file::create_dir(&folder).map_err(|error| error.to_string())?;
         Ok(Self {
-            launcher: settings.cell_launcher.clone(),
+            program: settings.cell_launcher.clone(),
             systemctl: settings.systemctl.clone(),
             declared: settings.cells.clone(),
             folder,
             clock: Clock::system(),
-            children: Mutex::default(),
+            launcher,
         })
     }
 
     pub(super) fn wakes(&self) -> Option<Duration> {
-        (!self.children().is_empty() || noted(&self.folder)).then_some(CELL_TICK)
+        noted(&self.folder).then_some(CELL_TICK)
     }
 
     /// Takes notice of ends, ends what was not confirmed, keeps logs short.
     pub(super) fn tick(&self) {
-        self.reap();
         for name in self.declared.keys() {
             // systemd keeps a unit's log, and is asked only when there is something to decide.
             if self.unit(name).is_some()
@@ -109,7 +121,6 @@ impl Cells {
     }
 
     pub(super) fn handle(&self, verb: &str, params: &Map<String, Value>) -> Result<Value, Refusal> {
-        self.reap();
         if verb == "cell.list" {
             let rows: Vec<Value> = self.declared.keys().map(|name| self.row(name)).collect();
             return Ok(json!({"cells": rows}));
@@ -135,48 +146,26 @@ impl Cells {
         params: &Map<String, Value>,
         plan: bool,
     ) -> Result<Value, Refusal> {
-        let (launcher, arguments) = match &cell.unit {
+        let (program, arguments) = match &cell.unit {
             Some(unit) => (&self.systemctl, vec!["start".to_owned(), unit.clone()]),
-            None => (&self.launcher, arguments(cell)),
+            None => (&self.program, launcher::arguments(cell)),
         };
         if self.note(name).is_some() {
             return Ok(json!({"changed": false, "cell": self.row(name)}));
         }
         if plan {
-            return Ok(json!({"changed": true, "launcher": launcher, "arguments": arguments}));
+            return Ok(json!({"changed": true, "launcher": program, "arguments": arguments}));
         }
         let lease = params.get("lease_ms").and_then(Value::as_u64);
         let lease_until_ms = lease.map(|lease| self.now_ms().saturating_add(lease));
-        if cell.unit.is_some() {
+        let process = if cell.unit.is_some() {
             self.systemctl(&arguments)?;
             // Only what systemd does not know is kept.
-            self.keep(name, &Note { pid: 0, started: 0, since_ms: self.now_ms(), lease_until_ms })?;
-            return Ok(json!({"changed": true, "cell": self.row(name)}));
-        }
-        let log = self.file(name, "log");
-        let output = File::options().create(true).append(true).open(&log).map_err(failed)?;
-        output.set_len(0).map_err(failed)?;
-        let mut command = Command::new(&self.launcher);
-        command
-            .args(&arguments)
-            .env_clear()
-            .envs(ENVIRONMENT.iter().copied())
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().map_err(failed)?)
-            .stderr(output)
-            .process_group(0);
-        let mut child = command
-            .spawn()
-            .map_err(|error| failed(format!("{}: {error}", self.launcher.display())))?;
-        if let Some(code) = ends_at_once(&mut child).map_err(failed)? {
-            let text = format!("the cell ended at once ({code}): {}", last_words(&log));
-            return Err(Refusal::new(Code::Unavailable, text));
-        }
-        let pid = i32::try_from(child.id()).unwrap_or_default();
-        let started = started(pid).ok_or_else(|| failed("the cell has ended"))?;
-        let note = Note { pid, started, since_ms: self.now_ms(), lease_until_ms };
-        self.children().insert(name.to_owned(), child);
+            Process { pid: 0, started: 0 }
+        } else {
+            self.launcher()?.start(name)?
+        };
+        let note = Note { process, since_ms: self.now_ms(), lease_until_ms };
         if let Err(error) = self.keep(name, &note) {
             // What is not noted would run on unseen after a restart.
             self.end(name, &note)?;
@@ -204,33 +193,25 @@ impl Cells {
         Ok(json!({"confirmed": name}))
     }
 
-    /// Asks the cell's supervisor to end it, which has the policy's grace for it; then ends the
-    /// group. Without its supervisor a cell ends.
     fn end(&self, name: &str, note: &Note) -> Result<(), Refusal> {
-        if let Some(unit) = self.unit(name) {
-            self.systemctl(&["stop".to_owned(), unit.to_owned()])?;
-        } else if let Some(process) = process(note) {
-            let _ = pidfd_send_signal(&process, Signal::TERM);
-            let asked = ended_within(&process, CELL_STOP);
-            // What it left behind, too.
-            if let Some(leader) = Pid::from_raw(note.pid) {
-                let _ = kill_process_group(leader, Signal::KILL);
-            }
-            if !asked && !ended_within(&process, CELL_STOP) {
-                return Err(Refusal::new(Code::HandlerTimeout, "the cell does not end"));
-            }
+        match self.unit(name) {
+            Some(unit) => self.systemctl(&["stop".to_owned(), unit.to_owned()]).map(|_| ())?,
+            None => self.launcher()?.end(note.process)?,
         }
-        self.reap();
         std::fs::remove_file(self.file(name, "json")).or_else(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Ok(()),
             _ => Err(failed(error)),
         })
     }
 
+    fn launcher(&self) -> Result<&Launcher, Refusal> {
+        self.launcher.as_ref().ok_or_else(|| failed("no cell is started here"))
+    }
+
     fn row(&self, name: &str) -> Value {
         match self.note(name) {
             Some(note) => json!({
-                "name": name, "state": "running", "pid": note.pid, "started": note.started,
+                "name": name, "state": "running", "pid": note.process.pid, "started": note.process.started,
                 "since_ms": note.since_ms,
                 "lease_until_ms": note.lease_until_ms,
             }),
@@ -250,14 +231,13 @@ impl Cells {
             };
             let kept = self.kept(name);
             return Some(Note {
-                pid,
-                started: started(pid)?,
+                process: Process { pid, started: started(pid)? },
                 since_ms: kept.as_ref().map_or(0, |kept| kept.since_ms),
                 lease_until_ms: kept.and_then(|kept| kept.lease_until_ms),
             });
         }
         let note = self.kept(name)?;
-        if process(&note).is_some_and(|process| !ended_within(&process, Duration::ZERO)) {
+        if runs(note.process) {
             return Some(note);
         }
         let _ = std::fs::remove_file(file);
@@ -301,76 +281,33 @@ impl Cells {
         self.folder.join(format!("{name}.{end}"))
     }
 
-    fn reap(&self) {
-        self.children().retain(|_, child| matches!(child.try_wait(), Ok(None)));
-    }
-
-    fn children(&self) -> MutexGuard<'_, HashMap<String, Child>> {
-        self.children.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn now_ms(&self) -> u64 {
         u64::try_from(self.clock.unix().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
-/// The launcher's fixed words.
-fn arguments(cell: &CellSettings) -> Vec<String> {
-    let mut words = vec!["cell".to_owned(), "run".to_owned(), "--policy".to_owned()];
-    words.push(cell.policy.display().to_string());
-    if let Some(dir) = &cell.dir {
-        words.extend(["--dir".to_owned(), dir.display().to_string()]);
-    }
-    words.push("--".to_owned());
-    words.extend(cell.command.iter().cloned());
-    words
-}
-
-/// Waits a moment: a policy that does not hold, or a layer that is missing, shows at once.
-fn ends_at_once(child: &mut Child) -> std::io::Result<Option<std::process::ExitStatus>> {
-    const STEP: Duration = Duration::from_millis(10);
-    let until = Instant::now() + CELL_SETTLE;
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if Instant::now() >= until {
-            return Ok(None);
-        }
-        sleep(STEP);
-    }
-}
-
-/// The end of what it wrote, as one line.
-fn last_words(log: &Path) -> String {
-    const MOST: u64 = 1024;
-    let mut text = String::new();
-    let read = rustix::fs::open(log, OFlags::RDONLY | OFlags::CLOEXEC, rustix::fs::Mode::empty());
-    if let Ok(fd) = read {
-        let _ = File::from(fd).take(MOST).read_to_string(&mut text);
-    }
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// The noted process, if its number is still its own.
-fn process(note: &Note) -> Option<OwnedFd> {
-    let process = pidfd_open(Pid::from_raw(note.pid)?, PidfdFlags::empty()).ok()?;
-    // Looked at after it was opened: the descriptor and the time are then of the same process.
-    (started(note.pid)? == note.started).then_some(process)
-}
-
 /// When the kernel started the process (`/proc/PID/stat`, field 22), in ticks since its start.
 pub(crate) fn started(pid: i32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in brackets and may hold blanks and brackets.
-    let (_, rest) = text.rsplit_once(')')?;
-    rest.split_ascii_whitespace().nth(19)?.parse().ok()
+    state_of(&stat(pid)?).map(|(_, started)| started)
 }
 
-fn ended_within(process: &OwnedFd, time: Duration) -> bool {
-    let mut fds = [PollFd::new(process, PollFlags::IN)];
-    let time = Timespec::try_from(time).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
-    rustix::io::retry_on_intr(|| poll(&mut fds, Some(&time))).is_ok_and(|ready| ready > 0)
+fn stat(pid: i32) -> Option<String> {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()
+}
+
+/// State and start of a process.
+fn state_of(stat: &str) -> Option<(&str, u64)> {
+    // The second field is the program's name in brackets and may hold blanks and brackets.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    Some((fields.next()?, fields.nth(18)?.parse().ok()?))
+}
+
+/// Whether it runs. One that has ended and was not waited for yet does not.
+fn runs(process: Process) -> bool {
+    let stat = stat(process.pid);
+    let found = stat.as_deref().and_then(state_of);
+    found.is_some_and(|(state, started)| started == process.started && !matches!(state, "Z" | "X"))
 }
 
 #[cfg(test)]
@@ -395,7 +332,15 @@ mod tests {
             cells: BTreeMap::from([("web".to_owned(), cell)]),
             ..Settings::default()
         };
-        Cells::new(&settings).unwrap()
+        // As a thread what is a process of its own otherwise.
+        let (ours, theirs) = ipc::pair().unwrap();
+        let link = Launcher::new(ours, &settings).unwrap();
+        std::thread::spawn(move || {
+            let theirs = ipc::Channel::new(theirs);
+            let settings = ipc::Packet::from_bytes(&theirs.receive().unwrap().body).unwrap();
+            launcher::serve(&theirs, &settings).unwrap();
+        });
+        Cells::with(&settings, Some(link)).unwrap()
     }
 
     fn ask(cells: &Cells, verb: &str, params: Value) -> Result<Value, Refusal> {
@@ -422,7 +367,7 @@ mod tests {
         // The shell dies of the signal and leaves its child: the group has to go with it.
         assert_eq!(ask(&first, "cell.stop", json!({})).unwrap()["cell"]["state"], "stopped");
         let gone = (0..500).any(|_| {
-            sleep(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
             Path::new("/proc").join(child.trim()).join("exe").read_link().is_err()
         });
         assert!(gone, "{child}");
@@ -488,9 +433,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cells = cells(folder.path(), "exec sleep 600");
         let own = i32::try_from(std::process::id()).unwrap();
-        let note = Note { pid: own, started: 1, since_ms: 0, lease_until_ms: None };
+        let process = Process { pid: own, started: 1 };
+        let note = Note { process, since_ms: 0, lease_until_ms: None };
         cells.keep("web", &note).unwrap();
-        assert!(process(&note).is_none());
+        assert!(!runs(process) && runs(Process { started: started(own).unwrap(), ..process }));
+        cells.launcher().unwrap().end(process).unwrap();
         assert_eq!(ask(&cells, "cell.stop", json!({})).unwrap()["changed"], false);
     }
 }

@@ -86,6 +86,9 @@ impl Files {
         let folder = self.state.join("ssh");
         let mut own = keys::own(&folder);
         let mut result = change(&folder, plan)?;
+        if let (Some(members), Some(key)) = (result.as_object_mut(), keys::public(&folder)) {
+            members.insert("public_key".to_owned(), json!(key));
+        }
         let Some(path) = &self.authorized_keys else { return Ok(result) };
         if !plan {
             own.extend(keys::own(&folder));
@@ -170,21 +173,14 @@ impl Files {
         }
         let changed = before.as_ref().is_none_or(|old| old.text != content);
         let result = json!({"changed": changed, "before": old, "sha256": sha256(content)});
-        if is_plan(params) || !changed {
+        if !changed {
             return Ok(result);
         }
-        let lease = params.get("lease_ms").and_then(Value::as_u64);
-        let snapshot = Snapshot {
-            id: snapshot::fresh_id().map_err(failed)?,
-            root: text(params, "root").to_owned(),
-            path: path.to_owned(),
-            content: before.as_ref().map(|old| old.text.clone()),
-            mode: before.as_ref().map_or(0o644, |old| old.mode),
-            uid: before.as_ref().map_or(0, |old| old.uid),
-            gid: before.as_ref().map_or(0, |old| old.gid),
-            lease_until_ms: lease.map(|lease| self.now_ms().saturating_add(lease)),
-        };
-        self.snapshots.keep(&snapshot)?;
+        self.no_trial(params, None)?;
+        if is_plan(params) {
+            return Ok(result);
+        }
+        let snapshot = self.keep(params, before)?;
         let after = Content {
             text: content.to_owned(),
             mode: snapshot.mode,
@@ -192,25 +188,68 @@ impl Files {
             gid: snapshot.gid,
         };
         replace(&root.path, path, &after)?;
-        let mut result = result;
-        if let Some(members) = result.as_object_mut() {
-            members.insert("snapshot".to_owned(), json!(snapshot.id));
-            members.extend(lease.map(|lease| ("lease_ms".to_owned(), json!(lease))));
-        }
-        Ok(result)
+        Ok(with_snapshot(result, &snapshot, params))
     }
 
     fn restore(&self, params: &Map<String, Value>) -> Result<Value, Refusal> {
-        self.root(params, true)?;
+        let root = self.root(params, true)?;
         let snapshot = self.snapshot(params)?;
         if snapshot.path != text(params, "path") {
             return Err(Refusal::new(Code::Conflict, "the snapshot is of another file"));
         }
-        if !is_plan(params) {
-            self.put_back(&snapshot)?;
-            self.snapshots.release(&snapshot)?;
+        self.no_trial(params, Some(&snapshot.id))?;
+        let sha256 = snapshot.content.as_deref().map(sha256);
+        let result = json!({"restored": snapshot.path, "sha256": sha256});
+        if is_plan(params) {
+            return Ok(result);
         }
-        Ok(json!({"restored": snapshot.path, "sha256": snapshot.content.as_deref().map(sha256)}))
+        let undo = self.keep(params, read(&root.path, &snapshot.path)?)?;
+        self.put_back(&snapshot)?;
+        self.snapshots.release(&snapshot)?;
+        Ok(with_snapshot(result, &undo, params))
+    }
+
+    /// Refuses a file that is on trial by another change: when that trial ended, what was there
+    /// before it would replace this change unseen.
+    fn no_trial(&self, params: &Map<String, Value>, but: Option<&str>) -> Result<(), Refusal> {
+        let (root, path) = (text(params, "root"), text(params, "path"));
+        // One spelling for each file, or its trial is not found.
+        if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(refused(path, Errno::INVAL));
+        }
+        let leases = self.snapshots.leases();
+        let trial = leases.iter().find(|s| s.root == root && s.path == path);
+        match trial.filter(|trial| but != Some(trial.id.as_str())) {
+            None => Ok(()),
+            Some(trial) => {
+                let text = format!(
+                    "{path} is on trial: confirm or restore snapshot {} before another change",
+                    trial.id
+                );
+                Err(Refusal::new(Code::Conflict, text))
+            }
+        }
+    }
+
+    /// Keeps what is there before a change; with a lease in the request it comes back by itself.
+    fn keep(
+        &self,
+        params: &Map<String, Value>,
+        before: Option<Content>,
+    ) -> Result<Snapshot, Refusal> {
+        let lease = params.get("lease_ms").and_then(Value::as_u64);
+        let snapshot = Snapshot {
+            id: snapshot::fresh_id().map_err(failed)?,
+            root: text(params, "root").to_owned(),
+            path: text(params, "path").to_owned(),
+            mode: before.as_ref().map_or(0o644, |old| old.mode),
+            uid: before.as_ref().map_or(0, |old| old.uid),
+            gid: before.as_ref().map_or(0, |old| old.gid),
+            content: before.map(|old| old.text),
+            lease_until_ms: lease.map(|lease| self.now_ms().saturating_add(lease)),
+        };
+        self.snapshots.keep(&snapshot)?;
+        Ok(snapshot)
     }
 
     fn confirm(&self, params: &Map<String, Value>) -> Result<Value, Refusal> {
@@ -256,13 +295,21 @@ impl Files {
 
     /// As the original: a file that the clean-up unit waits for.
     fn cleanup(&self, params: &Map<String, Value>) -> Result<Value, Refusal> {
+        const NAME: &str = "cleanup-request.json";
+        let folder = self.state.join("snapshots");
         let request = json!({
             "host": params.get("host"), "reason": params.get("reason"),
             "requested_at": telemetry::Rfc3339(self.clock.unix()).to_string(),
         });
-        let text = format!("{request}\n");
-        let content = Content { text, mode: 0o600, uid: 0, gid: 0 };
-        replace(&self.state.join("snapshots"), "cleanup-request.json", &content)?;
+        if is_plan(params) {
+            let waits = read(&folder, NAME)?.is_some();
+            let file = folder.join(NAME);
+            return Ok(json!({
+                "queued": false, "file": file, "replaces_one": waits, "request": request,
+            }));
+        }
+        let content = Content { text: format!("{request}\n"), mode: 0o600, uid: 0, gid: 0 };
+        replace(&folder, NAME, &content)?;
         Ok(json!({"queued": true}))
     }
 
@@ -277,6 +324,16 @@ fn text<'p>(params: &'p Map<String, Value>, name: &str) -> &'p str {
 
 fn is_plan(params: &Map<String, Value>) -> bool {
     params.get("plan").and_then(Value::as_bool) == Some(true)
+}
+
+/// The answer to a change, with the name under which it can be undone.
+fn with_snapshot(mut result: Value, undo: &Snapshot, params: &Map<String, Value>) -> Value {
+    if let Some(members) = result.as_object_mut() {
+        members.insert("snapshot".to_owned(), json!(undo.id));
+        let lease = params.get("lease_ms").cloned();
+        members.extend(lease.map(|lease| ("lease_ms".to_owned(), lease)));
+    }
+    result
 }
 
 fn sha256(text: &str) -> String {

@@ -12,7 +12,7 @@ mod routes;
 pub(crate) mod sensors;
 mod ssh;
 
-pub(crate) use cells::{noted, started};
+pub(crate) use cells::{noted, run_launcher, started};
 pub(crate) use files::pending;
 pub(crate) use handler::Handler;
 pub(crate) use routes::run;

@@ -118,8 +118,14 @@ pub(super) async fn call(
 ) -> Outcome {
     let within = shared.config().settings.limits.handler();
     let outcome = shared.links().call(kind, verb, params, within).await;
-    if let (WorkerKind::Cells, Ok(value)) = (kind, &outcome) {
-        shared.cells().learn(value);
+    match (kind, &outcome) {
+        (WorkerKind::Cells, Ok(value)) => shared.cells().learn(value),
+        (WorkerKind::Files, Ok(value)) => {
+            if let Some(key) = value.get("public_key").and_then(Value::as_str) {
+                shared.set_public_key(key);
+            }
+        }
+        _ => {}
     }
     outcome
 }

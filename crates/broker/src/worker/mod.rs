@@ -8,7 +8,7 @@ mod link;
 mod run;
 
 pub(crate) use link::{Launcher, Link, Links};
-pub(crate) use run::run;
+pub(crate) use run::{WorkerError, run};
 
 use std::path::Path;
 
@@ -123,29 +123,24 @@ impl WorkerKind {
                     ..base
                 }
             }
-            // Units are systemd's to build: one program, no rights.
-            Self::Cells if settings.cells.values().all(|cell| cell.unit.is_some()) => Confinement {
-                reach: Reach {
-                    read: vec!["/".into()],
-                    write: vec![settings.state.join("cells"), "/dev/null".into()],
-                    execute: [settings.systemctl.clone()]
-                        .into_iter()
-                        .chain(paths(root, LIBRARIES))
-                        .collect(),
-                    ..Reach::default()
-                },
-                calls: Calls::Programs,
-                ..base
-            },
-            // A cell is built of namespaces and mounts, and Landlock lets nobody mount who is
-            // under it. What confines this worker is what it reads: the name of a cell. The
-            // program and its words come from the supervisor.
-            Self::Cells => Confinement {
-                capabilities: CapabilitySet::all(),
-                landlock: false,
-                calls: Calls::Launcher,
-                ..base
-            },
+            // Its own files, and what runs. Cells are built by systemd, which one program asks, or
+            // by a process that was started before (`verbs/cells/launcher.rs`).
+            Self::Cells => {
+                let units = settings.cells.values().any(|cell| cell.unit.is_some());
+                let systemctl = if units { vec![settings.systemctl.clone()] } else { Vec::new() };
+                let libraries = if units { paths(root, LIBRARIES) } else { Vec::new() };
+                let own = settings.state.join("cells");
+                Confinement {
+                    reach: Reach {
+                        read: paths(root, if units { &["/"] } else { &["/proc"] }),
+                        write: [own].into_iter().chain(paths(root, &["/dev/null"])).collect(),
+                        execute: systemctl.into_iter().chain(libraries).collect(),
+                        ..Reach::default()
+                    },
+                    calls: if units { Calls::Programs } else { Calls::Files },
+                    ..base
+                }
+            }
             Self::Ssh => {
                 let own = settings.nodes.extra_known_hosts.iter().cloned();
                 let own = own.chain([settings.nodes.known_hosts.clone()]);
@@ -200,7 +195,18 @@ mod tests {
 
     #[test]
     fn kinds_are_found_by_name_and_only_three_start_programs() {
-        let settings = Settings::default();
+        let unit = CellSettings {
+            unit: Some("proxward-cell@web.service".to_owned()),
+            policy: "/p".into(),
+            dir: None,
+            command: vec![],
+        };
+        let launched = CellSettings { unit: None, ..unit.clone() };
+        let with = |cell: CellSettings| Settings {
+            cells: std::collections::BTreeMap::from([("web".to_owned(), cell)]),
+            ..Settings::default()
+        };
+        let settings = with(unit);
         for kind in WorkerKind::ALL {
             assert_eq!(WorkerKind::find(kind.name()), Some(kind));
             let confinement = kind.confinement(&settings);
@@ -210,10 +216,9 @@ mod tests {
             assert!(confinement.landlock, "{kind:?}");
             assert_eq!(confinement.reach.execute.is_empty(), !programs, "{kind:?}");
         }
-        let cell = CellSettings { unit: None, policy: "/p".into(), dir: None, command: vec![] };
-        let cells = std::collections::BTreeMap::from([("web".to_owned(), cell)]);
-        let cells = WorkerKind::Cells.confinement(&Settings { cells, ..Settings::default() });
-        assert!(!cells.landlock && cells.calls == Calls::Launcher);
+        let cells = WorkerKind::Cells.confinement(&with(launched));
+        assert!(cells.landlock && cells.capabilities.is_empty());
+        assert!(cells.calls == Calls::Files && cells.reach.execute.is_empty());
         let ssh = WorkerKind::Ssh.confinement(&settings);
         assert!(ssh.capabilities.is_empty());
         assert_eq!(ssh.reach.connect, [22]);

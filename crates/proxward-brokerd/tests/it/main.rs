@@ -7,6 +7,7 @@ mod fixes;
 mod harness;
 mod manager;
 mod peers;
+mod reload;
 mod ssh;
 mod units;
 mod work;

@@ -113,6 +113,16 @@ fn declared_cells_outlive_the_broker_and_are_stopped_with_all_they_started() {
     let first = broker.call(start.clone());
     assert_eq!(done(&first)["changed"], true);
     assert_eq!(done(&broker.call(start)), done(&first), "once is once");
+    // Who reads what is asked for has no rights; who starts cells reads a name.
+    let below = format!("/proc/{0}/task/{0}/children", broker.pid());
+    let below = std::fs::read_to_string(below).unwrap();
+    let file = |pid: &str, name: &str| {
+        std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default()
+    };
+    let worker = below.split_whitespace().find(|pid| file(pid, "cmdline").ends_with("\0cells\0"));
+    let status = file(worker.unwrap(), "status");
+    assert!(status.contains("CapEff:\t0000000000000000"), "{status}");
+    assert!(status.contains("Seccomp:\t2"), "{status}");
     let unknown = broker.call(Request::new("cell.start").with("name", "other"));
     assert_eq!(code(&unknown), 44);
     let read = |broker: &Broker, name: &str| {

@@ -58,8 +58,17 @@ fn a_write_keeps_owner_and_mode_and_can_be_put_back() {
     assert_eq!((&same["changed"], same.get("snapshot")), (&json!(false), None));
     let other = json!({"path": "b", "snapshot": done["snapshot"]});
     assert_eq!(place.ask("file.restore", other), Err(Code::Conflict));
-    place.ask("file.restore", json!({"path": "a", "snapshot": done["snapshot"]})).unwrap();
+    let restore = json!({"path": "a", "snapshot": done["snapshot"], "lease_ms": 1000});
+    let restored = place.ask("file.restore", restore).unwrap();
     assert_eq!(place.text("a").as_deref(), Some("one"));
+    place.hands.advance(Duration::from_secs(1));
+    place.files.tick();
+    assert_eq!(place.text("a").as_deref(), Some("two"), "a restore is on trial too");
+    let undo = json!({"path": "a", "snapshot": done["snapshot"]});
+    place.ask("file.restore", undo).unwrap();
+    let undo = json!({"path": "a", "snapshot": restored["snapshot"]});
+    place.ask("file.restore", undo).unwrap();
+    assert_eq!(place.text("a").as_deref(), Some("two"), "what a restore replaced is kept");
     assert_eq!(std::fs::read_dir(place.file("")).unwrap().count(), 1, "nothing left beside it");
 }
 
@@ -105,6 +114,15 @@ fn what_is_not_confirmed_comes_back() {
     let kept = place.ask("file.write", lease("a")).unwrap();
     place.ask("file.write", lease("new")).unwrap();
     assert_eq!(place.files.wakes(), Some(Duration::from_secs(5)));
+    // Of two trials of one file the older would bring back what the newer had replaced.
+    for other in
+        [lease("new").to_string().replace("two", "three"), r#"{"path":"new","content":"x"}"#.into()]
+    {
+        let other = serde_json::from_str(&other).unwrap();
+        assert_eq!(place.ask("file.write", other), Err(Code::Conflict));
+    }
+    let alias = json!({"path": "./new", "content": "x"});
+    assert_eq!(place.ask("file.write", alias), Err(Code::InvalidParameter));
     place.ask("file.confirm", json!({"snapshot": kept["snapshot"]})).unwrap();
     place.hands.advance(Duration::from_millis(4999));
     place.files.tick();
@@ -135,4 +153,17 @@ fn what_is_no_text_or_too_much_is_refused() {
     assert_eq!(place.ask("file.read", json!({"path": "large"})), Err(Code::OutputTooLarge));
     rustix::fs::mknodat(CWD, place.file("fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
     assert_eq!(place.ask("file.read", json!({"path": "fifo"})), Err(Code::InvalidParameter));
+}
+
+#[test]
+fn a_planned_clean_up_says_what_it_would_leave_and_leaves_nothing() {
+    let place = Place::new();
+    let request = place.dir.path().join("state/snapshots/cleanup-request.json");
+    let plan = place.ask("cleanup.request", json!({"host": "pve2", "plan": true})).unwrap();
+    assert_eq!((&plan["queued"], &plan["request"]["host"]), (&json!(false), &json!("pve2")));
+    assert!(!request.exists());
+    assert_eq!(place.ask("cleanup.request", json!({})).unwrap(), json!({"queued": true}));
+    assert!(request.exists());
+    let plan = place.ask("cleanup.request", json!({"plan": true})).unwrap();
+    assert_eq!(plan["replaces_one"], true);
 }
