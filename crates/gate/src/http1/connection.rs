@@ -91,13 +91,14 @@ impl<S> Connection<S> {
             return (self.searched > HEAD_BYTES).then_some(Next::Refused(Refusal::HeadTooLarge));
         };
         self.searched = 0;
-        let checked = match wire::check(self.input.get(..end).unwrap_or_default()) {
-            Ok(checked) => checked,
-            Err(refusal) => return Some(Next::Refused(refusal)),
-        };
         let head = take(&mut self.input, end);
-        self.body = Body { left: checked.body, expect: checked.expect };
-        Some(request::parse(&head, &checked).map_or_else(Next::Refused, Next::Request))
+        Some(match request::parse(&head) {
+            Ok((checked, parts)) => {
+                self.body = Body { left: checked.body, expect: checked.expect };
+                Next::Request(parts)
+            }
+            Err(refusal) => Next::Refused(refusal),
+        })
     }
 }
 
