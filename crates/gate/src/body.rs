@@ -88,6 +88,10 @@ impl AnswerBody {
             Kind::Full(bytes) => {
                 let mut out = Vec::new();
                 encoder.write(&bytes.unwrap_or_default(), &mut out, Then::End)?;
+                if let Some(mut keeping) = keeping {
+                    keeping.push(&out);
+                    keeping.end();
+                }
                 Kind::Full(Some(Bytes::from(out)))
             }
             kind @ Kind::Shrunk(_) => kind,
@@ -177,6 +181,11 @@ impl Stall {
     /// There is something: the next silence begins anew.
     pub(crate) fn end(&mut self) {
         self.since = None;
+    }
+
+    /// The silence that `former` has seen goes on here.
+    pub(crate) fn go_on(&mut self, former: &mut Self) {
+        self.since = former.since.take();
     }
 
     /// What was tried, or [`timed_out`] when it has been pending for too long.

@@ -257,14 +257,44 @@ async fn http1(
             Next::End => return None,
         };
         // Boxed: an idle connection should not hold the room a request needs.
-        match Box::pin(request(peer, connection, parts)).await {
-            Ok(true) if peer.tunnel.borrow().is_none() => {}
-            Ok(_) => return None,
+        match Box::pin(busy(peer, connection, parts)).await {
+            Ok(Ended::Pause) => {}
+            Ok(Ended::Over) => return None,
+            Ok(Ended::Refused(refusal)) => return Some(refusal),
             Err(error) => {
                 debug!(client = %peer.client, %error, "answer not delivered");
                 return None;
             }
         }
+    }
+}
+
+/// How requests without a pause have ended.
+enum Ended {
+    Pause,
+    /// No other follows.
+    Over,
+    /// The head of the next is refused.
+    Refused(Refusal),
+}
+
+/// A request, and those that follow it without a pause: the room of one serves them all.
+async fn busy(
+    peer: &Rc<Peer>,
+    connection: &mut Connection<Client>,
+    mut parts: Parts,
+) -> io::Result<Ended> {
+    loop {
+        let more = request(peer, connection, parts).await?;
+        if !more || peer.tunnel.borrow().is_some() {
+            return Ok(Ended::Over);
+        }
+        parts = match connection.next_soon().await {
+            Some(Next::Request(next)) => next,
+            Some(Next::Refused(refusal)) => return Ok(Ended::Refused(refusal)),
+            Some(Next::End) => return Ok(Ended::Over),
+            None => return Ok(Ended::Pause),
+        };
     }
 }
 

@@ -88,9 +88,15 @@ pub(crate) fn is_host(text: &str) -> bool {
             (is_host_name(name), rest)
         }
     };
-    let port = rest.strip_prefix(':').unwrap_or("0");
-    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
-    known && (rest.is_empty() || rest.starts_with(':')) && digits && port.parse::<u16>().is_ok()
+    known && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
+}
+
+fn is_port(digits: &str) -> bool {
+    let port = digits.bytes().try_fold(0_u32, |port, byte| {
+        let port = port * 10 + u32::from(byte.wrapping_sub(b'0'));
+        (byte.is_ascii_digit() && port <= u32::from(u16::MAX)).then_some(port)
+    });
+    port.is_some() && !digits.is_empty()
 }
 
 fn is_host_name(name: &str) -> bool {

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use http::header::ACCEPT_ENCODING;
 use http::{HeaderName, HeaderValue, Request};
 
 use crate::compression::Coding;
@@ -9,7 +10,7 @@ use crate::credential::{Credential, Headers};
 use crate::edge;
 use crate::forwarded;
 use crate::frames::Frames;
-use crate::head::Fields;
+use crate::head::{Fields, Parts};
 use crate::http1::wire;
 use crate::login::fuzzing::{Kind, Params, Shape, UserText};
 use crate::policy;
@@ -72,7 +73,7 @@ pub fn credential(
         request = request.header("cookie", HeaderValue::from_bytes(cookie).ok()?);
     }
     request = request.header("authorization", HeaderValue::from_bytes(authorization).ok()?);
-    let (parts, ()) = request.body(()).ok()?.into_parts();
+    let parts = Parts::from(request.body(()).ok()?.into_parts().0);
     let headers = Headers::of(&parts);
     let credential = headers.credential();
     let lines = headers.with_credential(&credential);

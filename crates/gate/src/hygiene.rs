@@ -1,6 +1,8 @@
 //! Which headers go through, in either direction. Towards Proxmox VE only what the first
 //! table lists; towards the client everything but the second, plus the third.
 
+use std::sync::LazyLock;
+
 use http::header::{
     ACCEPT, ACCEPT_LANGUAGE, AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, IF_MODIFIED_SINCE,
     PROXY_AUTHENTICATE, REFERRER_POLICY, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
@@ -68,6 +70,11 @@ static RESPONSE_WITHHELD: [(HeaderName, &str); 9] = [
     (HeaderName::from_static("pvedisableproxy"), "internal"),
     (HeaderName::from_static("pveclientip"), "internal"),
 ];
+
+/// A bit for each length of a name in the table.
+static WITHHELD_LENGTHS: LazyLock<u64> = LazyLock::new(|| {
+    RESPONSE_WITHHELD.iter().fold(0, |bits, (name, _)| bits | 1 << name.as_str().len())
+});
 
 /// Set on every answer that does not already carry them, with the reason.
 static SECURITY: [(HeaderName, HeaderValue, &str); 4] = [
@@ -194,13 +201,26 @@ fn pass(parts: &Parts, table: &[Row], lines: &Lines, out: &mut HeadLines) {
 /// Whether a header of an answer is kept from the client. Asked while its head is parsed, where
 /// also the Connection lines and what they name are taken out.
 pub(crate) fn is_withheld(name: &HeaderName) -> bool {
-    RESPONSE_WITHHELD.iter().any(|(withheld, _)| withheld == name)
+    // Few names are as long as one of the table: only those are looked for.
+    *WITHHELD_LENGTHS >> name.as_str().len().min(63) & 1 == 1
+        && RESPONSE_WITHHELD.iter().any(|(withheld, _)| withheld == name)
 }
 
 /// Adds what [`SECURITY`] lists and the answer does not carry yet.
 pub(crate) fn add_security(headers: &mut Fields) {
-    for (name, value, _) in &SECURITY {
-        if !headers.contains(name) {
+    let mut carried = 0_u8;
+    for (name, _) in headers.iter() {
+        let row = match *name {
+            STRICT_TRANSPORT_SECURITY => 0,
+            X_CONTENT_TYPE_OPTIONS => 1,
+            X_FRAME_OPTIONS => 2,
+            REFERRER_POLICY => 3,
+            _ => continue,
+        };
+        carried |= 1 << row;
+    }
+    for (row, (name, value, _)) in SECURITY.iter().enumerate() {
+        if carried >> row & 1 == 0 {
             headers.append(name.clone(), value.clone());
         }
     }

@@ -116,6 +116,10 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 /// have lost their place and end. Beyond these, new ones are not accepted yet.
 pub const CONNECTIONS_BESIDE: usize = 256;
 
+/// How long a connection keeps the room of its last request for the next one, and looks after
+/// that alone: whether the gate stops is seen again when the pause is over.
+pub const REQUEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// Pause of a worker after `accept` failed, usually for want of file descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

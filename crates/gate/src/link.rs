@@ -262,6 +262,17 @@ impl LinkBody {
         Ok(Some(Bytes::from(read)))
     }
 
+    /// Everything, where it has come together with the head: that of most answers.
+    pub(crate) fn take_whole(&mut self) -> Option<Bytes> {
+        let link = self.link.as_mut().filter(|_| self.first.is_none())?;
+        let BodyFraming::Length(left) = &mut self.framing else { return None };
+        let length = usize::try_from(*left).ok().filter(|length| *length <= link.input.len())?;
+        let data = take(&mut link.input, length);
+        (*left, self.ended) = (0, true);
+        self.give_back_when_ended();
+        Some(data)
+    }
+
     /// Bytes still to come, if that is known.
     pub(crate) fn length(&self) -> Option<u64> {
         let ahead = self.first.as_ref().map_or(0, Bytes::len) as u64;

@@ -61,6 +61,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        // A record of TLS is one piece as a rule, for which `send` is cheaper than `writev`.
+        match bufs {
+            [one] => Pin::new(&mut self.inner).poll_write(cx, one),
+            several => Pin::new(&mut self.inner).poll_write_vectored(cx, several),
+        }
     }
 }

@@ -101,7 +101,7 @@ pub(crate) async fn serve(
     if !answer.head.headers.contains(DATE)
         && let Some(date) = peer.worker.date(record.unix_secs())
     {
-        answer.head.headers.insert(DATE, date);
+        answer.head.headers.append(DATE, date);
     }
     record.answered(answer.head.status.as_u16());
     answer.body.set_record(record);

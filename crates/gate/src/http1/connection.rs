@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::{request, wire};
 use crate::body::{Source, Stall};
 use crate::head::Parts;
-use crate::limits::{HEAD_BYTES, Limits};
+use crate::limits::{HEAD_BYTES, Limits, REQUEST_PAUSE};
 use crate::refusal::Refusal;
 use crate::scratch::{self, take};
 
@@ -26,6 +26,7 @@ pub(crate) struct Connection<S> {
     /// How much of `input` was already searched for the end of a head.
     searched: usize,
     body: Body,
+    pause: Stall,
     idle: Stall,
     head: Stall,
     /// A client that takes nothing for too long loses the connection.
@@ -57,6 +58,7 @@ impl<S> Connection<S> {
             input: BytesMut::from(first),
             searched: 0,
             body: Body::default(),
+            pause: Stall::new(REQUEST_PAUSE.min(limits.idle)),
             idle: Stall::new(limits.idle),
             head: Stall::new(limits.head),
             write: Stall::new(limits.write),
@@ -89,20 +91,38 @@ impl<S> Connection<S> {
             return (self.searched > HEAD_BYTES).then_some(Next::Refused(Refusal::HeadTooLarge));
         };
         self.searched = 0;
-        let checked = match wire::check(self.input.get(..end).unwrap_or_default()) {
-            Ok(checked) => checked,
-            Err(refusal) => return Some(Next::Refused(refusal)),
-        };
         let head = take(&mut self.input, end);
-        self.body = Body { left: checked.body, expect: checked.expect };
-        Some(request::parse(&head, &checked).map_or_else(Next::Refused, Next::Request))
+        Some(match request::parse(&head) {
+            Ok((checked, parts)) => {
+                self.body = Body { left: checked.body, expect: checked.expect };
+                Next::Request(parts)
+            }
+            Err(refusal) => Next::Refused(refusal),
+        })
     }
 }
 
 impl<S: AsyncRead + Unpin> Connection<S> {
     /// Waits for the next request. Can be dropped and asked again: nothing read is lost.
     pub(crate) async fn next(&mut self) -> Next {
-        poll_fn(|cx| self.poll_next(cx)).await
+        poll_fn(|cx| match self.poll_next(cx) {
+            Poll::Pending if self.is_idle() => self.idle.poll(cx).map(|()| Next::End),
+            next => next,
+        })
+        .await
+    }
+
+    /// The next request; None when it has not begun to come within [`REQUEST_PAUSE`].
+    pub(crate) async fn next_soon(&mut self) -> Option<Next> {
+        poll_fn(|cx| match self.poll_next(cx) {
+            Poll::Pending if self.is_idle() => {
+                ready!(self.pause.poll(cx));
+                self.idle.go_on(&mut self.pause);
+                Poll::Ready(None)
+            }
+            next => next.map(Some),
+        })
+        .await
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
@@ -110,6 +130,7 @@ impl<S: AsyncRead + Unpin> Connection<S> {
             if !self.input.is_empty()
                 && let Some(next) = self.take_head()
             {
+                self.pause.end();
                 self.idle.end();
                 self.head.end();
                 return Poll::Ready(next);
@@ -117,9 +138,7 @@ impl<S: AsyncRead + Unpin> Connection<S> {
             match self.poll_fill(cx) {
                 Poll::Ready(Ok(1..)) => {}
                 Poll::Ready(_) => return Poll::Ready(Next::End),
-                Poll::Pending if self.input.is_empty() => {
-                    return self.idle.poll(cx).map(|()| Next::End);
-                }
+                Poll::Pending if self.is_idle() => return Poll::Pending,
                 Poll::Pending => {
                     return self.head.poll(cx).map(|()| Next::Refused(Refusal::HeadTimeout));
                 }

@@ -22,28 +22,31 @@ use crate::head::Fields;
 
 /// Names as they are written, of the headers that most answers have. All others are capitalised
 /// letter by letter.
-static WRITTEN: [(HeaderName, &str); 13] = [
-    (header::CACHE_CONTROL, "Cache-Control"),
-    (header::CONTENT_LENGTH, "Content-Length"),
-    (header::CONTENT_TYPE, "Content-Type"),
-    (header::DATE, "Date"),
-    (header::EXPIRES, "Expires"),
-    (header::PRAGMA, "Pragma"),
-    (header::SERVER, "Server"),
-    (header::STRICT_TRANSPORT_SECURITY, "Strict-Transport-Security"),
-    (header::X_CONTENT_TYPE_OPTIONS, "X-Content-Type-Options"),
-    (header::X_FRAME_OPTIONS, "X-Frame-Options"),
-    (header::REFERRER_POLICY, "Referrer-Policy"),
-    (header::CONTENT_ENCODING, "Content-Encoding"),
-    (header::LAST_MODIFIED, "Last-Modified"),
-];
+fn written(name: &HeaderName) -> Option<&'static str> {
+    Some(match *name {
+        header::CACHE_CONTROL => "Cache-Control",
+        header::CONTENT_LENGTH => "Content-Length",
+        header::CONTENT_TYPE => "Content-Type",
+        header::DATE => "Date",
+        header::EXPIRES => "Expires",
+        header::PRAGMA => "Pragma",
+        header::SERVER => "Server",
+        header::STRICT_TRANSPORT_SECURITY => "Strict-Transport-Security",
+        header::X_CONTENT_TYPE_OPTIONS => "X-Content-Type-Options",
+        header::X_FRAME_OPTIONS => "X-Frame-Options",
+        header::REFERRER_POLICY => "Referrer-Policy",
+        header::CONTENT_ENCODING => "Content-Encoding",
+        header::LAST_MODIFIED => "Last-Modified",
+        _ => return None,
+    })
+}
 
 /// Appends the header lines, names capitalised as PVE writes them: some
 /// clients compare them as text.
 fn write_headers(out: &mut Vec<u8>, headers: &Fields) {
     for (name, value) in headers.iter() {
-        match WRITTEN.iter().find(|(row, _)| row == name) {
-            Some((_, written)) => out.extend_from_slice(written.as_bytes()),
+        match written(name) {
+            Some(written) => out.extend_from_slice(written.as_bytes()),
             None => write_name(out, name.as_str()),
         }
         out.extend_from_slice(b": ");
@@ -63,15 +66,19 @@ fn write_name(out: &mut Vec<u8>, name: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{WRITTEN, write_headers, write_name};
+    use super::{write_headers, write_name, written};
     use crate::head::Fields;
     use http::{HeaderName, HeaderValue};
 
     #[test]
     fn the_table_writes_what_the_rule_would() {
-        for (name, written) in &WRITTEN {
+        let names = ["cache-control", "content-length", "content-type", "date", "expires"];
+        let more = ["pragma", "server", "strict-transport-security", "x-content-type-options"];
+        let last = ["x-frame-options", "referrer-policy", "content-encoding", "last-modified"];
+        for name in names.into_iter().chain(more).chain(last) {
             let mut out = Vec::new();
-            write_name(&mut out, name.as_str());
+            write_name(&mut out, name);
+            let written = written(&HeaderName::from_static(name)).unwrap();
             assert_eq!(out, written.as_bytes());
         }
     }

@@ -2,9 +2,13 @@
 //! back into the same.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 
-use serde::Deserialize;
+use memchr::memchr;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -13,13 +17,11 @@ use crate::route::Format;
 
 /// An answer: the members of its data that matter here, and whether it says that the login
 /// succeeded. Everything else stays as upstream wrote it.
-pub(crate) struct Envelope {
+pub(crate) struct Envelope<'b> {
     /// The JSON, whatever it was wrapped in.
-    text: String,
+    text: Cow<'b, str>,
     /// Where the members of the data are in it; those absent are `None`.
     members: [Option<Range<usize>>; MEMBERS.len()],
-    /// Where the data ends.
-    end: usize,
     success: Option<Value>,
     status: Option<Value>,
 }
@@ -39,20 +41,48 @@ const MEMBERS: [&str; 3] = ["ticket", "username", "CSRFPreventionToken"];
 /// what the client reads.
 #[derive(Deserialize)]
 struct Outer<'t> {
-    #[serde(borrow)]
-    data: Option<&'t RawValue>,
+    #[serde(borrow, default)]
+    data: Data<'t>,
     success: Option<Value>,
     status: Option<Value>,
 }
 
+/// An object, or nothing: derived alone, it would be read out of a list too.
+#[derive(Default)]
+struct Data<'t>(Members<'t>);
+
 #[derive(Default, Deserialize)]
-struct Data<'t> {
+struct Members<'t> {
     #[serde(borrow)]
     ticket: Option<&'t RawValue>,
     #[serde(borrow)]
     username: Option<&'t RawValue>,
     #[serde(borrow, rename = "CSRFPreventionToken")]
     csrf: Option<&'t RawValue>,
+}
+
+impl<'de: 't, 't> Deserialize<'de> for Data<'t> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object or null")
+            }
+
+            fn visit_unit<E>(self) -> Result<Self::Value, E> {
+                Ok(Members::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                Members::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_any(Object).map(Self)
+    }
 }
 
 /// What an answer says.
@@ -79,51 +109,49 @@ impl Verdict {
     }
 }
 
-impl Envelope {
+impl<'b> Envelope<'b> {
     /// None for a body that is no envelope of this format.
-    pub(crate) fn read(format: Format, body: &[u8]) -> Option<Self> {
+    pub(crate) fn read(format: Format, body: &'b [u8]) -> Option<Self> {
         let text = std::str::from_utf8(body).ok()?;
-        let text = if format == Format::Htmljs { unescape(text) } else { text.to_owned() };
+        let text = match format {
+            Format::Htmljs => Cow::Owned(unescape(text)),
+            _ => Cow::Borrowed(text),
+        };
         // A list would be read as the members in their order.
         let outer: Outer<'_> = match text.trim_start().starts_with('{') {
             true => serde_json::from_str(&text).ok()?,
             false => return None,
         };
-        let data = outer.data.map_or("", RawValue::get);
-        let found: Data<'_> = match data.starts_with('{') {
-            true => serde_json::from_str(data).ok()?,
-            false => Data::default(),
-        };
+        let Outer { data: Data(found), success, status } = outer;
         let range = |raw: &RawValue| span(&text, raw.get());
         let members = [found.ticket, found.username, found.csrf].map(|raw| raw.map(range));
-        let end = span(&text, data).end;
-        let Outer { success, status, .. } = outer;
-        Some(Self { members, end, success, status, text })
+        Some(Self { members, success, status, text })
     }
 
     /// As a body of this format, with these texts in the place of members of the data.
     pub(crate) fn write(&self, format: Format, replaced: &[(Member, &str)]) -> String {
-        let mut edits: Vec<(Range<usize>, String)> = Vec::with_capacity(replaced.len());
-        for (member, text) in replaced {
-            let quoted = quoted(text);
-            edits.push(match self.place(*member) {
-                Some(place) => (place, quoted),
-                // Behind the last member: there is one, or nothing would be replaced.
-                None => {
-                    let name = MEMBERS.get(*member as usize).copied().unwrap_or_default();
-                    (
-                        self.end.saturating_sub(1)..self.end.saturating_sub(1),
-                        format!(",\"{name}\":{quoted}"),
-                    )
-                }
-            });
-        }
-        edits.sort_by_key(|(place, _)| place.start);
-        let mut out = String::with_capacity(self.text.len() + 64);
+        // What is not there comes behind a member that is: there is one, or nothing would be
+        // replaced.
+        let last = self.members.iter().flatten().map(|place| place.end).max().unwrap_or_default();
+        let mut edits: Vec<_> = replaced
+            .iter()
+            .map(|(member, text)| match self.place(*member) {
+                Some(place) => (place, None, *text),
+                None => (last..last, MEMBERS.get(*member as usize), *text),
+            })
+            .collect();
+        edits.sort_by_key(|(place, ..)| place.start);
+        let added: usize = replaced.iter().map(|(_, text)| text.len() + 32).sum();
+        let mut out = String::with_capacity(self.text.len() + added);
         let mut at = 0;
-        for (place, text) in edits {
+        for (place, name, text) in edits {
             out.push_str(self.text.get(at..place.start).unwrap_or_default());
-            out.push_str(&text);
+            if let Some(name) = name {
+                for part in [",\"", name, "\":"] {
+                    out.push_str(part);
+                }
+            }
+            push_quoted(&mut out, text);
             at = place.end;
         }
         out.push_str(self.text.get(at..).unwrap_or_default());
@@ -147,7 +175,7 @@ impl Envelope {
         let raw = self.text.get(self.place(member)?)?;
         // Without an escape it is what stands between the quotes.
         match raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) {
-            Some(plain) if !plain.contains('\\') => Some(Cow::Borrowed(plain)),
+            Some(plain) if memchr(b'\\', plain.as_bytes()).is_none() => Some(Cow::Borrowed(plain)),
             _ => serde_json::from_str(raw).ok().map(Cow::Owned),
         }
     }
@@ -172,12 +200,15 @@ impl Envelope {
     }
 }
 
-/// A text as JSON has it.
-fn quoted(text: &str) -> String {
-    let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
-    match text.bytes().fold(true, |all, byte| all & plain(byte)) {
-        true => ["\"", text, "\""].concat(),
-        false => Value::from(text).to_string(),
+/// Writes a text as JSON has it.
+fn push_quoted(out: &mut String, text: &str) {
+    let plain = |byte: u8| (byte >= 0x20) & (byte != b'"') & (byte != b'\\');
+    if !text.bytes().fold(true, |all, byte| all & plain(byte)) {
+        out.push_str(&Value::from(text).to_string());
+        return;
+    }
+    for part in ["\"", text, "\""] {
+        out.push_str(part);
     }
 }
 

@@ -205,15 +205,14 @@ impl Exchange {
     /// The request for upstream: the parameters that were judged, and no others, as a form.
     pub(crate) fn rewritten(&self, target: &PathAndQuery) -> Rewritten {
         // Pages for people are made here, from what the data says.
-        let path = match self.format {
-            Format::Html => match self.call {
-                AuthCall::Ticket => "/api2/json/access/ticket",
-                AuthCall::OpenId => "/api2/json/access/openid/login",
-                AuthCall::VncTicket => "/api2/json/access/vncticket",
-            },
-            _ => target.path(),
+        let path = match (self.format, self.call) {
+            (Format::Html, AuthCall::Ticket) => Some("/api2/json/access/ticket"),
+            (Format::Html, AuthCall::OpenId) => Some("/api2/json/access/openid/login"),
+            (Format::Html, AuthCall::VncTicket) => Some("/api2/json/access/vncticket"),
+            _ => target.query().map(|_| target.path()),
         };
-        let target = PathAndQuery::try_from(path).unwrap_or_else(|_| target.clone());
+        let written = path.and_then(|path| PathAndQuery::try_from(path).ok());
+        let target = written.unwrap_or_else(|| target.clone());
         Rewritten { target, body: Bytes::from(self.params.write()) }
     }
 
@@ -249,7 +248,7 @@ impl Exchange {
         let ticket = envelope.text(Member::Ticket).map(|ticket| SecretString::from(&*ticket));
         let holds_ticket = verdict == Verdict::Success && sessions.config().enabled;
         if let Some(ticket) = ticket.filter(|_| holds_ticket) {
-            let found = self.vaulted(peer, client, &envelope, &ticket)?;
+            let found = self.vaulted(peer, client, &envelope, ticket)?;
             if found.new
                 && let Caller::Session { session, .. } = caller
             {
@@ -302,15 +301,15 @@ impl Exchange {
         &self,
         peer: &Peer,
         client: IpAddr,
-        envelope: &Envelope,
-        ticket: &SecretString,
+        envelope: &Envelope<'_>,
+        ticket: SecretString,
     ) -> Result<Opened, AnswerError> {
         let shared = &peer.worker.shared;
         let now = shared.clock.unix_secs();
         let user = envelope.text(Member::Username).ok_or(AnswerError::Ticket)?.into_owned();
         let label = ticket_label(ticket.expose()).ok_or(AnswerError::Ticket)?.to_owned();
         let csrf = envelope.text(Member::Csrf).unwrap_or_default();
-        let vault = Vault::new(ticket.clone(), SecretString::from(&*csrf), now);
+        let vault = Vault::new(ticket, SecretString::from(&*csrf), now);
         // The ticket of root@pam makes tickets for others: that is a login of its own.
         let renewed = self.renewed.as_ref().filter(|(session, _)| session.user == user);
         let (session, value) = match renewed {
@@ -324,9 +323,10 @@ impl Exchange {
                 shared.sessions.open(login, now).map_err(AnswerError::Random)?
             }
         };
+        let vault = session.vault();
         let shown = match session.browser {
-            true => dummy(ticket.expose()),
-            false => opaque(ticket.expose(), &value),
+            true => dummy(vault.ticket.expose()),
+            false => opaque(vault.ticket.expose(), &value),
         };
         let new = renewed.is_none();
         Ok(Opened {

@@ -104,7 +104,9 @@ impl Params {
 
     /// As a form.
     pub(crate) fn write(&self) -> Vec<u8> {
-        let mut text = Vec::new();
+        let length = |(name, value): &Pair| name.len() + value.as_ref().map_or(0, Vec::len) + 4;
+        // Room for some bytes that are escaped, too.
+        let mut text = Vec::with_capacity(self.0.iter().map(length).sum::<usize>() + 32);
         for (at, (name, value)) in self.0.iter().enumerate() {
             if at > 0 {
                 text.push(b'&');
@@ -187,19 +189,28 @@ fn scalar(value: Value) -> Result<Vec<u8>, Unreadable> {
 }
 
 fn decode(raw: &[u8]) -> Vec<u8> {
+    if !raw.iter().any(|byte| matches!(byte, b'+' | b'%')) {
+        return raw.to_vec();
+    }
     let blanks: Vec<u8> = raw.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect();
     crate::edge::unescape(&blanks)
 }
 
 /// Percent-encodes what has a meaning of its own in a form or a query.
 pub(crate) fn encode(text: &mut Vec<u8>, value: &[u8]) {
-    for byte in value {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) {
-            text.push(*byte);
-        } else {
-            escape(text, *byte);
-        }
+    let mut rest = value;
+    while let Some(at) = rest.iter().position(|byte| !is_unreserved(*byte)) {
+        let Some((plain, [odd, after @ ..])) = rest.split_at_checked(at) else { break };
+        text.extend_from_slice(plain);
+        escape(text, *odd);
+        rest = after;
     }
+    text.extend_from_slice(rest);
+}
+
+/// RFC 3986 §2.3.
+fn is_unreserved(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~')
 }
 
 #[cfg(test)]

@@ -17,7 +17,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use secrets::SecretString;
 use serde::Serialize;
 use state::limits::BATCH_CHANGES;
 use state::{Change, Entry, StoreError, Table as Place, Writer};
@@ -132,8 +131,7 @@ impl Sessions {
     /// # Errors
     /// The kernel gives no random bytes.
     pub(crate) fn open(&self, login: Login, now: u64) -> io::Result<(Arc<Session>, Value)> {
-        let value = Value::random()?;
-        let csrf = csrf_token(now)?;
+        let (value, csrf) = Value::draw(now)?;
         let session = Arc::new(Session::begin(value.id(), login, csrf, now));
         debug!(session = %session.id.short(), user = ?session.user, client = %session.client, "session opened");
         let mut out = Vec::new();
@@ -253,13 +251,6 @@ impl Sessions {
         }
         Ok(())
     }
-}
-
-/// `TIME:RANDOM`, in the form of PVE's own.
-fn csrf_token(now: u64) -> io::Result<SecretString> {
-    let random = secrets::random::hex()?;
-    let time = u32::try_from(now).unwrap_or(u32::MAX);
-    Ok(SecretString::new(format!("{time:08X}:{}", random.expose())))
 }
 
 fn deletion(id: Id) -> Change {

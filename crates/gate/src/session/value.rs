@@ -10,10 +10,13 @@
 use std::io;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use secrets::Secret;
+use secrets::{Secret, SecretString};
 
 /// Bytes of a value: 256 random bits as lower-case hexadecimal digits.
 const DIGITS: usize = 64;
+
+/// Random digits of a CSRF token.
+const CSRF_DIGITS: usize = 32;
 
 /// Begins what stands where a ticket has its signature, with what stands before that. No
 /// signature is that short.
@@ -49,16 +52,23 @@ impl Id {
 pub(crate) struct Value(Secret<[u8; DIGITS]>);
 
 impl Value {
-    /// A new one.
+    /// A new one, and the CSRF token that goes with it: `TIME:RANDOM`, in the form of PVE's own.
+    /// Both of one draw, as the kernel is asked for each.
     ///
     /// # Errors
     /// The kernel gives no random bytes.
-    pub(crate) fn random() -> io::Result<Self> {
-        let halves = [secrets::random::hex()?, secrets::random::hex()?];
-        let mut digits = [0; DIGITS];
-        let random = halves.iter().flat_map(|half| half.expose().bytes());
-        digits.iter_mut().zip(random).for_each(|(digit, random)| *digit = random);
-        Ok(Self(Secret::new(digits)))
+    pub(crate) fn draw(now: u64) -> io::Result<(Self, SecretString)> {
+        let drawn = secrets::random::digits::<{ DIGITS + CSRF_DIGITS }>()?;
+        let (value, csrf) = drawn.expose().split_first_chunk().ok_or(io::ErrorKind::InvalidData)?;
+        let time = u32::try_from(now).unwrap_or(u32::MAX);
+        let mut token = String::with_capacity("00000000:".len() + CSRF_DIGITS);
+        for shift in (0..u32::BITS).step_by(4).rev() {
+            let digit = char::from_digit(time >> shift & 0xF, 16).unwrap_or_default();
+            token.push(digit.to_ascii_uppercase());
+        }
+        token.push(':');
+        token.push_str(std::str::from_utf8(csrf).unwrap_or_default());
+        Ok((Self(Secret::new(*value)), SecretString::new(token)))
     }
 
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
@@ -161,11 +171,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn value() -> Value {
+        Value::draw(0).unwrap().0
+    }
+
     const TICKET: &str = "PVE:a@pve:6B00CE44::OQlwI5I8Mwa1iK==";
 
     #[test]
     fn stand_ins_keep_the_readable_part() {
-        let value = Value::random().unwrap();
+        let value = value();
         assert_eq!(dummy(TICKET).unwrap(), "PVE:a@pve:6B00CE44::proxward");
         assert!(matches!(shape(dummy(TICKET).unwrap().as_bytes()), Shape::Dummy));
         let opaque = opaque(TICKET, &value).unwrap();
@@ -197,7 +211,10 @@ mod tests {
 
     #[test]
     fn values_are_random_and_their_ids_do_not_tell() {
-        let (one, two) = (Value::random().unwrap(), Value::random().unwrap());
+        let (one, csrf) = Value::draw(0x6B00_CE44).unwrap();
+        assert!(csrf.expose().starts_with("6B00CE44:") && csrf.expose().len() == 41);
+        assert!(!csrf.expose().contains(&one.expose()[..8]));
+        let two = value();
         assert_ne!(one.expose(), two.expose());
         assert!(one.id() != two.id());
         assert!(!one.expose().contains(&one.id().short()));

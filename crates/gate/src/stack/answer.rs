@@ -140,7 +140,10 @@ pub(super) async fn adapt(
     let body = match instead {
         Some(bytes) => AnswerBody::full(bytes),
         None if empty => AnswerBody::full(Bytes::new()),
-        None => AnswerBody::upstream(body),
+        None => match body.take_whole() {
+            Some(bytes) => AnswerBody::full(bytes),
+            None => AnswerBody::upstream(body),
+        },
     };
     Ok(Answer { head, body })
 }

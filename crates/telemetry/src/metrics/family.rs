@@ -40,6 +40,10 @@ impl<M: Clone, const N: usize> Family<M, N> {
     #[must_use]
     pub fn with(&self, values: [&str; N]) -> M {
         let values = values.map(cut);
+        // What is found is clean.
+        if let Some(found) = self.find(&values) {
+            return found;
+        }
         if values.iter().any(|value| value.contains(is_hostile)) {
             let clean = values.map(|value| value.replace(is_hostile, "?"));
             return self.find_or_insert(&clean.each_ref().map(String::as_str));
@@ -47,12 +51,12 @@ impl<M: Clone, const N: usize> Family<M, N> {
         self.find_or_insert(&values)
     }
 
+    fn find(&self, values: &[&str; N]) -> Option<M> {
+        let series = self.0.series.read().unwrap_or_else(PoisonError::into_inner);
+        find(&series, values).ok().and_then(|at| series.get(at)).map(|found| found.1.clone())
+    }
+
     fn find_or_insert(&self, values: &[&str; N]) -> M {
-        let read = self.0.series.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = find(&read, values).ok().and_then(|at| read.get(at)) {
-            return found.1.clone();
-        }
-        drop(read);
         let mut series = self.0.series.write().unwrap_or_else(PoisonError::into_inner);
         let overflowing = [OVERFLOW_LABEL; N];
         let values = match find(&series, values) {
