@@ -35,8 +35,9 @@ pub(crate) enum Caller<'h> {
     ApiToken(Credential<'h>),
     /// A token of the gate itself, with the API token that stands behind it.
     ProxyToken(Arc<ProxyToken>),
-    /// What has the form of one and is none, or not for this client.
-    NoToken(Credential<'h>),
+    /// A token of the gate that is none, or not for this client; a ticket that nobody has signed,
+    /// or that has expired.
+    Invalid(Credential<'h>),
     /// What was a session, or pretends to have been one. The readable stand-in is no try to
     /// be anybody; a value that stands for nothing is, and is marked.
     Ended(Option<Id>),
@@ -77,7 +78,7 @@ impl<'h> Caller<'h> {
                 if let Some(own) = text.strip_prefix(OWNER.as_bytes()) {
                     let own = std::str::from_utf8(own).ok();
                     let token = own.and_then(|own| tokens.find(own, client, now));
-                    let none = || Self::NoToken(Credential::ApiToken(text.clone()));
+                    let none = || Self::Invalid(Credential::ApiToken(text.clone()));
                     return Ok(token.map_or_else(none, Self::ProxyToken));
                 }
                 match sessions.config().api_tokens {
@@ -115,11 +116,14 @@ impl<'h> Caller<'h> {
     /// Refuses what has ended, where Proxmox VE would want a credential. Pages and open calls
     /// are answered as to nobody.
     pub(crate) fn check_alive(&self, parts: &Parts, route: &Route<'_>) -> Result<(), Refusal> {
-        let ended = matches!(self, Self::Ended(_) | Self::LoggedOut(_) | Self::NoToken(_));
+        let ended = matches!(self, Self::Ended(_) | Self::LoggedOut(_) | Self::Invalid(_));
         // The pages of the API lead to their login page by themselves.
         let wanted = matches!(route, Route::Api(..)) && !route.is_index();
         if ended && wanted && !route.is_open(&parts.method) {
-            return Err(Refusal::NotLoggedIn);
+            return Err(match self {
+                Self::Invalid(Credential::Ticket { .. }) => Refusal::InvalidTicket,
+                _ => Refusal::NotLoggedIn,
+            });
         }
         Ok(())
     }
@@ -136,7 +140,7 @@ impl<'h> Caller<'h> {
                 headers.with_credential(credential)
             }
             Self::ProxyToken(token) => headers.with_token(token.line.expose()),
-            Self::Anonymous | Self::Ended(_) | Self::LoggedOut(_) | Self::NoToken(_) => {
+            Self::Anonymous | Self::Ended(_) | Self::LoggedOut(_) | Self::Invalid(_) => {
                 headers.with_credential(&Credential::None)
             }
         }
@@ -145,9 +149,10 @@ impl<'h> Caller<'h> {
     /// The attempt that a refusal of this caller's credential was.
     pub(crate) fn attempt(&self, client: IpAddr, now: u64) -> Option<Attempt> {
         let (channel, text) = match self {
-            Self::OwnTicket(Credential::Ticket { text, .. }) => (Channel::Ticket, text),
+            Self::OwnTicket(Credential::Ticket { text, .. })
+            | Self::Invalid(Credential::Ticket { text, .. }) => (Channel::Ticket, text),
             Self::ApiToken(Credential::ApiToken(text))
-            | Self::NoToken(Credential::ApiToken(text)) => (Channel::ApiToken, text),
+            | Self::Invalid(Credential::ApiToken(text)) => (Channel::ApiToken, text),
             Self::ProxyToken(token) => {
                 return Some(Attempt::new(Channel::ApiToken, client, Some(&token.name())));
             }
@@ -181,6 +186,7 @@ impl<'h> Caller<'h> {
                 let id = std::str::from_utf8(text).ok().and_then(|text| text.rsplit_once('='));
                 named(id.map(|(id, _)| id))
             }
+            Self::ProxyToken(token) => named(Some(&token.name())),
             _ => String::new(),
         }
     }
@@ -194,7 +200,7 @@ impl<'h> Caller<'h> {
                 Credential::None => None,
             },
             Self::ProxyToken(token) => Some(Id::of(token.line.expose().as_bytes())),
-            Self::Anonymous | Self::Ended(_) | Self::LoggedOut(_) | Self::NoToken(_) => None,
+            Self::Anonymous | Self::Ended(_) | Self::LoggedOut(_) | Self::Invalid(_) => None,
         }
     }
 }

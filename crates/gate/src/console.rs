@@ -35,6 +35,15 @@ pub(crate) struct Consoles {
     pass_unknown: bool,
 }
 
+/// A ticket that may pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// The gate has seen Proxmox VE hand it out to the caller.
+    Noted,
+    /// Somebody else may have handed it out, or nobody.
+    Unknown,
+}
+
 struct Noted {
     caller: Id,
     client: IpAddr,
@@ -63,24 +72,22 @@ impl Consoles {
         noted.insert(id(ticket), Noted { caller, client, until: now + TAKEN_FOR });
     }
 
-    /// Lets a ticket pass, for the last time.
+    /// Lets a ticket pass, for the last time; one that was never noted as it is configured.
     pub(crate) fn take(
         &self,
         ticket: Option<&[u8]>,
         caller: Option<Id>,
         client: IpAddr,
         now: Duration,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Taken, Refusal> {
         // Whoever shows it, it is used: one that has got into other hands must not be good
         // for a second try.
         let noted = ticket.and_then(|ticket| self.noted().remove(&id(ticket)));
-        let good = match noted {
-            Some(noted) => {
-                Some(noted.caller) == caller && noted.client == client && noted.until > now
-            }
-            None => self.pass_unknown,
+        let Some(noted) = noted else {
+            return self.pass_unknown.then_some(Taken::Unknown).ok_or(Refusal::ConsoleTicket);
         };
-        if good { Ok(()) } else { Err(Refusal::ConsoleTicket) }
+        let good = Some(noted.caller) == caller && noted.client == client && noted.until > now;
+        good.then_some(Taken::Noted).ok_or(Refusal::ConsoleTicket)
     }
 
     fn noted(&self) -> MutexGuard<'_, HashMap<Id, Noted>> {
@@ -125,7 +132,10 @@ mod tests {
     #[test]
     fn once() {
         let consoles = noted(false);
-        assert_eq!(consoles.take(Some(TICKET), Some(Id([1; 32])), client(1), NOW), Ok(()));
+        assert_eq!(
+            consoles.take(Some(TICKET), Some(Id([1; 32])), client(1), NOW),
+            Ok(Taken::Noted)
+        );
         let again = consoles.take(Some(TICKET), Some(Id([1; 32])), client(1), NOW);
         assert_eq!(again, Err(Refusal::ConsoleTicket));
     }
@@ -148,13 +158,15 @@ mod tests {
     #[test]
     fn with_its_password_or_without() {
         let with: Vec<u8> = [b"abcdefgh:", TICKET].concat();
-        assert_eq!(noted(false).take(Some(&with), Some(Id([1; 32])), client(1), NOW), Ok(()));
+        let taken = noted(false).take(Some(&with), Some(Id([1; 32])), client(1), NOW);
+        assert_eq!(taken, Ok(Taken::Noted));
     }
 
     #[test]
     fn unknown_ones_by_policy() {
         assert!(Consoles::new(false).take(Some(TICKET), None, client(1), NOW).is_err());
-        assert!(Consoles::new(true).take(Some(TICKET), None, client(1), NOW).is_ok());
+        let unknown = Consoles::new(true).take(Some(TICKET), None, client(1), NOW);
+        assert_eq!(unknown, Ok(Taken::Unknown));
         assert!(Consoles::new(false).take(None, None, client(1), NOW).is_err());
         assert!(Consoles::new(true).take(None, None, client(1), NOW).is_ok());
     }

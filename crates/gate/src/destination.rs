@@ -120,6 +120,11 @@ impl Destination {
         self.port
     }
 
+    /// Whether it is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        self.socket.is_some() || is_loopback(&self.host)
+    }
+
     /// Whether a name has to be resolved for each connection.
     pub(crate) fn is_name(&self) -> bool {
         matches!(self.host, Host::Name(_))

@@ -17,6 +17,7 @@
 mod addresses;
 mod admission;
 mod api;
+mod audit;
 mod body;
 mod breaker;
 mod caller;
@@ -77,6 +78,7 @@ mod source;
 mod stack;
 mod takeover;
 mod tasks;
+mod tickets;
 mod upstream;
 mod watch;
 mod worker;
@@ -107,5 +109,7 @@ pub use policy::{
 pub use pulse::Heartbeat;
 pub use reload::{InForce, RELOAD, ReloadError, Reloaded, in_force, reload_table};
 pub use running::{Running, StartError, Stopped, start};
-pub use session::{ConsolePolicy, KeyError, Policy, SessionConfig, SessionSettings};
+pub use session::{
+    ConsolePolicy, KeyError, Policy, SessionConfig, SessionSettings, TicketVerification,
+};
 pub use takeover::{Takeover, TakeoverError};

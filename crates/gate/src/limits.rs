@@ -44,6 +44,14 @@ pub const PERMISSION_PATH: usize = 256;
 /// as it lists.
 pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
 
+/// Tickets of clients whose signature is remembered to be good; one more forgets all. About 200
+/// bytes each.
+pub const TICKETS_VERIFIED: usize = 4096;
+
+/// How long a ticket that nobody seems to have signed waits for the next look at the files of the
+/// key: two of them, of which one begins in this time.
+pub const KEY_LOOK_WAIT: Duration = Duration::from_secs(2);
+
 /// Header lines of one answer from upstream.
 pub const UPSTREAM_HEADER_LINES: usize = 100;
 
@@ -292,6 +300,10 @@ pub const PROXY_TOKENS: usize = 1000;
 
 /// Characters of the name of one.
 pub const PROXY_TOKEN_NAME: usize = 64;
+
+/// Pairs of token and source whose first use is remembered; one more forgets all, and they are
+/// recorded anew.
+pub const PROXY_TOKEN_SOURCES: usize = 4096;
 
 /// Longest time for which the value before a rotation stays good, in seconds: 30 days.
 pub const PROXY_TOKEN_OVERLAP: u64 = 30 * 24 * 3600;

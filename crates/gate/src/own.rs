@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use telemetry::CorrelationId;
 
 use crate::api::Call;
+use crate::audit::Act;
 use crate::body::{AnswerBody, Source};
 use crate::caller::Caller;
 use crate::credential::TICKET;
@@ -30,7 +31,7 @@ pub(crate) async fn answer(
 ) -> Result<Answer<AnswerBody>, Refusal> {
     let Asked { peer, parts, caller, .. } = *asked;
     match (&parts.method, path) {
-        (&Method::POST, "logout") => logout(peer, caller).await,
+        (&Method::POST, "logout") => logout(asked).await,
         (&Method::GET, "permissions") => permissions(peer, parts, caller).await,
         (&Method::GET, "health") if is_local(&peer.worker.shared, peer.client.ip(), parts) => {
             Ok(health(peer))
@@ -83,13 +84,15 @@ fn health(peer: &Peer) -> Answer<AnswerBody> {
 }
 
 /// Ends the caller's session, durably, and takes both cookies back.
-async fn logout(peer: &Peer, caller: &Caller<'_>) -> Result<Answer<AnswerBody>, Refusal> {
+async fn logout(asked: &Asked<'_>) -> Result<Answer<AnswerBody>, Refusal> {
+    let Asked { peer, caller, .. } = *asked;
     let (Caller::Session { session, .. } | Caller::LoggedOut(session)) = caller else {
         return Err(Refusal::NotLoggedIn);
     };
     let shared = &peer.worker.shared;
     shared.permissions.forget(session.id);
     shared.sessions.end(session.id).await.map_err(|_| Refusal::NotStored)?;
+    asked.record(Act::SessionLoggedOut, &session.id.short());
     let mut answer = json_answer(&json!({ "data": null }));
     let headers = &mut answer.head.headers;
     if session.browser {

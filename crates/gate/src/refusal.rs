@@ -49,6 +49,8 @@ pub(crate) enum Refusal {
     CrossSite,
     Csrf,
     NotLoggedIn,
+    /// By the key of the cluster, nobody has signed it, or it has expired.
+    InvalidTicket,
     ForeignTicket,
     ApiToken,
     LoginFormat,
@@ -243,6 +245,7 @@ impl Refusal {
             // who asks, in pveproxy's own words where it has some; the rest is the gate's alone
             Self::Csrf => ("csrf", 401, Bare, "Permission denied - invalid csrf token"),
             Self::NotLoggedIn => ("session-ended", 401, Bare, "Authentication failed!"),
+            Self::InvalidTicket => ("invalid-ticket", 401, Bare, "Authentication failed!"),
             Self::ConsoleTicket => ("console-ticket", 401, Bare, "permission denied - invalid PVEVNC ticket"),
             Self::Address => ("address", 403, Json, "permission denied"),
             Self::CrossSite => ("cross-site", 403, Json, "another site's page has sent this request"),

@@ -138,6 +138,8 @@ pub const RELOAD: &[(InForce, &str, &[&str])] = &[
             "sessions.total",
             "sessions.foreign_tickets",
             "sessions.api_tokens",
+            "sessions.tickets",
+            "sessions.ticket_key",
             "sessions.unknown_console_tickets",
             "sessions.key",
             "sessions.version_file",

@@ -40,6 +40,7 @@ use crate::pulse::{Heartbeat, Pulse};
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
 use crate::sharing::Sharing;
 use crate::takeover::{HandOver, Keep};
+use crate::tickets::{KeyFiles, Tickets};
 use crate::upstream::Goal;
 use crate::watch::Watch;
 use crate::worker::{Shared, Ways, Worker};
@@ -120,6 +121,11 @@ pub enum StartError {
     /// The key that seals stored sessions.
     #[error("gate.sessions.key: {0}")]
     Key(#[from] KeyError),
+    /// The key that tickets are to be verified with can not be read.
+    #[error(
+        "gate.sessions.ticket_key: {0}; let the gate's user read it, or leave tickets to Proxmox VE with tickets = \"upstream\""
+    )]
+    TicketKey(String),
     /// The audit log in the state directory.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -171,7 +177,9 @@ pub fn start(
     let assets = config.traffic.compression.then(|| Assets::new(metrics.clone()));
     let ways = ways(&config, &metrics);
     let breakers = ways.goals.iter().map(|goal| Arc::clone(&goal.breaker)).collect();
+    let (tickets, ticket_key) = tickets(&config, &clock, &metrics)?;
     let shared = Arc::new(Shared {
+        tickets,
         consoles: Consoles::new(config.sessions.pass_unknown_console_tickets),
         permissions: Permissions::default(),
         clock,
@@ -198,7 +206,7 @@ pub fn start(
     shared.metrics.certificate(config.identity.validity());
     shared.metrics.warnings(config.warnings.len());
     let every = config.certificates_every;
-    let watched = Watch::start(config.sessions.version_file, every, &shared);
+    let watched = Watch::start(config.sessions.version_file, every, ticket_key, &shared);
     let watched = watched.map_err(StartError::Worker)?;
     let (drain, drained) = watch::channel(false);
     let drain = Arc::new(drain);
@@ -352,6 +360,26 @@ fn ways(config: &Config, metrics: &Metrics) -> Ways {
     }
 }
 
+/// Who verifies the tickets of clients, and with which files.
+fn tickets(
+    config: &Config,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Result<(Tickets, Option<KeyFiles>), StartError> {
+    let path = match config.ticket_key() {
+        Ok(path) => path,
+        Err(why) => return Ok((Tickets::new(why, clock, metrics), None)),
+    };
+    let tickets = Tickets::new("not looked yet", clock, metrics);
+    let mut files = KeyFiles::new(path);
+    let keys = files.read();
+    if let (Err(why), Some(_)) = (&keys, config.sessions.tickets) {
+        return Err(StartError::TicketKey(why.clone()));
+    }
+    tickets.found(keys, clock.monotonic());
+    Ok((tickets, Some(files)))
+}
+
 /// What outlasts a restart, and who writes it.
 struct Kept {
     logins: Logins,
@@ -388,13 +416,14 @@ fn open_state(
     let keeper = sealer.clone().map(keeper);
     // Without a directory nothing is remembered: every start begins with what is configured.
     let keep = config.state.as_ref().map(|_| &writer);
-    let policy = Policy::begin(config.policy.clone(), &confirmed, keep, clock.monotonic())?;
+    let audit = config.state.as_ref().map(|directory| directory.join(AUDIT));
+    let journal = Arc::new(Journal::start(audit.as_deref(), &config.login, clock)?);
+    let kept = (keep, Some(&journal));
+    let policy = Policy::begin(config.policy.clone(), &confirmed, kept, clock.monotonic())?;
     let seal = sealer.map(|sealer| Arc::new(Sealed::new(Arc::clone(&writer), sealer)));
     let tokens = ProxyTokens::new(seal.clone(), &sealed);
     let step_ups = StepUps::new(seal, &sealed);
     let sessions = Sessions::new(config.sessions.clone(), keeper, stored, clock.unix_secs());
-    let audit = config.state.as_ref().map(|directory| directory.join(AUDIT));
-    let journal = Arc::new(Journal::start(audit.as_deref(), &config.login, clock)?);
     let proxies = [config.proxy_protocol_from.clone(), config.trusted_proxies.clone()];
     let logins = Logins::new(
         &config.login,

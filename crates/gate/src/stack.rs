@@ -6,6 +6,7 @@
 //! its TLS handshake made and its head checked byte by byte (see `connection`, `http1`).
 
 mod answer;
+mod console;
 mod file;
 mod login;
 mod plugin;
@@ -29,9 +30,9 @@ use self::file::File;
 use self::login::login;
 use self::shared::share;
 use crate::admission::Permit;
+use crate::audit::Act;
 use crate::body::{AnswerBody, Source};
 use crate::caller::Caller;
-use crate::console;
 use crate::credential::Headers;
 use crate::edge::{self, BodyRule};
 use crate::endpoint::Endpoint;
@@ -158,7 +159,8 @@ async fn pass(
     let now = record.unix_secs();
     let headers = Headers::of(parts);
     let known = (&shared.sessions, &shared.tokens);
-    let caller = &Caller::find(&headers, parts, known, (client, now))?;
+    let caller = Caller::find(&headers, parts, known, (client, now))?;
+    let caller = &shared.tickets.judged(caller, now).await;
     let asked = Asked { peer, client, parts, route, caller, now };
 
     // 5. Site. Before anything is changed or opened for a page of somebody else.
@@ -221,15 +223,13 @@ async fn forward(
     rule: BodyRule,
     body: &mut dyn Source,
 ) -> Result<Answer<AnswerBody>, Refusal> {
-    let Asked { peer, client, parts, caller, .. } = *asked;
+    let Asked { peer, parts, .. } = *asked;
     let shared = &peer.worker.shared;
     let websocket = edge::wants_websocket(parts);
 
     // 10. Console. Its ticket is good once, for whom it was handed to.
     if websocket {
-        let ticket = console::ticket(outbound.target);
-        let now = shared.clock.monotonic();
-        shared.consoles.take(ticket.as_deref(), caller.id(), client, now)?;
+        Box::pin(console::open(asked, outbound.target)).await?;
     }
 
     // 11. File. One of the interface that was compressed before is the same for everybody.
@@ -304,6 +304,7 @@ async fn alive(asked: &Asked<'_>, record: &Record) -> Result<(), Refusal> {
     if let Caller::LoggedOut(session) = asked.caller {
         let ended = Box::pin(asked.peer.worker.shared.sessions.end(session.id)).await;
         ended.map_err(|_| Refusal::NotStored)?;
+        asked.record(Act::SessionLoggedOut, &session.id.short());
     }
     let alive = asked.caller.check_alive(asked.parts, &asked.route);
     if alive.is_err() {

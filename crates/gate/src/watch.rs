@@ -1,7 +1,8 @@
 //! Whether the access lists have changed, from the counters that the cluster file system keeps
 //! in `/etc/pve/.version`. Changes by other nodes do not show as file events there, so the file
 //! is read once a second, by a thread of its own: it is a network file system that may hang. The
-//! same thread looks at the files of certificates, which usually lie there too.
+//! same thread looks at the files of certificates and at the key of tickets, which usually lie there
+//! too.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use serde::Deserialize;
 
 use crate::certificates::Renewal;
 use crate::sharing::Sharing;
+use crate::tickets::KeyFiles;
 use crate::worker::Shared;
 
 /// How often the file is read.
@@ -41,10 +43,12 @@ struct Version {
 impl Watch {
     /// Watches `path` for as long as it lives. Without such a file nothing is ever noticed, and
     /// what is kept is only as old as it may be anyway.
-    /// Certificates are looked at as often as `certificates` says.
+    /// Certificates are looked at as often as `certificates` says, the key of tickets as often as
+    /// `path`.
     pub(crate) fn start(
         path: PathBuf,
         certificates: Duration,
+        mut ticket_key: Option<KeyFiles>,
         shared: &Arc<Shared>,
     ) -> std::io::Result<Self> {
         let ended = Arc::new(AtomicBool::new(false));
@@ -60,8 +64,12 @@ impl Watch {
                     let Some(()) = renewal.look(&shared) else { return };
                 }
                 thread::park_timeout(EVERY.min(certificates));
-                let now = read(&path);
+                let (now, began) = (read(&path), shared.upgrade().map(|it| it.clock.monotonic()));
+                let keys = ticket_key.as_mut().map(KeyFiles::read);
                 let Some(shared) = shared.upgrade() else { return };
+                if let (Some(keys), Some(began)) = (keys, began) {
+                    shared.tickets.found(keys, began);
+                }
                 // For its line in the log: a request would see to it, too.
                 shared.policy.generation(shared.clock.monotonic());
                 if now != last {

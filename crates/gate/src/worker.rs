@@ -34,6 +34,7 @@ use crate::policy::{InForce, Policy, ProxyTokens, StepUps};
 use crate::pulse::Beat;
 use crate::session::Sessions;
 use crate::sharing::Sharing;
+use crate::tickets::Tickets;
 use crate::upstream::{Goal, Upstream};
 
 /// How often idle upstream connections are looked at, and access lines handed over.
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) live: Current,
     pub(crate) admission: Admission,
     pub(crate) sessions: Sessions,
+    pub(crate) tickets: Tickets,
     pub(crate) consoles: Consoles,
     pub(crate) permissions: Permissions,
     pub(crate) logins: Logins,
@@ -113,6 +115,7 @@ impl Shared {
             "gid": standing.gid,
             "groups": standing.groups,
             "layers": layers.collect::<Map<_, _>>(),
+            "tickets": self.tickets.status(),
             "listen": listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     }

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-use ::gate::{AccessLogTo, Config, Destination, Listeners, Running};
+use ::gate::{AccessLogTo, Config, Destination, Listeners, Running, TicketVerification};
 use ::mock::{Config as MockConfig, Mock, Seed};
 use serde_json::json;
 use telemetry::Clock;
@@ -67,6 +67,8 @@ pub(crate) fn run(arguments: &Demo) -> Result<(), Stop> {
     let identity = authority.issue(&names, clock.unix()).map_err(Stop::usage)?;
     let addresses = listeners.local_addrs().map_err(Stop::usage)?;
     let mut config = Config::new(addresses, destination, identity);
+    // A key that lies on this machine is not the mock's.
+    config.sessions.tickets = Some(TicketVerification::Upstream);
     config.access_log = AccessLogTo::File(place.file("access.log"));
     config.state = arguments.state.is_some().then(|| place.file("gate"));
     let gate = ::gate::start(config, listeners, clock, &Registry::new()).map_err(start_fault)?;

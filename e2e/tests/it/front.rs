@@ -55,8 +55,13 @@ impl Front {
     }
 
     fn without_gate(home: &Home, login: &str) -> Result<Self> {
-        let arguments = ["mock", "--no-tls", "--time-scale", "0", "--format", "json"];
-        let mut mock = Running::start(&mut home.proxward(&arguments)?)?;
+        Self::with_mock(home, &[], login)
+    }
+
+    /// Everything but the gate, with more arguments for the mock.
+    pub(crate) fn with_mock(home: &Home, arguments: &[&str], login: &str) -> Result<Self> {
+        let always = ["mock", "--no-tls", "--time-scale", "0", "--format", "json"];
+        let mut mock = Running::start(home.proxward(&always)?.args(arguments))?;
         let line = mock.until("the mock's ready line", |mock| {
             mock.stdout().split_once('\n').map(|(line, _)| line.to_owned())
         })?;

@@ -28,3 +28,4 @@ mod service;
 mod sessions;
 mod stock_clients;
 mod takeover;
+mod tickets;

@@ -25,6 +25,7 @@ pub use self::table::{ApiRow, api_rows};
 
 use self::broker::{Broker, Failure};
 use self::table::{Found, find};
+use crate::audit::Act;
 use crate::body::AnswerBody;
 use crate::caller::Caller;
 use crate::config::ConfigError;
@@ -159,7 +160,7 @@ impl Api {
     }
 
     fn record(&self, call: &Call<'_>, found: &Found<'_>, outcome: &Result<Value, Fault>) {
-        let event = Event::new("api.call")
+        let event = Event::new(Act::ApiCall.kind())
             .field("user", call.caller.name())
             .field("verb", found.row.verb)
             .field("path", call.path)

@@ -23,7 +23,9 @@ impl Settings {
         let rules = config.policy.user_cfg();
         let files = [&self.upstream_ca, &self.pveproxy_defaults, &rules];
         let certificates = config.tls_files.iter().flat_map(TlsFiles::paths);
+        let ticket_key = config.ticket_key().into_iter();
         let files = files.into_iter().flatten().map(PathBuf::as_path).chain(certificates);
+        let files = files.chain(ticket_key);
         config.readable = files.flat_map(directories).collect();
         Ok(())
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ::tls::{ClientAuth, Identity, Policy, Trust};
@@ -33,7 +33,7 @@ use crate::login::{LoginRules, LoginSettings};
 use crate::pages::ContentPolicy;
 use crate::plugins::{self, Plugin, PluginSettings};
 use crate::policy::{PolicyRules, PolicySettings};
-use crate::session::{Sealer, SessionConfig, SessionSettings};
+use crate::session::{Sealer, SessionConfig, SessionSettings, TicketVerification};
 
 /// Before a port in `listen`: on every address of this host.
 const AUTO: &str = "auto:";
@@ -270,6 +270,18 @@ impl ConfigWarning {
 }
 
 impl Config {
+    /// The files to verify tickets of clients with, unless Proxmox VE alone is to do that. The key
+    /// of this machine is believed to be that of a Proxmox VE on it; of another one, the
+    /// configuration has to say so.
+    pub(crate) fn ticket_key(&self) -> Result<&Path, &'static str> {
+        match self.sessions.tickets {
+            Some(TicketVerification::Verify) => Ok(&self.sessions.ticket_key),
+            Some(TicketVerification::Upstream) => Err("gate.sessions.tickets is \"upstream\""),
+            None if self.destination.is_local() => Ok(&self.sessions.ticket_key),
+            None => Err("gate.upstream is another machine and gate.sessions.tickets is not set"),
+        }
+    }
+
     /// A gate on `listen` in front of `destination` with every default: HTTP/2 offered, one
     /// worker for each core, no PROXY protocol. No access log.
     #[must_use]

@@ -4,7 +4,8 @@
 //! none), with the group www-data beside, which is what may read the certificates of Proxmox VE.
 //! In each case it gives up every capability, the right to gain any, the files and ports it does
 //! not need (Landlock) and the system calls it does not need (seccomp, [`calls`]). It reads what
-//! www-data may read of the directories of its certificates, and nothing below `/etc/pve/priv`.
+//! www-data may read of the directories of its certificates and of the key of tickets, and nothing
+//! below `/etc/pve/priv`.
 //!
 //! All of that is a thread's own in Linux, so it happens while there is one thread; those that
 //! start later begin with it. A layer that can not be had is an error, unless

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Request;
+use crate::audit::{Act, By};
 use crate::limits::PROXY_TOKEN_OVERLAP;
 use crate::policy::{EnrolError, NotConfirmed, Proof, TokenError, Wanted};
 use crate::session::{Listed, Selection};
@@ -52,15 +53,47 @@ impl ControlError {
     }
 }
 
-/// The answer to one line.
-pub(crate) async fn answer(shared: &Shared, line: &[u8]) -> Value {
+/// The answer to one line. What it has changed is recorded with who has sent it.
+pub(crate) async fn answer(shared: &Shared, line: &[u8], by: By<'_>) -> Value {
     let request = serde_json::from_slice(line);
-    let request = request.map_err(|error| ControlError::Request(error.to_string()));
     let outcome = match request {
-        Ok(request) => carry_out(shared, request).await,
-        Err(error) => Err(error),
+        Ok(request) => {
+            let act = act(&request);
+            let outcome = carry_out(shared, request).await;
+            if let (Ok(_), Some((act, of))) = (&outcome, act) {
+                shared.record(act, &of, by);
+            }
+            outcome
+        }
+        Err(error) => Err(ControlError::Request(error.to_string())),
     };
     outcome.map_or_else(|error| error.json(), |value| json!({ "ok": value }))
+}
+
+/// What is recorded of an order that was carried out, and whom or what it was about. Orders that
+/// only show what holds no person's data are not.
+fn act(request: &Request) -> Option<(Act, String)> {
+    let all = || "all".to_owned();
+    Some(match request {
+        Request::BanRemove { of } => (Act::BanRemoved, of.clone()),
+        Request::SessionList { user } => (Act::SessionsListed, user.clone().unwrap_or_else(all)),
+        Request::SessionRevoke { id, user, .. } => {
+            (Act::SessionsRevoked, id.clone().or_else(|| user.clone()).unwrap_or_else(all))
+        }
+        Request::TokenCreate { name, .. } => (Act::TokenCreated, name.clone()),
+        Request::TokenRotate { name, .. } => (Act::TokenRotated, name.clone()),
+        Request::TokenRevoke { name } => (Act::TokenRevoked, name.clone()),
+        Request::StepUpEnroll { user } => (Act::StepUpEnrolled, user.clone()),
+        Request::StepUpRemove { user } => (Act::StepUpRemoved, user.clone()),
+        Request::PolicyConfirm { id } => (Act::PolicyConfirmed, id.clone()),
+        Request::BanList
+        | Request::Status
+        | Request::Takeover
+        | Request::LoginStatus
+        | Request::TokenList
+        | Request::StepUpList
+        | Request::PolicyStatus => return None,
+    })
 }
 
 async fn carry_out(shared: &Shared, request: Request) -> Result<Value, ControlError> {

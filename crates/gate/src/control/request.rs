@@ -34,7 +34,8 @@ pub enum Request {
         #[serde(default)]
         all: bool,
     },
-    /// Who the gate is: `{"pid","version","uid","gid","groups","layers":{NAME:STATE},"listen":[…]}`.
+    /// Who the gate is: `{"pid","version","uid","gid","groups","layers":{NAME:STATE},"listen":[…],
+    /// "tickets":{"verified_by":"gate","keys"}}`, or `{"verified_by":"upstream","why"}` there.
     Status,
     /// Another process takes over: answered with the listeners, see [`crate::Takeover`].
     Takeover,

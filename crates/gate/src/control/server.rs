@@ -18,6 +18,7 @@ use tracing::warn;
 
 use super::Request;
 use super::answer::answer;
+use crate::audit::By;
 use crate::limits::{ACCEPT_PAUSE, CONTROL_CONNECTIONS, CONTROL_LINE, CONTROL_PATIENCE};
 use crate::takeover::HandOver;
 use crate::worker::Shared;
@@ -125,7 +126,8 @@ async fn serve_one(mut stream: UnixStream, shared: &Shared) -> io::Result<Option
     if matches!(serde_json::from_slice(&line), Ok(Request::Takeover)) {
         return Ok(Some(stream));
     }
-    let mut answer = answer(shared, &line).await.to_string();
+    let by = By::Operator { uid: peer.uid, pid: peer.pid };
+    let mut answer = answer(shared, &line, by).await.to_string();
     answer.push('\n');
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;

@@ -19,6 +19,7 @@ use super::journal::Journal;
 use super::ledger::{Judged, Ledger, Standing};
 use super::settings::LoginRules;
 use super::standing::{self, ShownBan};
+use crate::audit::Act;
 use crate::control::ControlError;
 use crate::limits::{BANS_BETWEEN_PRUNES, LOGIN_BANS_KEPT};
 use crate::metrics::Metrics;
@@ -172,7 +173,7 @@ impl Logins {
             Outcome::Success => {
                 self.metrics.login(attempt.channel.name(), "success");
                 self.ledger().success(source, attempt, self.clock.monotonic());
-                self.journal.audit(|| event("login.succeeded", attempt));
+                self.journal.audit(|| event(Act::LoginSucceeded, attempt));
             }
             Outcome::Failure => self.fail(permit, attempt, true).await,
         }
@@ -256,11 +257,11 @@ impl Logins {
 
     fn report(&self, source: IpAddr, attempt: &Attempt, judged: Judged, asked: bool) {
         let user = attempt.user.as_ref().map_or("", UserText::as_str);
-        let event = |kind| event(kind, attempt);
+        let event = |act| event(act, attempt);
         if asked {
             self.metrics.login(attempt.channel.name(), "failure");
             self.journal.failure(attempt);
-            self.journal.audit(|| event("login.failed"));
+            self.journal.audit(|| event(Act::LoginFailed));
             warn!(
                 target: "gate::login",
                 client = %attempt.client,
@@ -272,13 +273,13 @@ impl Logins {
         if let Some(lock) = judged.lock {
             self.metrics.login(attempt.channel.name(), "lock");
             let shown = ShownBan::new(source, lock, &self.clock);
-            self.journal.audit(|| shown.fields(event("login.locked")));
+            self.journal.audit(|| shown.fields(event(Act::LoginLocked)));
             warn!(target: "gate::login", client = %attempt.client, user, "account locked for this source");
         }
         if let Some(ban) = judged.ban {
             self.metrics.login(attempt.channel.name(), "ban");
             let shown = ShownBan::new(source, ban, &self.clock);
-            self.journal.audit(|| shown.fields(event("ban.added")));
+            self.journal.audit(|| shown.fields(event(Act::BanAdded)));
             warn!(target: "gate::login", source = source_text(source), step = ban.step, "source banned");
         }
     }
@@ -315,7 +316,6 @@ impl Logins {
             let text = format!("{of}: neither banned nor locked; `gate bans list` shows who is");
             return Err(ControlError::NotFound(text));
         }
-        self.journal.audit(|| Event::new("ban.removed").field("of", of));
         warn!(target: "gate::login", of = shown.as_str(), "ban or lock removed");
         Ok(json!({ "removed": of }))
     }
@@ -353,13 +353,13 @@ impl Logins {
     }
 }
 
-/// One of those that wait, however the waiting ends.
-fn event(kind: &'static str, attempt: &Attempt) -> Event {
+fn event(act: Act, attempt: &Attempt) -> Event {
     let user = attempt.user.as_ref().map_or("", UserText::as_str);
-    let event = Event::new(kind).field("client", attempt.client.to_string());
+    let event = Event::new(act.kind()).field("client", attempt.client.to_string());
     event.field("user", user).field("channel", attempt.channel.name())
 }
 
+/// One of those that wait, however the waiting ends.
 struct Waiting<'a>(&'a AtomicU32);
 
 impl Drop for Waiting<'_> {

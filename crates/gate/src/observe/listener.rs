@@ -181,6 +181,7 @@ fn answer(head: &[u8], source: &Source) -> Vec<u8> {
 fn read_standing(shared: &Shared) {
     let metrics = &shared.metrics;
     metrics.standing("sessions", shared.sessions.count() as u64);
+    metrics.standing("ticket_keys", shared.tickets.keys());
     if let Some(status) = shared.logins.status().as_object() {
         for (name, number) in status {
             metrics.standing(name, number.as_u64().unwrap_or_default());

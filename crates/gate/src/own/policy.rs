@@ -4,6 +4,7 @@ use pve_access::{Privilege, Privileges};
 use serde_json::json;
 
 use super::json_answer;
+use crate::audit::Act;
 use crate::body::{AnswerBody, Source};
 use crate::head::Answer;
 use crate::login::{Kind, Params, Shape};
@@ -39,6 +40,7 @@ pub(super) async fn confirm(
         record.failed(&error);
         Refusal::NotConfirmed(error.to_string())
     })?;
+    asked.record(Act::PolicyConfirmed, &id);
     Ok(json_answer(&json!({ "data": { "confirmed": id } })))
 }
 

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::json_answer;
 use super::policy::parameter;
+use crate::audit::Act;
 use crate::body::{AnswerBody, Source};
 use crate::caller::Caller;
 use crate::head::Answer;
@@ -37,7 +38,10 @@ pub(super) async fn show(
     };
     shared.logins.end(permit, &attempt, outcome).await;
     match shown {
-        Shown::Good => Ok(json_answer(&json!({ "data": null }))),
+        Shown::Good => {
+            asked.record(Act::StepUpUsed, &session.id.short());
+            Ok(json_answer(&json!({ "data": null })))
+        }
         Shown::Wrong => Err(Refusal::WrongCode),
         Shown::NotEnrolled => Err(Refusal::NotEnrolled),
     }

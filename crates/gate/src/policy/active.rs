@@ -19,7 +19,9 @@ use tracing::{info, warn};
 use super::accounts::Accounts;
 use super::rules::PolicyRules;
 use super::settings::PolicySettings;
+use crate::audit::{Act, By};
 use crate::limits::POLICY_CONFIRM;
+use crate::login::Journal;
 
 /// Key of the policy that was confirmed last, in [`Table::Pending`].
 const CONFIRMED: &[u8] = b"policy.confirmed";
@@ -45,6 +47,8 @@ pub(crate) struct Policy {
     until: AtomicU64,
     held: Mutex<Held>,
     keeper: Option<Arc<Writer>>,
+    /// Where changes are recorded.
+    journal: Option<Arc<Journal>>,
 }
 
 struct Held {
@@ -130,7 +134,7 @@ impl Policy {
     pub(crate) fn begin(
         configured: PolicyRules,
         stored: &[Entry],
-        keeper: Option<&Arc<Writer>>,
+        (keeper, journal): (Option<&Arc<Writer>>, Option<&Arc<Journal>>),
         now: Duration,
     ) -> Result<Self, PolicyError> {
         let value = |key: &[u8]| stored.iter().find(|entry| entry.key == key);
@@ -145,6 +149,7 @@ impl Policy {
                 until: AtomicU64::new(NEVER),
                 held: Mutex::new(Held { current: Arc::new(InForce::read(rules)?), trial: None }),
                 keeper: keeper.cloned(),
+                journal: journal.cloned(),
             })
         };
         let Some(before) = first else {
@@ -199,6 +204,7 @@ impl Policy {
         self.until.store(milliseconds(until), Ordering::Release);
         self.generation.fetch_add(1, Ordering::AcqRel);
         drop(held);
+        self.record(Act::PolicyProposed, &id);
         warn!(
             id,
             "a change of the policy is on trial: it is taken back in 60 s unless `proxward gate confirm {id}` is run"
@@ -321,6 +327,7 @@ impl Policy {
         self.until.store(NEVER, Ordering::Release);
         self.generation.fetch_add(1, Ordering::AcqRel);
         drop(held);
+        self.record(Act::PolicyTakenBack, &trial.id);
         warn!(id = trial.id, "a change of the policy was not confirmed and is taken back");
     }
 
@@ -329,6 +336,10 @@ impl Policy {
             Some(keeper) => Ok(keeper.durable_blocking(changes)?),
             None => Ok(()),
         }
+    }
+
+    fn record(&self, act: Act, id: &str) {
+        self.journal.iter().for_each(|journal| journal.audit(|| act.event(id, By::Gate)));
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {

@@ -6,7 +6,7 @@
 //! 256 random bits, so that a plain hash can not be searched. What the token may do is what the
 //! API token behind it may do, less what the policy and the proxy token take away.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -23,8 +23,9 @@ use super::pattern::{Pattern, Segments};
 use super::rule::{Effect, bit};
 use super::sealed::Sealed;
 use crate::credential::token_pair;
-use crate::limits::{PROXY_TOKEN_NAME, PROXY_TOKENS};
+use crate::limits::{PROXY_TOKEN_NAME, PROXY_TOKEN_SOURCES, PROXY_TOKENS};
 use crate::session::Id;
+use crate::source::source_of;
 
 /// What stands where an API token has its user. No realm of Proxmox VE may be called `gate`
 /// where this is used.
@@ -37,6 +38,8 @@ const KEY: &str = "token:";
 #[derive(Default)]
 pub(crate) struct ProxyTokens {
     table: Mutex<HashMap<String, Arc<ProxyToken>>>,
+    /// From where each was used since the start.
+    used: Mutex<HashSet<(String, IpAddr)>>,
     sealed: Option<Arc<Sealed>>,
 }
 
@@ -106,7 +109,7 @@ impl ProxyTokens {
                 table.insert(token.record.name.clone(), Arc::new(token));
             }
         }
-        Self { table: Mutex::new(table), sealed }
+        Self { table: Mutex::new(table), used: Mutex::default(), sealed }
     }
 
     /// The token in force that `NAME=VALUE` stands for, for a client.
@@ -114,6 +117,15 @@ impl ProxyTokens {
         let (name, value) = text.split_once('=')?;
         let token = Arc::clone(self.table().get(name)?);
         (token.is_value(value, now) && token.is_in_force(client, now)).then_some(token)
+    }
+
+    /// Whether a token is used from this source for the first time, as far as is remembered.
+    pub(crate) fn is_first_use(&self, token: &ProxyToken, client: IpAddr) -> bool {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.len() >= PROXY_TOKEN_SOURCES {
+            used.clear();
+        }
+        used.insert((token.record.name.clone(), source_of(client)))
     }
 
     /// Makes one and returns what the client is to send; it is shown this once.
@@ -217,6 +229,11 @@ impl ProxyToken {
     /// The API token behind it, without its secret.
     pub(crate) fn behind(&self) -> &str {
         self.record.token.rsplit_once('=').map_or("", |(id, _)| id)
+    }
+
+    /// As the operator has named it.
+    pub(crate) fn plain_name(&self) -> &str {
+        &self.record.name
     }
 
     /// As a client names it, without its value.

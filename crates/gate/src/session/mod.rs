@@ -23,7 +23,7 @@ use state::{Change, Entry, StoreError, Table as Place, Writer};
 use tracing::{debug, info, warn};
 
 pub use seal::KeyError;
-pub use settings::{ConsolePolicy, Policy, SessionConfig, SessionSettings};
+pub use settings::{ConsolePolicy, Policy, SessionConfig, SessionSettings, TicketVerification};
 
 pub(crate) use entry::{Login, Session, TICKET_SECONDS, Vault};
 pub(crate) use seal::Sealer;

@@ -35,6 +35,10 @@ pub struct SessionSettings {
     pub foreign_tickets: Option<Policy>,
     /// `allow` or `refuse`. See [`SessionConfig::api_tokens`].
     pub api_tokens: Option<Policy>,
+    /// `verify` or `upstream`. See [`SessionConfig::tickets`].
+    pub tickets: Option<TicketVerification>,
+    /// See [`SessionConfig::ticket_key`].
+    pub ticket_key: Option<PathBuf>,
     /// `pass` or `refuse`. See [`SessionConfig::pass_unknown_console_tickets`].
     pub unknown_console_tickets: Option<ConsolePolicy>,
     /// See [`SessionConfig::origins`].
@@ -53,6 +57,16 @@ pub enum Policy {
     Allow,
     /// Refused, whoever it is for.
     Refuse,
+}
+
+/// Who finds out whether a ticket is genuine that a client got elsewhere.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum TicketVerification {
+    /// The gate, with the cluster's public key, and then Proxmox VE.
+    Verify,
+    /// Proxmox VE alone.
+    Upstream,
 }
 
 /// What becomes of a console ticket that the gate has not seen handed out.
@@ -85,6 +99,12 @@ pub struct SessionConfig {
     pub foreign_tickets: Policy,
     /// Whether API tokens are taken.
     pub api_tokens: Policy,
+    /// Who verifies such tickets. None: the gate, where Proxmox VE is on this machine and the key
+    /// can be read, else Proxmox VE.
+    pub tickets: Option<TicketVerification>,
+    /// File with the public key that tickets are verified with; beside it, as `.old`, the one
+    /// before. Default `/etc/pve/authkey.pub`.
+    pub ticket_key: PathBuf,
     /// Whether console tickets that the gate has not seen handed out are passed on.
     pub pass_unknown_console_tickets: bool,
     /// Origins besides the gate's own, `https://HOST[:PORT]`, whose pages may change something.
@@ -123,6 +143,8 @@ impl Default for SessionConfig {
             total: 10_000,
             foreign_tickets: Policy::Allow,
             api_tokens: Policy::Allow,
+            tickets: None,
+            ticket_key: PathBuf::from("/etc/pve/authkey.pub"),
             pass_unknown_console_tickets: false,
             origins: Vec::new(),
             key: None,
@@ -173,6 +195,10 @@ impl SessionSettings {
         }
         config.foreign_tickets = self.foreign_tickets.unwrap_or(config.foreign_tickets);
         config.api_tokens = self.api_tokens.unwrap_or(config.api_tokens);
+        config.tickets = self.tickets;
+        if let Some(path) = &self.ticket_key {
+            config.ticket_key.clone_from(path);
+        }
         config.pass_unknown_console_tickets =
             self.unknown_console_tickets == Some(ConsolePolicy::Pass);
         if self.origins.len() > ORIGINS {
@@ -201,7 +227,7 @@ mod tests {
     fn values_are_taken() {
         let text = r#"{"enabled":false,"idle_seconds":60,"lifetime_seconds":61,"per_user":1,
             "per_address":2,"total":3,"foreign_tickets":"refuse","api_tokens":"refuse",
-            "unknown_console_tickets":"pass","origins":["https://a:1"],"key":"/k","version_file":"/v"}"#;
+            "tickets":"verify","ticket_key":"/t","unknown_console_tickets":"pass","origins":["https://a:1"],"key":"/k","version_file":"/v"}"#;
         let settings: SessionSettings = serde_json::from_str(text).unwrap();
         let config = settings.check().unwrap();
         let expected = SessionConfig {
@@ -213,6 +239,8 @@ mod tests {
             total: 3,
             foreign_tickets: Policy::Refuse,
             api_tokens: Policy::Refuse,
+            tickets: Some(TicketVerification::Verify),
+            ticket_key: "/t".into(),
             pass_unknown_console_tickets: true,
             origins: vec!["https://a:1".into()],
             key: Some("/k".into()),

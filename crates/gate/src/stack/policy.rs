@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 use pve_schema::{Schema, Verb};
 
 use super::{Asked, declared_length, whole};
+use crate::audit::Act;
 use crate::body::{Ready, Source};
 use crate::caller::Caller;
 use crate::credential::Credential;
@@ -76,6 +77,11 @@ pub(super) async fn judge(
     target: &PathAndQuery,
     body: &mut dyn Source,
 ) -> Result<Judged, Refusal> {
+    if let Caller::ProxyToken(token) = asked.caller
+        && asked.peer.worker.shared.tokens.is_first_use(token, asked.client)
+    {
+        asked.record(Act::TokenUsed, token.plain_name());
+    }
     let policy = asked.peer.worker.policy(record.begun());
     let path = match asked.route {
         Route::Api(_, below) => Cow::Borrowed(below),
@@ -175,6 +181,12 @@ impl Checked<'_> {
 pub(super) fn person(caller: &Caller<'_>) -> Option<String> {
     let name = Name::of(caller).ok().flatten()?;
     name.token.is_none().then(|| name.user.into_owned())
+}
+
+/// The account or token that Proxmox VE will take the caller for.
+pub(super) fn subject(caller: &Caller<'_>) -> Option<String> {
+    let Name { user, token } = Name::of(caller).ok().flatten()?;
+    Some(token.unwrap_or(user).into_owned())
 }
 
 /// A call on its way through the rules.
@@ -317,7 +329,7 @@ impl<'c> Name<'c> {
                 Ok(Some(Self { user: Cow::Borrowed(user), token: Some(Cow::Borrowed(id)) }))
             }
             Caller::OwnTicket(_) | Caller::ApiToken(_) => Err(()),
-            Caller::Anonymous | Caller::Ended(_) | Caller::LoggedOut(_) | Caller::NoToken(_) => {
+            Caller::Anonymous | Caller::Ended(_) | Caller::LoggedOut(_) | Caller::Invalid(_) => {
                 Ok(None)
             }
         }

@@ -12,6 +12,7 @@
 mod addresses;
 mod answers;
 mod api;
+mod audit;
 mod certificates;
 mod client;
 mod compression;
@@ -39,6 +40,7 @@ mod silence;
 mod smuggling;
 mod smuggling_http2;
 mod sources;
+mod tickets;
 mod tls_policy;
 mod tokens;
 mod trial;

@@ -106,9 +106,27 @@ fn standing(status: &Value) -> Vec<Finding> {
         let verdict = if state == "in force" { Verdict::Ok } else { Verdict::Fail };
         findings.push(finding(id, verdict, state));
     }
+    findings.push(tickets(status.get("tickets").unwrap_or(&Value::Null)));
     let pid = status.get("pid").and_then(Value::as_u64).unwrap_or(0);
     findings.push(threads(Path::new(&format!("/proc/{pid}/task"))));
     findings
+}
+
+/// Who verifies the tickets that clients bring themselves.
+fn tickets(status: &Value) -> Finding {
+    let text = |key: &str| status.get(key).and_then(Value::as_str);
+    match text("verified_by") {
+        Some("gate") => {
+            let keys = status.get("keys").and_then(Value::as_u64).unwrap_or(0);
+            finding("tickets", Verdict::Ok, format!("verified here, keys in use: {keys}"))
+        }
+        Some(_) => {
+            let why = text("why").unwrap_or_default();
+            let what = format!("left to Proxmox VE: {why}");
+            finding("tickets", Verdict::NotApplicable, what)
+        }
+        None => finding("tickets", Verdict::Unknown, "the gate does not say"),
+    }
 }
 
 /// Lines of `/proc/PID/task/TID/status` that a confined thread has.

@@ -40,13 +40,17 @@ fn restart(writer: &Arc<Writer>) -> (Vec<Entry>, Option<Arc<Writer>>) {
     (stored, Some(Arc::new(Writer::start(store).unwrap())))
 }
 
+fn begin(rules: PolicyRules, stored: &[Entry], keeper: Option<&Arc<Writer>>) -> Policy {
+    Policy::begin(rules, stored, (keeper, None), START).unwrap()
+}
+
 fn writer() -> Arc<Writer> {
     Arc::new(Writer::start(Box::new(Memory::new())).unwrap())
 }
 
 #[test]
 fn a_change_nobody_confirms_is_taken_back() {
-    let policy = Policy::begin(old(), &[], None, START).unwrap();
+    let policy = begin(old(), &[], None);
     assert_eq!(policy.propose(old(), START).unwrap(), None);
     let proposed = policy.propose(new(), START).unwrap().unwrap();
     let before = policy.generation(START);
@@ -59,7 +63,7 @@ fn a_change_nobody_confirms_is_taken_back() {
 
 #[test]
 fn a_connection_made_before_the_change_proves_nothing() {
-    let policy = Policy::begin(old(), &[], None, START).unwrap();
+    let policy = begin(old(), &[], None);
     let id = policy.propose(new(), later(10)).unwrap().unwrap().id;
     let confirm = |proof| wait(policy.confirm(&id, &proof, later(20)));
     assert!(matches!(confirm(Proof::Connection(later(9))), Err(NotConfirmed::OldConnection)));
@@ -74,33 +78,33 @@ fn a_connection_made_before_the_change_proves_nothing() {
 #[test]
 fn a_restart_goes_back_to_what_was_confirmed() {
     let first = writer();
-    let policy = Policy::begin(old(), &[], Some(&first), START).unwrap();
+    let policy = begin(old(), &[], Some(&first));
     policy.propose(new(), START).unwrap().unwrap();
     let (stored, second) = restart(&first);
     // The file says the new ones, which were not confirmed.
-    let policy = Policy::begin(new(), &stored, second.as_ref(), START).unwrap();
+    let policy = begin(new(), &stored, second.as_ref());
     assert!(!denies(&policy, START));
     // A reload tries them again, and now they are confirmed.
     let id = policy.propose(new(), START).unwrap().unwrap().id;
     wait(policy.confirm(&id, &Proof::Connection(later(1)), later(2))).unwrap();
     let (stored, third) = restart(&second.unwrap());
-    let policy = Policy::begin(new(), &stored, third.as_ref(), START).unwrap();
+    let policy = begin(new(), &stored, third.as_ref());
     assert!(denies(&policy, later(1000)));
 }
 
 #[test]
 fn a_start_with_other_rules_is_a_change() {
     let first = writer();
-    Policy::begin(old(), &[], Some(&first), START).unwrap();
+    begin(old(), &[], Some(&first));
     let (stored, second) = restart(&first);
-    let policy = Policy::begin(new(), &stored, second.as_ref(), START).unwrap();
+    let policy = begin(new(), &stored, second.as_ref());
     assert!(denies(&policy, later(59)));
     assert!(!denies(&policy, later(60)));
 }
 
 #[test]
 fn proposing_what_is_confirmed_ends_the_trial() {
-    let policy = Policy::begin(old(), &[], None, START).unwrap();
+    let policy = begin(old(), &[], None);
     policy.propose(new(), START).unwrap().unwrap();
     assert_eq!(policy.propose(old(), later(1)).unwrap(), None);
     assert!(!denies(&policy, later(2)));
