@@ -39,6 +39,7 @@ mod silence;
 mod smuggling;
 mod smuggling_http2;
 mod sources;
+mod takeover;
 mod tls_policy;
 mod tokens;
 mod trial;
