@@ -18,7 +18,7 @@ use tls::ServerStream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{debug, info};
 
 use crate::addresses::AddressRules;
@@ -26,7 +26,7 @@ use crate::admission::Permit;
 use crate::head::Parts;
 use crate::http1::{Connection, Next};
 use crate::http2;
-use crate::limits::{LINGER, LINGER_BYTES, PROXY_HEADER_BYTES};
+use crate::limits::{FIRST_REQUEST, LINGER, LINGER_BYTES, PROXY_HEADER_BYTES};
 use crate::plain;
 use crate::prefixed::Prefixed;
 use crate::proxy_protocol::{self, Parsed, Source};
@@ -66,7 +66,11 @@ async fn admitted(worker: &Rc<Worker>, mut tcp: TcpStream, from: SocketAddr) -> 
     let served = async {
         // Boxed: the room of a handshake is given back before requests begin.
         let open = Box::pin(timeout_at(deadline, open(worker, early, tcp, client)));
-        let stream = open.await.unwrap_or(Err(Closed::Timeout))?;
+        let stream = tokio::select! {
+            biased;
+            stream = open => stream.unwrap_or(Err(Closed::Timeout))?,
+            () = overdue(worker, accepted) => return Err(Closed::Timeout),
+        };
         requests(worker, stream, (client, accepted), &permit).await;
         Ok(())
     };
@@ -196,12 +200,12 @@ async fn requests(
 ) {
     // State is built when there is something to read: most attackers only connect.
     let mut first = [0];
-    let mut drain = worker.drain.clone();
+    let drain = worker.drain.clone();
     let idle = timeout(worker.live().limits.idle, stream.read(&mut first));
     let read = tokio::select! {
         biased;
         read = idle => matches!(read, Ok(Ok(1))),
-        _ = drain.wait_for(|drain| *drain) => false,
+        () = overdue(worker, accepted) => false,
     };
     if !read {
         linger(&mut stream).await;
@@ -227,6 +231,14 @@ async fn requests(
         refuse(&peer, &mut stream, &refusal).await;
     }
     linger(&mut stream).await;
+}
+
+/// Waits until the gate drains, and then for as long as whoever was just accepted has for a first
+/// request: it is under way.
+async fn overdue(worker: &Worker, accepted: Duration) {
+    let _ = worker.drain.clone().wait_for(|drain| *drain).await;
+    let since = worker.shared.clock.monotonic().saturating_sub(accepted);
+    sleep(FIRST_REQUEST.saturating_sub(since)).await;
 }
 
 /// Requests of HTTP/1 one after the other, until one of them, the client or the gate ends it.

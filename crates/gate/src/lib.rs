@@ -45,6 +45,7 @@ mod hygiene;
 mod idle;
 mod index;
 mod install;
+mod lifecycle;
 pub mod limits;
 mod link;
 mod listeners;
@@ -97,7 +98,7 @@ pub use defaults::{DefaultNote, DefaultValue, FromDefaults};
 pub use destination::{Destination, DestinationError, probe};
 pub use install::{InstallError, Outcome, Place, install, plan, remove};
 pub use limits::Limits;
-pub use listeners::Listeners;
+pub use listeners::{Listeners, Open};
 pub use login::{LoginRules, LoginSettings};
 pub use observe::{MetricsAddress, MetricsAddressError};
 pub use pages::ContentPolicy;
@@ -108,7 +109,7 @@ pub use policy::{
 };
 pub use pulse::Heartbeat;
 pub use reload::{InForce, RELOAD, ReloadError, Reloaded, in_force, reload_table};
-pub use running::{Running, StartError, Stopped, start};
+pub use running::{Running, StartError, Stopped, prepare, start};
 pub use session::{
     ConsolePolicy, KeyError, Policy, SessionConfig, SessionSettings, TicketVerification,
 };

@@ -361,6 +361,16 @@ pub const HANDOVER_PAUSE: Duration = Duration::from_millis(5);
 /// How long gate and successor wait for each other's word.
 pub const HANDOVER_WAIT: Duration = Duration::from_secs(30);
 
+/// How long a successor that has the state may take to start, while nobody is accepted. Then the
+/// gate goes on.
+pub const HANDOVER_DONE: Duration = Duration::from_secs(10);
+
+/// How long a gate whose successor has gone waits for its state before it serves without.
+pub const HANDOVER_BACK: Duration = Duration::from_secs(2);
+
+/// How long a connection that was just accepted has for its first request when the gate drains.
+pub const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// How often a gate that was taken over looks whether its last console has ended.
 pub const KEPT_PAUSE: Duration = Duration::from_millis(200);
 

@@ -27,8 +27,9 @@ use crate::config::{Config, ConfigError};
 use crate::console::Consoles;
 use crate::control::{self, Control};
 use crate::destination::Destination;
+use crate::lifecycle::Lifecycle;
 use crate::limits::{KEPT_PAUSE, WATCH_MOMENT, WATCH_MOMENTS};
-use crate::listeners::{Accepting, Listeners, Listening, addresses};
+use crate::listeners::{Accepting, Listeners, Open, addresses};
 use crate::live::{Current, Live};
 use crate::login::{Journal, Logins};
 use crate::metrics::Metrics;
@@ -39,7 +40,7 @@ use crate::policy::{Policy, PolicyError, PolicyRules, Proposed, ProxyTokens, Sea
 use crate::pulse::{Heartbeat, Pulse};
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
 use crate::sharing::Sharing;
-use crate::takeover::{HandOver, Keep};
+use crate::takeover::HandOver;
 use crate::tickets::{KeyFiles, Tickets};
 use crate::upstream::Goal;
 use crate::watch::Watch;
@@ -54,11 +55,9 @@ const SESSION_KEY: &str = "session.key";
 /// A gate at work. Dropping it tells the workers to stop but does not wait for them.
 pub struct Running {
     addresses: Vec<SocketAddr>,
-    drain: Arc<watch::Sender<bool>>,
-    keep: Arc<Keep>,
+    lifecycle: Arc<Lifecycle>,
     workers: Vec<JoinHandle<usize>>,
     access_log: Option<AccessLog>,
-    listening: Arc<Listening>,
     pulse: Option<Arc<Pulse>>,
     control: Option<Control>,
     pub(crate) shared: Arc<Shared>,
@@ -147,11 +146,26 @@ pub enum StartError {
 
 /// Starts the workers. When this returns, connections are being accepted.
 ///
+/// # Errors
+/// [`StartError`]; nothing runs then.
+pub fn start(
+    config: Config,
+    listeners: Listeners,
+    clock: Clock,
+    registry: &Registry,
+) -> Result<Running, StartError> {
+    let running = prepare(config, listeners, clock, registry)?;
+    running.serve();
+    Ok(running)
+}
+
+/// Does everything that can fail, and accepts nobody before [`Running::serve`].
+///
 /// Each worker is a thread with a runtime of its own and a copy of every listener.
 ///
 /// # Errors
 /// [`StartError`]; nothing runs then.
-pub fn start(
+pub fn prepare(
     mut config: Config,
     listeners: Listeners,
     clock: Clock,
@@ -170,9 +184,8 @@ pub fn start(
     let sealer = config.sealer.take();
     let kept = open_state(&config, sealer, &clock, &metrics)?;
     let Kept { logins, sessions, policy, tokens, step_ups, writer, journal } = kept;
-    let keep = Arc::new(Keep::new(false));
-    let listening = Arc::new(listeners.open().map_err(StartError::Worker)?);
-    let bound = addresses(&listening.subscribe().borrow());
+    let lifecycle = Arc::new(Lifecycle::new(listeners.open().map_err(StartError::Worker)?));
+    let bound = addresses(&lifecycle.listening().subscribe().borrow());
     let sharing = config.traffic.share_polls.then(|| Sharing::new(metrics.clone()));
     let assets = config.traffic.compression.then(|| Assets::new(metrics.clone()));
     let ways = ways(&config, &metrics);
@@ -193,10 +206,12 @@ pub fn start(
         breakers,
         policy,
         standing: config.standing,
-        keep: keep.subscribe(),
+        keep: lifecycle.keep(),
         taken_over: AtomicBool::new(false),
+        phase: lifecycle.phase(),
+        observed: AtomicBool::new(false),
         tunnels: Arc::default(),
-        listening: listening.subscribe(),
+        listening: lifecycle.listening().subscribe(),
         tokens,
         step_ups,
         api: config.api.map(Api::new),
@@ -208,23 +223,15 @@ pub fn start(
     let every = config.certificates_every;
     let watched = Watch::start(config.sessions.version_file, every, ticket_key, &shared);
     let watched = watched.map_err(StartError::Worker)?;
-    let (drain, drained) = watch::channel(false);
-    let drain = Arc::new(drain);
-    let hand_over = HandOver {
-        drain: Arc::downgrade(&drain),
-        keep: Arc::downgrade(&keep),
-        listening: Arc::downgrade(&listening),
-        writer,
-        journal,
-    };
     let control = config.state.map(|directory| {
         let path = directory.join(control::SOCKET);
-        let served = control::serve(&path, Arc::clone(&shared), drained.clone(), hand_over);
+        let hand_over = HandOver::new(&lifecycle, directory, writer, journal);
+        let served = control::serve(&path, Arc::clone(&shared), hand_over);
         served.map_err(|source| StartError::Control { path, source })
     });
     let control = control.transpose()?;
     let observer = config.traffic.metrics_listen.as_ref().map(|at| {
-        let served = observe::serve(at, Arc::clone(&shared), registry.clone(), drained.clone());
+        let served = observe::serve(at, Arc::clone(&shared), registry.clone());
         served.map_err(|source| StartError::Metrics { at: at.clone(), source })
     });
     let observer = observer.transpose()?;
@@ -235,18 +242,16 @@ pub fn start(
         let beat = pulse.as_ref().map(|pulse| pulse.beat(number));
         let shared = Arc::clone(&shared);
         let ways = ways.clone();
-        let drained = drained.clone();
+        let drained = lifecycle.drain();
         let lines = access_log.as_ref().map(AccessLog::lines);
         let worker = move || Worker::new(shared, ways, drained, lines).beating(beat);
-        workers.push(spawn(number, worker, &listening).map_err(StartError::Worker)?);
+        workers.push(spawn(number, worker, &lifecycle).map_err(StartError::Worker)?);
     }
     Ok(Running {
         addresses: bound,
-        drain,
-        keep,
+        lifecycle,
         workers,
         access_log,
-        listening,
         pulse,
         control,
         shared,
@@ -283,11 +288,27 @@ impl Running {
         self.pulse.as_ref().map(Pulse::heartbeat)
     }
 
+    /// Accepts connections, and takes orders where a process before took them.
+    pub fn serve(&self) {
+        if let Some(control) = &self.control {
+            control.show();
+        }
+        self.lifecycle.serve();
+    }
+
     /// Waits until another process has taken over. Then this one accepts no more and ends with
     /// its last console, see [`Running::ended`].
     pub async fn taken_over(&self) {
         // The sender is in this value.
-        let _ = self.keep.subscribe().wait_for(|keep| *keep).await;
+        let _ = self.lifecycle.keep().wait_for(|keep| *keep).await;
+    }
+
+    /// The listeners, and word of each change. `None` where they were handed in: whoever did that
+    /// has them.
+    #[must_use]
+    pub fn listening(&self) -> Option<watch::Receiver<Open>> {
+        let listening = self.lifecycle.listening();
+        (!listening.handed_in).then(|| listening.subscribe())
     }
 
     /// Waits until every worker has ended, by itself.
@@ -299,11 +320,7 @@ impl Running {
 
     /// Tells the workers to accept no more and to end what is idle. Returns at once.
     pub fn stop(&self) {
-        // Consoles that were kept have the drain limit from here on.
-        self.keep.send_replace(false);
-        // Kept here, a listener would keep its port after the workers let go of it.
-        self.listening.close();
-        self.drain.send_replace(true);
+        self.lifecycle.end();
     }
 
     /// Stops and waits, at most the drain limit and a moment. Blocks the thread.
@@ -440,13 +457,13 @@ fn open_state(
 fn spawn(
     number: usize,
     worker: impl FnOnce() -> Worker + Send + 'static,
-    listening: &Listening,
+    lifecycle: &Lifecycle,
 ) -> io::Result<JoinHandle<usize>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let accepting = {
         // A tokio listener belongs to the runtime it is made in.
         let _inside = runtime.enter();
-        Accepting::new(listening.subscribe())?
+        Accepting::new(lifecycle.listening().subscribe(), lifecycle.phase())?
     };
     std::thread::Builder::new()
         .name(format!("gate-{number}"))

@@ -23,6 +23,7 @@ use crate::compression::{Assets, Compressors};
 use crate::confine::Standing;
 use crate::connection;
 use crate::console::Consoles;
+use crate::lifecycle::Phase;
 use crate::limits::{ACCEPT_PAUSE, CONNECTIONS_BESIDE};
 use crate::listeners::{Accepting, Open, addresses};
 use crate::live::{Copy, Current, Lease};
@@ -70,6 +71,10 @@ pub(crate) struct Shared {
     pub(crate) keep: watch::Receiver<bool>,
     /// That one has taken over, which is for good.
     pub(crate) taken_over: AtomicBool,
+    /// How far the gate is.
+    pub(crate) phase: watch::Receiver<Phase>,
+    /// Metrics are answered, and their socket is in use.
+    pub(crate) observed: AtomicBool,
     /// Consoles open now.
     pub(crate) tunnels: Arc<AtomicI64>,
     /// Where connections are accepted.
@@ -146,7 +151,8 @@ pub(crate) struct Worker {
     plugins: BTreeMap<String, Upstream>,
     /// Where the lines of requests go, if anywhere.
     pub(crate) access: Option<RefCell<Lines>>,
-    /// Turns true when the gate stops.
+    /// True while connections end when they are idle: the gate stops, or a successor asks for its
+    /// place.
     pub(crate) drain: watch::Receiver<bool>,
     live: Copy,
     /// The second for which the date was written last, and that.
@@ -257,15 +263,15 @@ impl Worker {
     }
 
     async fn accept(self: &Rc<Self>, accepting: &mut Accepting, connections: &mut JoinSet<()>) {
-        let mut drain = self.drain.clone();
-        let mut drained = std::pin::pin!(drain.wait_for(|drain| *drain));
+        let mut phase = self.shared.phase.clone();
+        let mut ended = std::pin::pin!(phase.wait_for(|phase| *phase == Phase::Ended));
         let mut sweep = tokio::time::interval(SWEEP_EVERY);
         let mut pulse = tokio::time::interval(self.beat.as_ref().map_or(SWEEP_EVERY, Beat::every));
         let most = self.live().limits.connections.saturating_add(CONNECTIONS_BESIDE);
         loop {
             tokio::select! {
                 biased;
-                _ = &mut drained => return,
+                _ = &mut ended => return,
                 // Before the next is accepted: those that have lost their place are gone first.
                 Some(ended) = connections.join_next() => {
                     if let Err(error) = ended {

@@ -7,7 +7,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
 /// Most sockets that are taken.
-const SOCKETS: i32 = 64;
+const SOCKETS: i32 = 512;
 
 /// The first descriptor that is handed in.
 const FIRST: i32 = 3;

@@ -200,6 +200,9 @@ pub(crate) struct Gate {
     /// meanwhile, and that one ends with its last console
     #[arg(long)]
     pub(crate) takeover: bool,
+    /// Starts that gate as a process of its own, and ends when it serves: for ExecReload=
+    #[arg(long, requires = "takeover")]
+    pub(crate) background: bool,
     /// Settings of pveproxy, a copy of /etc/default/pveproxy; they fill what is not set otherwise
     #[arg(long, value_name = "FILE")]
     pub(crate) pveproxy_defaults: Option<String>,

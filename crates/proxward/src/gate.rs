@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ::gate::{Listeners, StartError, Takeover, TakeoverError, confine, start};
+use ::gate::{Listeners, Open, Running, StartError, Takeover, TakeoverError, confine, prepare};
 use process::Accounts;
 use settings::Document;
 use telemetry::Clock;
@@ -14,8 +14,9 @@ use crate::mock::bind_exit;
 use crate::output::note;
 use crate::signals::{Signals, Wish};
 use crate::{audit, config};
-use service::Service;
+use service::{Service, Sockets};
 
+mod background;
 pub(crate) mod bans;
 pub(crate) mod check;
 pub(crate) mod confirm;
@@ -33,6 +34,7 @@ pub(crate) fn run(arguments: &Gate) -> Result<(), Stop> {
         Some(GateOrder::Check(arguments)) => check::run(arguments),
         Some(GateOrder::Install(arguments)) => place::put(arguments),
         Some(GateOrder::Remove(arguments)) => place::take(arguments),
+        None if arguments.background => background::start(arguments),
         None => serve(arguments),
     }
 }
@@ -50,22 +52,18 @@ fn serve(arguments: &Gate) -> Result<(), Stop> {
     let mut before = match (arguments.takeover, &config.state) {
         (false, _) => None,
         (true, Some(state)) => Some(Takeover::begin(state).map_err(lost)?),
-        (true, None) => {
-            let text = "--takeover: the gate that runs is found by its state directory; name it";
-            return Err(Stop::say(Exit::Usage, text));
-        }
+        (true, None) => return Err(no_state()),
     };
-    let listeners =
-        match before.as_mut().map_or_else(service::sockets, |one| Ok(one.listeners()))? {
-            handed if before.is_some() => {
-                Listeners::taken(handed, &config.listen, &config.follow).map_err(start_fault)?
+    let listeners = match &mut before {
+        Some(before) => before.listeners(&config.listen, &config.follow),
+        None => match service::sockets()? {
+            Sockets { handed_in, kept } if handed_in.is_empty() => {
+                Listeners::taken(kept, &config.listen, &config.follow)
             }
-            handed if handed.is_empty() => {
-                let bound = Listeners::bind(&config.listen).map_err(start_fault)?;
-                bound.following(&config.follow)
-            }
-            handed => Listeners::from_sockets(handed),
-        };
+            Sockets { handed_in, .. } => Ok(Listeners::from_sockets(handed_in)),
+        },
+    };
+    let listeners = listeners.map_err(start_fault)?;
     // What a reload reads, and what it may read then.
     config.readable.extend(config::files(arguments.config.as_deref()));
     // With one thread, after what only root may do, before any byte from outside.
@@ -73,7 +71,11 @@ fn serve(arguments: &Gate) -> Result<(), Stop> {
     if let Some(before) = &mut before {
         before.release().map_err(lost)?;
     }
-    let running = start(config, listeners, clock, &Registry::new()).map_err(start_fault)?;
+    let running = prepare(config, listeners, clock, &Registry::new()).map_err(start_fault)?;
+    if let Some(before) = &mut before {
+        before.done().map_err(lost)?;
+    }
+    running.serve();
     for address in running.local_addrs() {
         note(&format!("gate: ready on https://{address}"));
     }
@@ -81,21 +83,26 @@ fn serve(arguments: &Gate) -> Result<(), Stop> {
         note(&format!("gate: metrics on {at}"));
     }
     service.ready(running.heartbeat())?;
-    if let Some(before) = before {
-        before.done();
-    }
+    // The manager knows of this process now: the other one may go.
+    drop(before);
+    let mut listening = running.listening();
+    // None where they were handed in; what was kept before that is let go of.
+    let open = listening.as_mut().map(|open| open.borrow_and_update().clone());
+    service.keep(&open.unwrap_or_default());
     loop {
-        match signals.next_or(running.taken_over()) {
-            Some(Wish::End) => break,
-            Some(Wish::Reload) => {
+        match signals.next_or(happens(&running, &mut listening)) {
+            Err(Wish::End) => break,
+            Err(Wish::Reload) => {
                 service.reloading();
                 note(&reload::reload(&running, arguments, &mut document));
                 service.reloaded();
             }
-            None => {
+            Ok(Happened::Listening(open)) => service.keep(&open),
+            Ok(Happened::TakenOver) => {
+                service.succeeded();
                 note("gate: another process has taken over; this one ends with its last console");
                 // There is nothing left to read anew.
-                while signals.next_or(running.ended()) == Some(Wish::Reload) {}
+                while signals.next_or(running.ended()) == Err(Wish::Reload) {}
                 break;
             }
         }
@@ -106,6 +113,36 @@ fn serve(arguments: &Gate) -> Result<(), Stop> {
         0 => Ok(()),
         failed => Err(Stop::say(Exit::Bug, format!("{failed} workers of the gate have failed"))),
     }
+}
+
+/// What is no signal.
+enum Happened {
+    TakenOver,
+    Listening(Open),
+}
+
+async fn happens(
+    running: &Running,
+    listening: &mut Option<tokio::sync::watch::Receiver<Open>>,
+) -> Happened {
+    let changed = async {
+        if let Some(listening) = listening
+            && listening.changed().await.is_ok()
+        {
+            return listening.borrow_and_update().clone();
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        () = running.taken_over() => Happened::TakenOver,
+        open = changed => Happened::Listening(open),
+    }
+}
+
+fn no_state() -> Stop {
+    let text = "--takeover: the gate that runs is found by its state directory; name it";
+    Stop::say(Exit::Usage, text)
 }
 
 fn lost(error: TakeoverError) -> Stop {

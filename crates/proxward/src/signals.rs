@@ -42,16 +42,16 @@ impl Signals {
         let _ = self.next();
     }
 
-    /// The next wish, or none when `other` has come before.
-    pub(crate) fn next_or(&mut self, other: impl Future<Output = ()>) -> Option<Wish> {
+    /// The next wish, or `other` when that has come before.
+    pub(crate) fn next_or<T>(&mut self, other: impl Future<Output = T>) -> Result<T, Wish> {
         let Self { runtime, interrupt, terminate, hang_up } = self;
         runtime.block_on(async {
             tokio::select! {
                 biased;
-                _ = interrupt.recv() => Some(Wish::End),
-                _ = terminate.recv() => Some(Wish::End),
-                _ = hang_up.recv() => Some(Wish::Reload),
-                () = other => None,
+                _ = interrupt.recv() => Err(Wish::End),
+                _ = terminate.recv() => Err(Wish::End),
+                _ = hang_up.recv() => Err(Wish::Reload),
+                other = other => Ok(other),
             }
         })
     }

@@ -72,11 +72,27 @@ impl Writer {
     /// # Errors
     /// The system has no thread left.
     pub fn start(store: Box<dyn Store>) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let mine = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("state".to_owned());
-        let thread = thread.spawn(move || run(&mine, store))?;
-        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+        let writer = Self { shared: Arc::default(), thread: Mutex::new(None) };
+        writer.resume(store)?;
+        Ok(writer)
+    }
+
+    /// Goes on after [`Writer::shutdown`], with the same store or the one that has its data now.
+    /// What came in between was refused or dropped. Nothing changes while a store is at work.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn resume(&self, store: Box<dyn Store>) -> std::io::Result<()> {
+        let mut at_work = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if at_work.is_none() {
+            let mine = Arc::clone(&self.shared);
+            let thread = std::thread::Builder::new().name("state".to_owned());
+            // The thread waits for this lock: it must not see the end that was before.
+            let mut queue = self.shared.queue();
+            *at_work = Some(thread.spawn(move || run(&mine, store))?);
+            queue.closed = false;
+        }
+        Ok(())
     }
 
     /// Makes the changes in a commit and returns after it: they are on the disk then. Calls at

@@ -114,6 +114,11 @@ impl Front {
         self.gate.replace(new).context("no gate ran")
     }
 
+    /// The gate's configuration.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// The gate's process; under a tracer, that one's child.
     pub(crate) fn gate_pid(&self) -> Result<u32> {
         let pid = self.gate.as_ref().context("the gate does not run")?.pid();

@@ -11,14 +11,14 @@ use rustix::process::geteuid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::Request;
 use super::answer::answer;
 use crate::audit::By;
+use crate::lifecycle::Phase;
 use crate::limits::{ACCEPT_PAUSE, CONTROL_CONNECTIONS, CONTROL_LINE, CONTROL_PATIENCE};
 use crate::takeover::HandOver;
 use crate::worker::Shared;
@@ -32,20 +32,16 @@ pub(crate) struct Control {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Begins to listen at `path`. A socket that lies there is of a gate that has ended: the state
-/// directory is locked by this one.
-pub(crate) fn serve(
-    path: &Path,
-    shared: Arc<Shared>,
-    drain: watch::Receiver<bool>,
-    hand_over: HandOver,
-) -> io::Result<Control> {
-    match std::fs::remove_file(path) {
+/// Begins to listen, beside `path` until [`Control::show`]. What lies at either is of a gate that
+/// has ended or is about to: the state directory is locked by this one.
+pub(crate) fn serve(path: &Path, shared: Arc<Shared>, hand_over: HandOver) -> io::Result<Control> {
+    let beside = beside(path);
+    match std::fs::remove_file(&beside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = std::os::unix::net::UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    let listener = std::os::unix::net::UnixListener::bind(&beside)?;
+    std::fs::set_permissions(&beside, std::fs::Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let listener = {
@@ -53,13 +49,24 @@ pub(crate) fn serve(
         UnixListener::from_std(listener)?
     };
     let thread = std::thread::Builder::new().name("gate-control".to_owned());
-    let inode = std::fs::symlink_metadata(path)?.ino();
+    let inode = std::fs::symlink_metadata(&beside)?.ino();
     let hand_over = Arc::new(hand_over);
-    let thread = thread.spawn(move || runtime.block_on(run(listener, shared, drain, hand_over)))?;
+    let thread = thread.spawn(move || runtime.block_on(run(listener, shared, hand_over)))?;
     Ok(Control { path: path.to_owned(), inode, thread: Some(thread) })
 }
 
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension("new")
+}
+
 impl Control {
+    /// From here on, orders come here. In one step, so that there is always a gate that takes them.
+    pub(crate) fn show(&self) {
+        if let Err(error) = std::fs::rename(beside(&self.path), &self.path) {
+            error!(%error, "the control socket is not in its place; orders do not arrive");
+        }
+    }
+
     /// Waits for the end, which comes when the gate drains.
     pub(crate) fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
@@ -72,18 +79,14 @@ impl Control {
     }
 }
 
-async fn run(
-    listener: UnixListener,
-    shared: Arc<Shared>,
-    mut drain: watch::Receiver<bool>,
-    hand_over: Arc<HandOver>,
-) {
+async fn run(listener: UnixListener, shared: Arc<Shared>, hand_over: Arc<HandOver>) {
+    let mut phase = shared.phase.clone();
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             biased;
             // An error is a gate that is gone.
-            _ = drain.wait_for(|drain| *drain) => break,
+            _ = phase.wait_for(|phase| *phase == Phase::Ended) => break,
             accepted = listener.accept(), if connections.len() < CONTROL_CONNECTIONS => {
                 match accepted {
                     Ok((stream, _)) => {
@@ -94,7 +97,7 @@ async fn run(
                             if let Ok(Ok(Some(stream))) = served.await
                                 && let Err(error) = hand_over.serve(stream, &shared).await
                             {
-                                warn!(%error, "nobody has taken over");
+                                warn!(%error, "nobody has taken over; this gate goes on");
                             }
                         });
                     }

@@ -10,27 +10,34 @@ use tokio::sync::watch;
 use tracing::error;
 
 use super::Open;
+use crate::lifecycle::Phase;
 
-/// Accepts on all of them. A connection goes to whichever worker is free to take it, so a few
+/// Accepts on all of them while the gate serves. A connection goes to whichever worker is free to take it, so a few
 /// busy clients spread better than the kernel's hash of `SO_REUSEPORT` would spread them.
 pub(crate) struct Accepting {
     open: watch::Receiver<Open>,
+    phase: watch::Receiver<Phase>,
     mine: Vec<TcpListener>,
     first: usize,
 }
 
 impl Accepting {
     /// To be called inside of the worker's runtime, which the copies belong to.
-    pub(crate) fn new(mut open: watch::Receiver<Open>) -> io::Result<Self> {
+    pub(crate) fn new(
+        mut open: watch::Receiver<Open>,
+        phase: watch::Receiver<Phase>,
+    ) -> io::Result<Self> {
         let mine = copies(&open.borrow_and_update().clone())?;
-        Ok(Self { open, mine, first: 0 })
+        Ok(Self { open, phase, mine, first: 0 })
     }
 
     /// The next connection. Nothing is lost when this is dropped.
     pub(crate) async fn next(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         loop {
+            let serving = *self.phase.borrow_and_update() == Phase::Serving;
             tokio::select! {
                 biased;
+                Ok(()) = self.phase.changed() => {}
                 Ok(()) = self.open.changed() => {
                     let open = self.open.borrow_and_update().clone();
                     match copies(&open) {
@@ -39,7 +46,9 @@ impl Accepting {
                         Err(error) => error!(%error, "new listeners can not be used"),
                     }
                 }
-                accepted = accept_any(&self.mine, &mut self.first) => return accepted,
+                accepted = accept_any(&self.mine, &mut self.first), if serving => return accepted,
+                // Nothing can come any more: whoever asks has another way to the end.
+                else => std::future::pending().await,
             }
         }
     }

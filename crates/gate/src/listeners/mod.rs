@@ -26,16 +26,19 @@ use follow::{Follower, is_outside};
 pub struct Listeners {
     sockets: Vec<TcpListener>,
     follow: Vec<u16>,
+    /// Somebody else has bound them, and keeps them.
+    handed_in: bool,
 }
 
 /// What is open now.
-pub(crate) type Open = Arc<Vec<Arc<TcpListener>>>;
+pub type Open = Arc<Vec<Arc<TcpListener>>>;
 
 /// The set and whoever changes it.
 #[derive(Debug)]
 pub(crate) struct Listening {
     open: Arc<watch::Sender<Open>>,
     follower: Option<Follower>,
+    pub(crate) handed_in: bool,
 }
 
 impl Listeners {
@@ -47,16 +50,18 @@ impl Listeners {
         let sockets = addresses.iter().map(|address| {
             bind(*address).map_err(|source| StartError::Bind { address: *address, source })
         });
-        Ok(Self { sockets: sockets.collect::<Result<_, _>>()?, follow: Vec::new() })
+        let sockets = sockets.collect::<Result<_, _>>()?;
+        Ok(Self { sockets, follow: Vec::new(), handed_in: false })
     }
 
-    /// Sockets that someone else has bound, and that listen already.
+    /// Sockets that someone else has bound, and that listen already. They stand for everything
+    /// the configuration says about listeners, in a process that takes over, too.
     #[must_use]
     pub fn from_sockets(sockets: Vec<TcpListener>) -> Self {
-        Self { sockets, follow: Vec::new() }
+        Self { sockets, follow: Vec::new(), handed_in: true }
     }
 
-    /// Sockets of a process whose place is taken: those that are to be listened on still. What is
+    /// Sockets of a process before this one: those that are to be listened on still. What is
     /// missing of `addresses` is bound.
     ///
     /// # Errors
@@ -104,7 +109,7 @@ impl Listeners {
         let open = Arc::new(watch::Sender::new(Arc::new(fixed)));
         let follow = (!self.follow.is_empty()).then_some(self.follow);
         let follower = follow.map(|ports| Follower::start(ports, Arc::clone(&open))).transpose()?;
-        Ok(Listening { open, follower })
+        Ok(Listening { open, follower, handed_in: self.handed_in })
     }
 
     pub(crate) fn is_empty(&self) -> bool {

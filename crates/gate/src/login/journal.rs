@@ -50,12 +50,19 @@ pub(crate) struct Journal {
 enum Record {
     Event(Event),
     Failure(String),
-    /// The last one.
-    End,
+    /// Another process is to have the audit log. Told when it is closed.
+    Close(SyncSender<()>),
+    /// It is ours again. Told whether it could be opened.
+    Open(SyncSender<Result<(), AuditError>>),
 }
 
 struct Sinks {
+    /// Where the audit log lies, if there is one.
+    place: Option<(PathBuf, Clock)>,
+    /// The log while it is ours.
     audit: Option<Log>,
+    /// What waits for it to be ours again, at most [`JOURNAL_RECORDS`].
+    waiting: Vec<Event>,
     file: Option<PathBuf>,
     syslog: Option<(PathBuf, UnixDatagram)>,
     /// A sink that fails is said once, not for each line.
@@ -70,8 +77,8 @@ impl Journal {
         rules: &LoginRules,
         clock: &Clock,
     ) -> Result<Self, AuditError> {
-        let policy = SyncPolicy::Interval(SYNC_EVERY);
-        let audit = audit.map(|path| Log::open(path, clock.clone(), policy)).transpose()?;
+        let place = audit.map(|path| (path.to_owned(), clock.clone()));
+        let audit = place.as_ref().map(open).transpose()?;
         let syslog = rules.failure_syslog.clone().and_then(|path| {
             let socket = UnixDatagram::unbound().ok()?;
             // A logger that does not read must not hold up the records behind it.
@@ -79,7 +86,8 @@ impl Journal {
             Some((path, socket))
         });
         let audits = audit.is_some();
-        let sinks = Sinks { audit, file: rules.failure_log.clone(), syslog, failing: false };
+        let (file, waiting) = (rules.failure_log.clone(), Vec::new());
+        let sinks = Sinks { place, audit, waiting, file, syslog, failing: false };
         let (records, receiver) = sync_channel(JOURNAL_RECORDS);
         let thread = std::thread::Builder::new().name("gate-journal".to_owned());
         let thread = thread.spawn(move || sinks.run(&receiver)).ok();
@@ -99,13 +107,25 @@ impl Journal {
         self.send(Record::Failure(line(self.clock.unix(), attempt)));
     }
 
-    /// Writes what waits and closes the audit log; what comes later is dropped. Blocks.
+    /// Writes what waits and closes the audit log, for another process; what comes later waits
+    /// for [`Journal::reopen`]. Blocks.
     pub(crate) fn close(&self) {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let told = self.records.as_ref().map(|records| records.send(Record::End));
-        if let (Some(Ok(())), Some(thread)) = (told, thread) {
-            let _ = thread.join();
-        }
+        self.tell(Record::Close);
+    }
+
+    /// Goes on with the audit log where it ends now. Blocks.
+    ///
+    /// # Errors
+    /// Another process has it still, or it can not be read; what comes waits as before.
+    pub(crate) fn reopen(&self) -> Result<(), AuditError> {
+        self.tell(Record::Open).unwrap_or(Ok(()))
+    }
+
+    /// Waits for the thread's answer; None when it has ended.
+    fn tell<T>(&self, order: impl FnOnce(SyncSender<T>) -> Record) -> Option<T> {
+        let (done, answer) = sync_channel(1);
+        self.records.as_ref()?.send(order(done)).ok()?;
+        answer.recv().ok()
     }
 
     /// Records that were dropped because the disk did not keep up.
@@ -147,17 +167,49 @@ impl Sinks {
             let written = match record {
                 Record::Event(event) => self.event(event),
                 Record::Failure(line) => self.failure(&line),
-                Record::End => break,
+                Record::Close(done) => {
+                    self.audit = None;
+                    let _ = done.send(());
+                    Ok(())
+                }
+                Record::Open(done) => {
+                    let opened = self.open();
+                    let written = self.waited();
+                    let _ = done.send(opened);
+                    written
+                }
             };
             self.note(written);
         }
     }
 
-    fn event(&self, event: Event) -> Result<(), String> {
-        let Some(audit) = &self.audit else {
-            return Ok(());
-        };
-        audit.append(event).map(drop).map_err(|error| error.to_string())
+    fn open(&mut self) -> Result<(), AuditError> {
+        if self.audit.is_none() {
+            self.audit = self.place.as_ref().map(open).transpose()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what has waited for the log.
+    fn waited(&mut self) -> Result<(), String> {
+        match &self.audit {
+            Some(audit) if !self.waiting.is_empty() => {
+                let written = audit.append_all(self.waiting.drain(..));
+                written.map(drop).map_err(|error| error.to_string())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn event(&mut self, event: Event) -> Result<(), String> {
+        match &self.audit {
+            Some(audit) => audit.append(event).map(drop).map_err(|error| error.to_string()),
+            None if self.waiting.len() < JOURNAL_RECORDS => {
+                self.waiting.push(event);
+                Ok(())
+            }
+            None => Err("the audit log is another process's".to_owned()),
+        }
     }
 
     fn failure(&self, line: &str) -> Result<(), String> {
@@ -187,6 +239,10 @@ impl Sinks {
             }
         }
     }
+}
+
+fn open((path, clock): &(PathBuf, Clock)) -> Result<Log, AuditError> {
+    Log::open(path, clock.clone(), SyncPolicy::Interval(SYNC_EVERY))
 }
 
 /// Opened for each line: failures are rare and slow, and a file that was rotated is found anew.
@@ -220,7 +276,7 @@ mod tests {
     use proptest::prelude::*;
     use std::time::Duration;
     use telemetry::Clock;
-    use telemetry::audit::Event;
+    use telemetry::audit::{Event, SyncPolicy};
 
     fn attempt(user: &str) -> Attempt {
         Attempt::new(Channel::Extjs, "::ffff:203.0.113.9".parse().unwrap(), Some(user))
@@ -270,10 +326,20 @@ mod tests {
         assert!(!text.ends_with('\n'));
         std::fs::rename(&file, directory.path().join("auth.log.1")).unwrap();
         journal.failure(&attempt("two@pam"));
+        // Another process has the audit log in between.
+        journal.close();
+        let other = telemetry::audit::Log::open(&audit, Clock::system(), SyncPolicy::Each).unwrap();
+        journal.audit(|| Event::new("login.locked"));
+        assert!(journal.reopen().is_err());
+        other.append(Event::new("login.banned")).unwrap();
+        drop(other);
+        journal.reopen().unwrap();
         assert_eq!(journal.dropped(), 0);
         drop(journal);
         let lines = std::fs::read_to_string(&file).unwrap();
         assert!(lines.contains("user=two@pam") && !lines.contains("user=one@pam"), "{lines}");
-        assert!(std::fs::read_to_string(&audit).unwrap().contains("login.failed"));
+        let audit = std::fs::read_to_string(&audit).unwrap();
+        let at = |kind: &str| audit.find(kind).unwrap();
+        assert!(at("login.failed") < at("login.banned") && at("login.banned") < at("login.locked"));
     }
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use telemetry::metrics::{CONTENT_TYPE, Registry};
@@ -17,6 +18,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{Health, MetricsAddress};
+use crate::lifecycle::Phase;
 use crate::limits::{ACCEPT_PAUSE, HEAD_BYTES, METRICS_CONNECTIONS, METRICS_PATIENCE};
 use crate::worker::Shared;
 
@@ -25,6 +27,8 @@ use crate::worker::Shared;
 pub(crate) struct Observer {
     /// Where it listens, with the port taken.
     pub(crate) at: MetricsAddress,
+    /// Of a unix socket: at its path there may be a successor's by now.
+    inode: Option<u64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -37,25 +41,24 @@ enum Listener {
 struct Source {
     shared: Arc<Shared>,
     registry: Registry,
-    drain: watch::Receiver<bool>,
 }
 
-/// Begins to listen.
+/// Begins to listen, and answers while the gate serves.
 pub(crate) fn serve(
     at: &MetricsAddress,
     shared: Arc<Shared>,
     registry: Registry,
-    drain: watch::Receiver<bool>,
 ) -> io::Result<Observer> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let (listener, at) = {
         let _inside = runtime.enter();
         bind(at)?
     };
-    let source = Arc::new(Source { shared, registry, drain });
+    let source = Arc::new(Source { shared, registry });
     let thread = std::thread::Builder::new().name("gate-metrics".to_owned());
-    let thread = thread.spawn(move || runtime.block_on(run(listener, source)))?;
-    Ok(Observer { at, thread: Some(thread) })
+    let (inode, place) = (inode(&at), at.clone());
+    let thread = thread.spawn(move || runtime.block_on(run(listener, &place, &source)))?;
+    Ok(Observer { at, inode, thread: Some(thread) })
 }
 
 fn bind(at: &MetricsAddress) -> io::Result<(Listener, MetricsAddress)> {
@@ -76,6 +79,12 @@ fn bind(at: &MetricsAddress) -> io::Result<(Listener, MetricsAddress)> {
     }
 }
 
+fn inode(at: &MetricsAddress) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let MetricsAddress::Unix(path) = at else { return None };
+    std::fs::symlink_metadata(path).ok().map(|found| found.ino())
+}
+
 /// Takes away the socket of a gate that has ended; anything else is somebody's.
 fn remove_socket(path: &PathBuf) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt as _;
@@ -92,24 +101,55 @@ impl Observer {
     pub(crate) fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
-            if let MetricsAddress::Unix(path) = &self.at {
+            if let MetricsAddress::Unix(path) = &self.at
+                && inode(&self.at) == self.inode
+            {
                 let _ = std::fs::remove_file(path);
             }
         }
     }
 }
 
-async fn run(listener: Listener, source: Arc<Source>) {
-    let mut drain = source.drain.clone();
+/// Serves while the gate does. Held, it lets go of its place, which is a successor's then; should
+/// the gate go on, it takes it again.
+async fn run(first: Listener, at: &MetricsAddress, source: &Arc<Source>) {
+    let mut phase = source.shared.phase.clone();
+    let mut bound = Some(first);
+    loop {
+        match phase.wait_for(|phase| *phase != Phase::Held).await.map(|phase| *phase) {
+            Ok(Phase::Serving) => {}
+            // An error is a gate that is gone.
+            _ => return,
+        }
+        let listener = match bound.take().map_or_else(|| bind(at), |one| Ok((one, at.clone()))) {
+            Ok((listener, _)) => listener,
+            Err(error) => {
+                warn!(%error, "the socket for metrics can not be bound again yet");
+                tokio::time::sleep(METRICS_PATIENCE).await;
+                continue;
+            }
+        };
+        source.shared.observed.store(true, Ordering::Relaxed);
+        serve_while(&mut phase, &listener, source).await;
+        drop(listener);
+        source.shared.observed.store(false, Ordering::Relaxed);
+    }
+}
+
+async fn serve_while(
+    phase: &mut watch::Receiver<Phase>,
+    listener: &Listener,
+    source: &Arc<Source>,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             biased;
-            _ = drain.wait_for(|drain| *drain) => break,
-            accepted = accept(&listener), if connections.len() < METRICS_CONNECTIONS => {
+            _ = phase.wait_for(|phase| *phase != Phase::Serving) => break,
+            accepted = accept(listener), if connections.len() < METRICS_CONNECTIONS => {
                 match accepted {
                     Ok(stream) => {
-                        connections.spawn(serve_one(stream, Arc::clone(&source)));
+                        connections.spawn(serve_one(stream, Arc::clone(source)));
                     }
                     Err(error) => {
                         warn!(%error, "accept on the socket for metrics failed");
@@ -163,7 +203,8 @@ fn answer(head: &[u8], source: &Source) -> Vec<u8> {
         read_standing(&source.shared);
         ("200 OK", CONTENT_TYPE, source.registry.encode())
     } else if asked.starts_with("GET /health ") {
-        let health = Health::of(&source.shared, *source.drain.borrow());
+        let draining = *source.shared.phase.borrow() != Phase::Serving;
+        let health = Health::of(&source.shared, draining);
         let status = if health.is_ready() { "200 OK" } else { "503 Service Unavailable" };
         (status, "application/json", format!("{}\n", health.json()))
     } else {

@@ -1,26 +1,44 @@
 //! A new gate takes the place of one that runs, and nobody is refused meanwhile.
 //!
-//! Over the old one's control socket, one connection: the successor asks for the listeners and
-//! gets copies of them; both hold them now, so that whoever connects waits in the kernel's queue
-//! and is not refused. When the successor is ready for it, it asks for the state: the old one
-//! accepts no more, lets requests under way end (at most [`HANDOVER_QUIET`]), writes what waits,
-//! closes its store and its audit log, and says so. The successor opens both and accepts. The old
-//! one ends when its last console has.
+//! Over the old one's control socket, one connection:
 //!
-//! What was acknowledged is on the disk before the store changes hands. A request that takes
-//! longer than the wait goes on in the old process, which can keep nothing any more: a change
-//! that has to be durable is refused there, and who logs in just then has to do so again.
+//! | successor says | the old one | and answers |
+//! |---|---|---|
+//! | takeover | goes on as before | copies of its listeners |
+//! | release | accepts no more and lets requests under way end ([`HANDOVER_QUIET`]); writes what waits, closes its state and its audit log | that it has |
+//! | done | ends, but for its consoles | that the place is the successor's |
+//! | closes | may be gone from here on | |
+//!
+//! Both hold the listeners, so that whoever connects in between waits in the kernel's queue. The
+//! successor opens the state after the second answer and does everything that can fail; it accepts
+//! nobody, and nothing is acknowledged by it, before the third. So until then the old one can take
+//! everything back: when the successor goes, fails, or says nothing for [`HANDOVER_DONE`], it opens
+//! its state again and goes on. One that comes too late is told so, and ends.
+//!
+//! A request that takes longer than the wait goes on in the old process, which can keep nothing
+//! meanwhile: a change that has to be durable is refused there.
+//!
+//! [`HANDOVER_QUIET`]: crate::limits::HANDOVER_QUIET
+//! [`HANDOVER_DONE`]: crate::limits::HANDOVER_DONE
 
 mod predecessor;
 mod successor;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use predecessor::{HandOver, Keep};
+pub(crate) use predecessor::HandOver;
 pub use successor::{Takeover, TakeoverError};
 
 /// Listeners in one message; the kernel takes 253 (`SCM_MAX_FD`).
 const LISTENERS: usize = 253;
+
+/// What comes with the listeners.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Given {
+    /// Somebody else has bound them: they stand for what the configuration says.
+    #[serde(default)]
+    handed_in: bool,
+}
 
 /// What the successor says after its first request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +46,6 @@ const LISTENERS: usize = 253;
 enum Word {
     /// Let go of the state.
     Release,
-    /// Connections are accepted.
+    /// Everything that can fail has been done.
     Done,
 }

@@ -3,56 +3,91 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use state::Writer;
+use serde_json::{Value, json};
+use state::{Redb, Writer};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
-use tracing::{error, info};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{error, info, warn};
 
-use super::{LISTENERS, Word};
-use crate::limits::{CONTROL_LINE, HANDOVER_PAUSE, HANDOVER_QUIET, HANDOVER_WAIT};
-use crate::listeners::Listening;
+use super::{Given, LISTENERS, Word};
+use crate::lifecycle::Lifecycle;
+use crate::limits::{
+    CONTROL_LINE, HANDOVER_BACK, HANDOVER_DONE, HANDOVER_PAUSE, HANDOVER_QUIET, HANDOVER_WAIT,
+};
 use crate::login::Journal;
 use crate::worker::Shared;
 
-/// Whether consoles stay when the workers stop: somebody else serves all others.
-pub(crate) type Keep = watch::Sender<bool>;
-
 /// What has to be let go of.
 pub(crate) struct HandOver {
-    pub(crate) drain: Weak<watch::Sender<bool>>,
-    pub(crate) keep: Weak<Keep>,
-    pub(crate) listening: Weak<Listening>,
-    pub(crate) writer: Arc<Writer>,
-    pub(crate) journal: Arc<Journal>,
+    /// Weak: dropping a gate ends it.
+    lifecycle: Weak<Lifecycle>,
+    /// The state directory.
+    state: PathBuf,
+    writer: Arc<Writer>,
+    journal: Arc<Journal>,
+    /// One successor at a time.
+    one: Mutex<()>,
 }
 
 impl HandOver {
-    /// Serves a successor that has asked for the listeners. An error before the state was asked
-    /// for changes nothing.
+    pub(crate) fn new(
+        lifecycle: &Arc<Lifecycle>,
+        state: PathBuf,
+        writer: Arc<Writer>,
+        journal: Arc<Journal>,
+    ) -> Self {
+        Self { lifecycle: Arc::downgrade(lifecycle), state, writer, journal, one: Mutex::default() }
+    }
+
+    /// Serves a successor that has asked for the listeners, to its own end. After an error
+    /// everything is here again.
     pub(crate) async fn serve(&self, mut stream: UnixStream, shared: &Shared) -> io::Result<()> {
+        let Ok(_one) = self.one.try_lock() else {
+            return refuse(&mut stream, "another process is about to take over").await;
+        };
+        let lifecycle = self.lifecycle.upgrade().ok_or(io::ErrorKind::NotConnected)?;
         let open = shared.listening.borrow().clone();
         let fds: Vec<BorrowedFd<'_>> = open.iter().map(|one| one.as_fd()).take(LISTENERS).collect();
-        send(&stream, b"{\"ok\":{}}\n", &fds).await?;
-        if word(&mut stream).await? != Word::Release {
-            return Err(io::ErrorKind::InvalidData.into());
+        let given = Given { handed_in: lifecycle.listening().handed_in };
+        send(&stream, &line(&json!({ "ok": given })), &fds).await?;
+        expect(&mut stream, Word::Release, HANDOVER_WAIT).await?;
+        if !lifecycle.hold() {
+            return refuse(&mut stream, "this gate ends").await;
         }
-        let (Some(drain), Some(keep), Some(listening)) =
-            (self.drain.upgrade(), self.keep.upgrade(), self.listening.upgrade())
-        else {
-            return Err(io::ErrorKind::NotConnected.into());
+        let quiet = self.let_go(shared).await;
+        let given = async {
+            stream.write_all(&line(&json!({ "ok": {} }))).await?;
+            expect(&mut stream, Word::Done, HANDOVER_DONE).await
         };
+        if let Err(error) = given.await {
+            // One that lives still has to know before it accepts anybody.
+            let told = refuse(&mut stream, "too late: the gate that ran goes on").await;
+            drop((stream, told));
+            self.take_back(&lifecycle).await;
+            return Err(error);
+        }
         shared.taken_over.store(true, Ordering::Relaxed);
-        keep.send_replace(true);
-        listening.close();
-        drain.send_replace(true);
+        lifecycle.succeeded();
+        info!(quiet, "another process has taken over; consoles stay here");
+        stream.write_all(&line(&json!({ "ok": {} }))).await?;
+        // A service manager has to hear of the new process before this one may end.
+        let closed = timeout(HANDOVER_WAIT, stream.read_u8()).await;
+        drop(closed);
+        Ok(())
+    }
+
+    /// Returns whether every request has ended in time.
+    async fn let_go(&self, shared: &Shared) -> bool {
         let quiet = async {
-            while shared.busy() > 0 {
+            while shared.busy() > 0 || shared.observed.load(Ordering::Relaxed) {
                 sleep(HANDOVER_PAUSE).await;
             }
         };
@@ -62,25 +97,62 @@ impl HandOver {
             drop(writer.shutdown());
             journal.close();
         });
-        closed.await.map_err(io::Error::other)?;
-        stream.write_all(b"{\"ok\":{}}\n").await?;
-        match word(&mut stream).await {
-            Ok(Word::Done) => info!(quiet, "another process has taken over; consoles stay here"),
-            _ => {
-                error!("the process that took over has not come up; this one can not go on either");
-                keep.send_replace(false);
-            }
+        if let Err(error) = closed.await {
+            error!(%error, "closing the state ended by a bug");
         }
-        Ok(())
+        quiet
+    }
+
+    /// Goes on. A successor that was killed has let go of the state; one that hangs may have it
+    /// for longer, and then the gate serves without what it has to write down: that is refused.
+    async fn take_back(&self, lifecycle: &Lifecycle) {
+        let begun = Instant::now();
+        let mut complained = false;
+        while let Err(why) = self.open().await {
+            if !complained && begun.elapsed() >= HANDOVER_BACK {
+                complained = true;
+                error!(%why, "the state is not ours again yet; nothing is kept meanwhile");
+                lifecycle.serve();
+            }
+            sleep(HANDOVER_PAUSE).await;
+        }
+        if complained {
+            warn!("the state is ours again");
+        }
+        lifecycle.serve();
+    }
+
+    async fn open(&self) -> Result<(), String> {
+        let (state, writer) = (self.state.clone(), Arc::clone(&self.writer));
+        let journal = Arc::clone(&self.journal);
+        let open = move || {
+            let store = Redb::open(&state).map_err(|error| error.to_string())?;
+            journal.reopen().map_err(|error| error.to_string())?;
+            writer.resume(Box::new(store)).map_err(|error| error.to_string())
+        };
+        tokio::task::spawn_blocking(open).await.unwrap_or_else(|error| Err(error.to_string()))
     }
 }
 
-async fn word(stream: &mut UnixStream) -> io::Result<Word> {
+fn line(value: &Value) -> Vec<u8> {
+    format!("{value}\n").into_bytes()
+}
+
+async fn refuse(stream: &mut UnixStream, why: &str) -> io::Result<()> {
+    let answer = json!({ "error": { "kind": "refused", "message": why } });
+    stream.write_all(&line(&answer)).await
+}
+
+async fn expect(stream: &mut UnixStream, wanted: Word, within: Duration) -> io::Result<()> {
     let mut line = Vec::new();
     let read =
         async { BufReader::new(stream.take(CONTROL_LINE)).read_until(b'\n', &mut line).await };
-    timeout(HANDOVER_WAIT, read).await??;
-    Ok(serde_json::from_slice(&line)?)
+    timeout(within, read).await??;
+    match line.is_empty() {
+        true => Err(io::ErrorKind::UnexpectedEof.into()),
+        false if serde_json::from_slice::<Word>(&line)? == wanted => Ok(()),
+        false => Err(io::ErrorKind::InvalidData.into()),
+    }
 }
 
 /// One message with descriptors.

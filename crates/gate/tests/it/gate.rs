@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::Duration;
 
+use gate::control::{Request, SOCKET};
 use gate::{Config, Destination, Listeners, Running, Stopped, Takeover};
 use telemetry::Clock;
 use telemetry::metrics::Registry;
@@ -37,8 +38,11 @@ impl Gate {
 
     /// Takes the place of the gate with this state directory.
     pub(crate) fn successor(upstream: SocketAddr, state: &Path) -> Self {
+        let status = gate::control::call(&state.join(SOCKET), &Request::Status).unwrap();
+        let listen = status["listen"][0].as_str().unwrap().parse().unwrap();
         let place = Takeover::begin(state).unwrap();
         let change = |config: &mut Config| {
+            config.listen = vec![listen];
             config.state = Some(state.to_owned());
             config.sessions.pass_unknown_console_tickets = true;
         };
@@ -48,7 +52,7 @@ impl Gate {
     fn begin(
         upstream: SocketAddr,
         change: impl FnOnce(&mut Config),
-        mut place: Option<Takeover>,
+        place: Option<Takeover>,
     ) -> Result<Self, gate::StartError> {
         // Certificates are judged by the machine's clock.
         let (clock, unix) = (Clock::system(), Clock::system().unix());
@@ -62,18 +66,21 @@ impl Gate {
         // Failures are counted; nobody waits for them here.
         config.login.delay = Duration::ZERO;
         change(&mut config);
-        let listeners = match &mut place {
-            Some(place) => Listeners::from_sockets(place.listeners()),
-            None => Listeners::bind(&config.listen).unwrap(),
-        };
-        if let Some(place) = &mut place {
-            place.release().unwrap();
-        }
         let registry = Registry::new();
-        let running = gate::start(config, listeners, clock, &registry)?;
-        if let Some(place) = place {
-            place.done();
-        }
+        let running = match place {
+            None => {
+                let listeners = Listeners::bind(&config.listen).unwrap();
+                gate::start(config, listeners, clock, &registry)?
+            }
+            Some(mut place) => {
+                let listeners = place.listeners(&config.listen, &[]).unwrap();
+                place.release().unwrap();
+                let running = gate::prepare(config, listeners, clock, &registry)?;
+                place.done().unwrap();
+                running.serve();
+                running
+            }
+        };
         Ok(Self {
             address: running.local_addrs()[0],
             authority: authority.certificate_pem().to_owned(),

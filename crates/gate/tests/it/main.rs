@@ -40,6 +40,7 @@ mod silence;
 mod smuggling;
 mod smuggling_http2;
 mod sources;
+mod takeover;
 mod tickets;
 mod tls_policy;
 mod tokens;

@@ -1,7 +1,8 @@
-//! The gate as a service: handed-in sockets, word of how it goes, a watchdog that is told only
-//! while every worker turns.
+//! The gate as a service: handed-in sockets, and those that the manager has kept over a restart;
+//! word of how it goes; a watchdog that is told only while every worker turns.
 
 use std::net::TcpListener;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -10,6 +11,17 @@ use ::gate::Heartbeat;
 use process::{Notify, activation};
 
 use crate::exit::{Exit, Stop};
+
+/// Name of the listeners that the manager keeps for the next process.
+const KEPT: &str = "proxward-gate-kept";
+
+/// Listeners that came with the start.
+pub(crate) struct Sockets {
+    /// Those that the manager has opened.
+    pub(crate) handed_in: Vec<TcpListener>,
+    /// Those that a gate before this one has given it to keep.
+    pub(crate) kept: Vec<TcpListener>,
+}
 
 /// The way to the service manager. Made before the gate confines itself.
 pub(crate) struct Service {
@@ -46,6 +58,17 @@ impl Service {
         thread.map(drop).map_err(Stop::usage)
     }
 
+    /// Has the manager keep these, so that whoever connects while no gate runs waits for the next.
+    pub(crate) fn keep(&self, listeners: &[Arc<TcpListener>]) {
+        let fds: Vec<BorrowedFd<'_>> = listeners.iter().map(|one| one.as_fd()).collect();
+        self.notify.keep(KEPT, &fds);
+    }
+
+    /// Another process is the service from here on.
+    pub(crate) fn succeeded(&self) {
+        self.notify.fall_silent();
+    }
+
     /// Around a change of what is in force.
     pub(crate) fn reloading(&self) {
         self.notify.tell("RELOADING=1\nSTATUS=reading the configuration anew");
@@ -60,18 +83,23 @@ impl Service {
     }
 }
 
-/// Sockets that a service manager has opened, in the place of those the configuration names.
-pub(crate) fn sockets() -> Result<Vec<TcpListener>, Stop> {
+/// What the service manager has passed on.
+pub(crate) fn sockets() -> Result<Sockets, Stop> {
     let handed = activation::sockets().map_err(|error| {
         Stop::say(Exit::Usage, format!("LISTEN_FDS: {error}; each has to be an open descriptor"))
     })?;
-    let listener = |(name, fd): (Option<String>, _)| {
-        activation::tcp_listener(fd).ok_or_else(|| {
-            let name = name.unwrap_or_else(|| "unnamed".to_owned());
+    let mut sockets = Sockets { handed_in: Vec::new(), kept: Vec::new() };
+    for (name, fd) in handed {
+        let name = name.unwrap_or_else(|| "unnamed".to_owned());
+        let Some(listener) = activation::tcp_listener(fd) else {
             let text =
                 format!("LISTEN_FDS: {name}: no TCP socket that listens; write ListenStream=");
-            Stop::say(Exit::Usage, text)
-        })
-    };
-    handed.into_iter().map(listener).collect()
+            return Err(Stop::say(Exit::Usage, text));
+        };
+        match name == KEPT {
+            true => sockets.kept.push(listener),
+            false => sockets.handed_in.push(listener),
+        }
+    }
+    Ok(sockets)
 }

@@ -191,3 +191,17 @@ fn what_waits_keeps_its_meaning_when_more_is_said_about_it() {
     assert_eq!(values(&mut *store), pairs(&[("called", "2"), ("made", "2")]));
     assert!(matches!(block_on(writer.load(Table::Sessions)), Err(StoreError::Closed)));
 }
+
+#[test]
+fn a_store_that_was_given_away_is_taken_up_again() {
+    let writer = Writer::start(Box::new(Memory::new())).unwrap();
+    writer.later(put("a", "1"));
+    let store = writer.shutdown().unwrap();
+    assert!(matches!(block_on(writer.durable(vec![put("b", "2")])), Err(StoreError::Closed)));
+    writer.resume(store).unwrap();
+    block_on(writer.durable(vec![put("c", "3")])).unwrap();
+    // One that is at work is not replaced.
+    writer.resume(Box::new(Memory::new())).unwrap();
+    let mut store = writer.shutdown().unwrap();
+    assert_eq!(values(store.as_mut()), pairs(&[("a", "1"), ("c", "3")]));
+}
