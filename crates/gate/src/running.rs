@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
-use state::{Memory, Redb, Store, StoreError, Table, Writer};
+use secrets::private_file::FileError;
+use state::{Following, Memory, Redb, Store, StoreError, Table, Writer};
 use telemetry::Clock;
 use telemetry::access::AccessLog;
 use telemetry::audit::AuditError;
@@ -38,6 +39,7 @@ use crate::plugins;
 use crate::policy::{Policy, PolicyError, PolicyRules, Proposed, ProxyTokens, Sealed, StepUps};
 use crate::pulse::{Heartbeat, Pulse};
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
+use crate::shared_store::{self, CheckError, Joint};
 use crate::sharing::Sharing;
 use crate::takeover::{HandOver, Keep};
 use crate::upstream::Goal;
@@ -63,6 +65,7 @@ pub struct Running {
     pub(crate) shared: Arc<Shared>,
     observer: Option<Observer>,
     watch: Watch,
+    following: Option<Following>,
 }
 
 impl fmt::Debug for Running {
@@ -120,6 +123,12 @@ pub enum StartError {
     /// The key that seals stored sessions.
     #[error("gate.sessions.key: {0}")]
     Key(#[from] KeyError),
+    /// The store is shared by gates that this one does not belong to.
+    #[error(transparent)]
+    Store(#[from] CheckError),
+    /// The file with the password of the store.
+    #[error("gate.store.password: {0}")]
+    Password(#[from] FileError),
     /// The audit log in the state directory.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -162,8 +171,11 @@ pub fn start(
     let metrics = Metrics::register(registry)?;
     config.standing.export(registry)?;
     let sealer = config.sealer.take();
+    if let Some(store) = &mut config.store {
+        store.read_password()?;
+    }
     let kept = open_state(&config, sealer, &clock, &metrics)?;
-    let Kept { logins, sessions, policy, tokens, step_ups, writer, journal } = kept;
+    let Kept { logins, sessions, policy, tokens, step_ups, writers, joint, journal } = kept;
     let keep = Arc::new(Keep::new(false));
     let listening = Arc::new(listeners.open().map_err(StartError::Worker)?);
     let bound = addresses(&listening.subscribe().borrow());
@@ -191,9 +203,12 @@ pub fn start(
         listening: listening.subscribe(),
         tokens,
         step_ups,
+        joint,
         api: config.api.map(Api::new),
         plugins: config.plugins,
     });
+    let follow = |joint: &Joint| joint.feed.follow(shared_store::listener(&shared));
+    let following = shared.joint.as_ref().map(follow).transpose().map_err(StartError::Worker)?;
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
     shared.metrics.certificate(config.identity.validity());
     shared.metrics.warnings(config.warnings.len());
@@ -206,7 +221,7 @@ pub fn start(
         drain: Arc::downgrade(&drain),
         keep: Arc::downgrade(&keep),
         listening: Arc::downgrade(&listening),
-        writer,
+        writers,
         journal,
     };
     let control = config.state.map(|directory| {
@@ -244,6 +259,7 @@ pub fn start(
         shared,
         observer,
         watch: watched,
+        following,
     })
 }
 
@@ -324,6 +340,7 @@ impl Running {
             log.close();
         }
         drop(self.watch);
+        drop(self.following);
         // It may hold the rest for a moment still. Dropped here, what is not written yet is
         // written before this returns.
         for _ in 0..WATCH_MOMENTS {
@@ -359,7 +376,9 @@ struct Kept {
     policy: Policy,
     tokens: ProxyTokens,
     step_ups: StepUps,
-    writer: Arc<Writer>,
+    /// All, for the end.
+    writers: Vec<Arc<Writer>>,
+    joint: Option<Joint>,
     journal: Arc<Journal>,
 }
 
@@ -370,12 +389,12 @@ fn open_state(
     clock: &Clock,
     metrics: &Metrics,
 ) -> Result<Kept, StartError> {
-    let mut store: Box<dyn Store> = match &config.state {
+    let mut own: Box<dyn Store> = match &config.state {
         Some(directory) => Box::new(Redb::open(directory)?),
         None => Box::new(Memory::new()),
     };
-    let (bans, stored) = (store.load(Table::Bans)?, store.load(Table::Sessions)?);
-    let (confirmed, sealed) = (store.load(Table::Pending)?, store.load(Table::Tokens)?);
+    // A policy on trial is this gate's alone: each has a configuration of its own.
+    let confirmed = own.load(Table::Pending)?;
     let sealer = match (&config.sessions.key, &config.state) {
         (_, None) => None,
         _ if sealer.is_some() => sealer,
@@ -383,11 +402,24 @@ fn open_state(
         (None, Some(directory)) => Some(Sealer::load(&directory.join(SESSION_KEY), true)?),
     };
     let sealer = sealer.map(Arc::new);
+    let (mut store, own, joint) = match (&config.store, &sealer) {
+        (Some(shared), Some(sealer)) => {
+            let (mut redis, joint) = shared.open()?;
+            shared_store::check_key(&mut redis, sealer)?;
+            (Box::new(redis) as Box<dyn Store>, Some(own), Some(joint))
+        }
+        _ => (own, None, None),
+    };
+    let (bans, stored) = (store.load(Table::Bans)?, store.load(Table::Sessions)?);
+    let (sealed, attempts) = (store.load(Table::Tokens)?, store.load(Table::Attempts)?);
     let writer = Arc::new(Writer::start(store).map_err(StartError::Worker)?);
-    let keeper = |sealer| Keeper { writer: Arc::clone(&writer), sealer };
+    let own = own.map(Writer::start).transpose().map_err(StartError::Worker)?.map(Arc::new);
+    let own = own.unwrap_or_else(|| Arc::clone(&writer));
+    let shared = joint.is_some();
+    let keeper = |sealer| Keeper { writer: Arc::clone(&writer), sealer, shared };
     let keeper = sealer.clone().map(keeper);
     // Without a directory nothing is remembered: every start begins with what is configured.
-    let keep = config.state.as_ref().map(|_| &writer);
+    let keep = config.state.as_ref().map(|_| &own);
     let policy = Policy::begin(config.policy.clone(), &confirmed, keep, clock.monotonic())?;
     let seal = sealer.map(|sealer| Arc::new(Sealed::new(Arc::clone(&writer), sealer)));
     let tokens = ProxyTokens::new(seal.clone(), &sealed);
@@ -403,7 +435,12 @@ fn open_state(
         (clock, metrics),
         (Arc::clone(&writer), Arc::clone(&journal)),
     );
-    Ok(Kept { logins, sessions, policy, tokens, step_ups, writer, journal })
+    let logins = match &joint {
+        Some(_) => logins.joined(config.login.window, &attempts),
+        None => logins,
+    };
+    let writers = vec![writer, own];
+    Ok(Kept { logins, sessions, policy, tokens, step_ups, writers, joint, journal })
 }
 
 /// Everything that can fail is done here, before the thread starts. The worker itself is made

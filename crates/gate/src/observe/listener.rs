@@ -181,6 +181,10 @@ fn answer(head: &[u8], source: &Source) -> Vec<u8> {
 fn read_standing(shared: &Shared) {
     let metrics = &shared.metrics;
     metrics.standing("sessions", shared.sessions.count() as u64);
+    if let Some(joint) = &shared.joint {
+        metrics.standing("store_silence_seconds", joint.feed.silence().as_secs());
+        metrics.standing("store_losses", joint.feed.losses());
+    }
     if let Some(status) = shared.logins.status().as_object() {
         for (name, number) in status {
             metrics.standing(name, number.as_u64().unwrap_or_default());

@@ -28,7 +28,7 @@ pub(crate) struct HandOver {
     pub(crate) drain: Weak<watch::Sender<bool>>,
     pub(crate) keep: Weak<Keep>,
     pub(crate) listening: Weak<Listening>,
-    pub(crate) writer: Arc<Writer>,
+    pub(crate) writers: Vec<Arc<Writer>>,
     pub(crate) journal: Arc<Journal>,
 }
 
@@ -57,9 +57,9 @@ impl HandOver {
             }
         };
         let quiet = timeout(HANDOVER_QUIET, quiet).await.is_ok();
-        let (writer, journal) = (Arc::clone(&self.writer), Arc::clone(&self.journal));
+        let (writers, journal) = (self.writers.clone(), Arc::clone(&self.journal));
         let closed = tokio::task::spawn_blocking(move || {
-            drop(writer.shutdown());
+            writers.iter().for_each(|writer| drop(writer.shutdown()));
             journal.close();
         });
         closed.await.map_err(io::Error::other)?;
