@@ -77,7 +77,7 @@ impl Destination {
         let bad = || DestinationError::Url(url.chars().take(100).collect());
         let (scheme, rest) = url.split_once("://").ok_or_else(bad)?;
         let authority = rest.strip_suffix('/').unwrap_or(rest);
-        let (host, port) = host_port(authority).ok_or_else(bad)?;
+        let (host, port) = host_port(authority, DEFAULT_PORT).ok_or_else(bad)?;
         let host: Host = host.parse()?;
         if port == PVEDAEMON_PORT {
             return Err(DestinationError::Pvedaemon);
@@ -115,7 +115,12 @@ impl Destination {
         Self { host, port: 0, connector: None, socket: Some(path) }
     }
 
-    /// The TCP port.
+    /// The server of a shared store; in clear text on this machine only, which the caller checks.
+    pub(crate) fn store(host: Host, port: u16, connector: Option<Connector>) -> Self {
+        Self { host, port, connector, socket: None }
+    }
+
+    /// The TCP port; 0 where it is a socket of this machine.
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -202,13 +207,13 @@ impl fmt::Display for Destination {
 }
 
 /// Host and port of `HOST`, `HOST:PORT`, `[V6]` or `[V6]:PORT`.
-fn host_port(authority: &str) -> Option<(&str, u16)> {
+pub(crate) fn host_port(authority: &str, default: u16) -> Option<(&str, u16)> {
     let port_at = match authority.rfind(']') {
         Some(end) => authority.get(end..)?.find(':').map(|at| end + at),
         None => authority.rfind(':'),
     };
     let Some(at) = port_at else {
-        return Some((authority, DEFAULT_PORT));
+        return Some((authority, default));
     };
     let (host, port) = authority.split_at_checked(at)?;
     let digits = port.strip_prefix(':')?;
@@ -218,7 +223,7 @@ fn host_port(authority: &str) -> Option<(&str, u16)> {
 }
 
 /// By name only "localhost"; what it resolves to is checked again when connecting.
-fn is_loopback(host: &Host) -> bool {
+pub(crate) fn is_loopback(host: &Host) -> bool {
     match host {
         Host::Name(name) => name == "localhost",
         Host::Address(address) => class(*address) == AddressClass::Loopback,

@@ -73,6 +73,7 @@ mod route;
 mod running;
 mod scratch;
 mod session;
+mod shared_store;
 mod sharing;
 mod socket;
 mod source;
@@ -113,4 +114,5 @@ pub use running::{Running, StartError, Stopped, prepare, start};
 pub use session::{
     ConsolePolicy, KeyError, Policy, SessionConfig, SessionSettings, TicketVerification,
 };
+pub use shared_store::{CheckError, StoreSettings};
 pub use takeover::{Takeover, TakeoverError};

@@ -183,6 +183,20 @@ pub const BROKER_RESYNC: Duration = Duration::from_secs(30);
 pub const BROKER_PAUSES: (Duration, Duration) =
     (Duration::from_millis(500), Duration::from_secs(60));
 
+/// Seconds for which sessions go on while a shared store is not heard: by default, and the least
+/// and most that may be set. More than a server needs to start anew.
+pub const STORE_GRACE: (u64, u64, u64) = (15, 2, 3600);
+
+/// Bytes of a prefix of the keys in a shared store.
+pub const STORE_PREFIX: usize = 64;
+
+/// Bytes of the file with the password of a shared store.
+pub const STORE_PASSWORD: usize = 1024;
+
+/// Failed logins that a gate tells the others of within the window in which they count. What
+/// comes beyond that is counted by itself alone.
+pub const ATTEMPTS_TOLD: u64 = 100_000;
+
 /// After so many new bans the expired ones are removed from the state.
 pub const BANS_BETWEEN_PRUNES: u64 = 256;
 

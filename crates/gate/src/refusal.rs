@@ -83,6 +83,8 @@ pub(crate) enum Refusal {
     PluginPrivilege,
     Development,
     NotStored,
+    /// What other gates have revoked can not be known.
+    StoreSilent,
     Unauthorized,
     UpstreamUnreachable,
     UpstreamTimeout,
@@ -265,6 +267,7 @@ impl Refusal {
             Self::PluginPrivilege => ("privilege", 403, Json, "the plugin needs a privilege that you do not hold"),
             Self::Development => ("development", 403, Json, "the development upstream has ended, or another site's page asks"),
             Self::NotStored => ("not-stored", 503, Json, "the session has ended, but that could not be stored"),
+            Self::StoreSilent => ("store-silent", 503, Json, "the gate can not reach the store of its sessions; try again"),
             // a banned address; to the letter what a ticket that is not valid gets
             Self::Unauthorized => ("banned", 401, Bare, "Authentication failed!"),
             // where only a gateway can fail; pveproxy's own 595 and 596 (towards other

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
-use state::{Memory, Redb, Store, StoreError, Table, Writer};
+use secrets::private_file::FileError;
+use state::{Following, Memory, Redb, Store, StoreError, Table, Writer};
 use telemetry::Clock;
 use telemetry::access::AccessLog;
 use telemetry::audit::AuditError;
@@ -39,6 +40,7 @@ use crate::plugins;
 use crate::policy::{Policy, PolicyError, PolicyRules, Proposed, ProxyTokens, Sealed, StepUps};
 use crate::pulse::{Heartbeat, Pulse};
 use crate::session::{Keeper, KeyError, Sealer, Sessions};
+use crate::shared_store::{self, CheckError, Joint};
 use crate::sharing::Sharing;
 use crate::takeover::HandOver;
 use crate::tickets::{KeyFiles, Tickets};
@@ -63,6 +65,7 @@ pub struct Running {
     pub(crate) shared: Arc<Shared>,
     observer: Option<Observer>,
     watch: Watch,
+    following: Option<Following>,
 }
 
 impl fmt::Debug for Running {
@@ -125,6 +128,12 @@ pub enum StartError {
         "gate.sessions.ticket_key: {0}; let the gate's user read it, or leave tickets to Proxmox VE with tickets = \"upstream\""
     )]
     TicketKey(String),
+    /// The store is shared by gates that this one does not belong to.
+    #[error(transparent)]
+    Store(#[from] CheckError),
+    /// The file with the password of the store.
+    #[error("gate.store.password: {0}")]
+    Password(#[from] FileError),
     /// The audit log in the state directory.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -182,8 +191,11 @@ pub fn prepare(
     let metrics = Metrics::register(registry)?;
     config.standing.export(registry)?;
     let sealer = config.sealer.take();
+    if let Some(store) = &mut config.store {
+        store.read_password()?;
+    }
     let kept = open_state(&config, sealer, &clock, &metrics)?;
-    let Kept { logins, sessions, policy, tokens, step_ups, writer, journal } = kept;
+    let Kept { logins, sessions, policy, tokens, step_ups, own, writer, joint, journal } = kept;
     let lifecycle = Arc::new(Lifecycle::new(listeners.open().map_err(StartError::Worker)?));
     let bound = addresses(&lifecycle.listening().subscribe().borrow());
     let sharing = config.traffic.share_polls.then(|| Sharing::new(metrics.clone()));
@@ -214,9 +226,12 @@ pub fn prepare(
         listening: lifecycle.listening().subscribe(),
         tokens,
         step_ups,
+        joint,
         api: config.api.map(Api::new),
         plugins: config.plugins,
     });
+    let follow = |joint: &Joint| joint.feed.follow(shared_store::listener(&shared));
+    let following = shared.joint.as_ref().map(follow).transpose().map_err(StartError::Worker)?;
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
     shared.metrics.certificate(config.identity.validity());
     shared.metrics.warnings(config.warnings.len());
@@ -225,7 +240,8 @@ pub fn prepare(
     let watched = watched.map_err(StartError::Worker)?;
     let control = config.state.map(|directory| {
         let path = directory.join(control::SOCKET);
-        let hand_over = HandOver::new(&lifecycle, directory, writer, journal);
+        let shared_writer = shared.joint.is_some().then_some(writer);
+        let hand_over = HandOver::new(&lifecycle, directory, (own, shared_writer), journal);
         let served = control::serve(&path, Arc::clone(&shared), hand_over);
         served.map_err(|source| StartError::Control { path, source })
     });
@@ -257,6 +273,7 @@ pub fn prepare(
         shared,
         observer,
         watch: watched,
+        following,
     })
 }
 
@@ -349,6 +366,7 @@ impl Running {
             log.close();
         }
         drop(self.watch);
+        drop(self.following);
         // It may hold the rest for a moment still. Dropped here, what is not written yet is
         // written before this returns.
         for _ in 0..WATCH_MOMENTS {
@@ -404,7 +422,11 @@ struct Kept {
     policy: Policy,
     tokens: ProxyTokens,
     step_ups: StepUps,
+    /// Who writes what is this gate's alone.
+    own: Arc<Writer>,
+    /// Who writes the rest: the same, unless several gates share it.
     writer: Arc<Writer>,
+    joint: Option<Joint>,
     journal: Arc<Journal>,
 }
 
@@ -415,12 +437,12 @@ fn open_state(
     clock: &Clock,
     metrics: &Metrics,
 ) -> Result<Kept, StartError> {
-    let mut store: Box<dyn Store> = match &config.state {
+    let mut own: Box<dyn Store> = match &config.state {
         Some(directory) => Box::new(Redb::open(directory)?),
         None => Box::new(Memory::new()),
     };
-    let (bans, stored) = (store.load(Table::Bans)?, store.load(Table::Sessions)?);
-    let (confirmed, sealed) = (store.load(Table::Pending)?, store.load(Table::Tokens)?);
+    // A policy on trial is this gate's alone: each has a configuration of its own.
+    let confirmed = own.load(Table::Pending)?;
     let sealer = match (&config.sessions.key, &config.state) {
         (_, None) => None,
         _ if sealer.is_some() => sealer,
@@ -428,11 +450,24 @@ fn open_state(
         (None, Some(directory)) => Some(Sealer::load(&directory.join(SESSION_KEY), true)?),
     };
     let sealer = sealer.map(Arc::new);
+    let (mut store, own, joint) = match (&config.store, &sealer) {
+        (Some(shared), Some(sealer)) => {
+            let (mut redis, joint) = shared.open()?;
+            shared_store::check_key(&mut redis, sealer)?;
+            (Box::new(redis) as Box<dyn Store>, Some(own), Some(joint))
+        }
+        _ => (own, None, None),
+    };
+    let (bans, stored) = (store.load(Table::Bans)?, store.load(Table::Sessions)?);
+    let (sealed, attempts) = (store.load(Table::Tokens)?, store.load(Table::Attempts)?);
     let writer = Arc::new(Writer::start(store).map_err(StartError::Worker)?);
-    let keeper = |sealer| Keeper { writer: Arc::clone(&writer), sealer };
+    let own = own.map(Writer::start).transpose().map_err(StartError::Worker)?.map(Arc::new);
+    let own = own.unwrap_or_else(|| Arc::clone(&writer));
+    let shared = joint.is_some();
+    let keeper = |sealer| Keeper { writer: Arc::clone(&writer), sealer, shared };
     let keeper = sealer.clone().map(keeper);
     // Without a directory nothing is remembered: every start begins with what is configured.
-    let keep = config.state.as_ref().map(|_| &writer);
+    let keep = config.state.as_ref().map(|_| &own);
     let audit = config.state.as_ref().map(|directory| directory.join(AUDIT));
     let journal = Arc::new(Journal::start(audit.as_deref(), &config.login, clock)?);
     let kept = (keep, Some(&journal));
@@ -449,7 +484,11 @@ fn open_state(
         (clock, metrics),
         (Arc::clone(&writer), Arc::clone(&journal)),
     );
-    Ok(Kept { logins, sessions, policy, tokens, step_ups, writer, journal })
+    let logins = match &joint {
+        Some(_) => logins.joined(config.login.window, &attempts),
+        None => logins,
+    };
+    Ok(Kept { logins, sessions, policy, tokens, step_ups, own, writer, joint, journal })
 }
 
 /// Everything that can fail is done here, before the thread starts. The worker itself is made

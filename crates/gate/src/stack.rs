@@ -43,6 +43,7 @@ use crate::limits::BODY_BYTES;
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::route::Route;
+use crate::shared_store;
 use crate::sharing::Write;
 use crate::socket::Socket;
 use crate::upstream::{Inbound, Outbound, UpstreamError};
@@ -159,7 +160,12 @@ async fn pass(
     let now = record.unix_secs();
     let headers = Headers::of(parts);
     let known = (&shared.sessions, &shared.tokens);
-    let caller = Caller::find(&headers, parts, known, (client, now))?;
+    let mut caller = Caller::find(&headers, parts, known, (client, now))?;
+    if let Some(id) = shared_store::unknown(shared, &headers, &caller)? {
+        let again = shared_store::find_again(shared, id, (&headers, parts), (client, now));
+        caller = Box::pin(again).await?;
+    }
+    shared_store::fresh(shared, &caller)?;
     let caller = &shared.tickets.judged(caller, now).await;
     let asked = Asked { peer, client, parts, route, caller, now };
 

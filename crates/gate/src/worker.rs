@@ -34,6 +34,7 @@ use crate::plugins::Plugin;
 use crate::policy::{InForce, Policy, ProxyTokens, StepUps};
 use crate::pulse::Beat;
 use crate::session::Sessions;
+use crate::shared_store::Joint;
 use crate::sharing::Sharing;
 use crate::tickets::Tickets;
 use crate::upstream::{Goal, Upstream};
@@ -62,6 +63,8 @@ pub(crate) struct Shared {
     pub(crate) policy: Policy,
     pub(crate) tokens: ProxyTokens,
     pub(crate) step_ups: StepUps,
+    /// The other gates, where the state is shared.
+    pub(crate) joint: Option<Joint>,
     /// The broker's verbs, where a broker is named.
     pub(crate) api: Option<Api>,
     pub(crate) plugins: BTreeMap<String, Plugin>,

@@ -21,7 +21,7 @@ impl Settings {
         config.allow_degraded = self.allow_degraded.iter().map(layer).collect::<Result<_, _>>()?;
         // Read again when they change, and with a reload.
         let rules = config.policy.user_cfg();
-        let files = [&self.upstream_ca, &self.pveproxy_defaults, &rules];
+        let files = [&self.upstream_ca, &self.store.ca, &self.pveproxy_defaults, &rules];
         let certificates = config.tls_files.iter().flat_map(TlsFiles::paths);
         let ticket_key = config.ticket_key().into_iter();
         let files = files.into_iter().flatten().map(PathBuf::as_path).chain(certificates);

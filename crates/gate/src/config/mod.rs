@@ -34,6 +34,7 @@ use crate::pages::ContentPolicy;
 use crate::plugins::{self, Plugin, PluginSettings};
 use crate::policy::{PolicyRules, PolicySettings};
 use crate::session::{Sealer, SessionConfig, SessionSettings, TicketVerification};
+use crate::shared_store::{StoreConfig, StoreSettings, is_address};
 
 /// Before a port in `listen`: on every address of this host.
 const AUTO: &str = "auto:";
@@ -41,7 +42,7 @@ const AUTO: &str = "auto:";
 /// Longest time for which browsers may be told to insist on https: two years.
 const HSTS: u64 = 2 * 366 * 24 * 3600;
 
-/// Bytes of `upstream_ca` at most.
+/// Bytes of `upstream_ca` and `store.ca` at most.
 const CA_BYTES: u64 = 1024 * 1024;
 
 /// `[gate]` as it is written: every value text or number, nothing checked but the types.
@@ -104,8 +105,12 @@ pub struct Settings {
     pub sessions: SessionSettings,
     /// Bounds.
     pub limits: LimitSettings,
-    /// Directory for what outlasts a restart: made when it does not exist, 0700.
+    /// Directory for what outlasts a restart: made when it does not exist, 0700. Or the server
+    /// that several gates share: `rediss://HOST[:PORT][/N]`, on this machine `redis://127.0.0.1`
+    /// or `redis+unix:///PATH`.
     pub state: Option<PathBuf>,
+    /// How to use that server.
+    pub store: StoreSettings,
     /// What failed logins cost.
     pub login: LoginSettings,
     /// Where else Proxmox VE is, each with its own certificate. Default: nowhere.
@@ -183,6 +188,8 @@ pub struct Config {
     pub limits: Limits,
     /// Directory for what outlasts a restart. None: memory, no control socket and no audit log.
     pub state: Option<PathBuf>,
+    /// The server that has sessions, bans, tokens and counts instead, for several gates.
+    pub(crate) store: Option<StoreConfig>,
     /// What failed logins cost.
     pub login: LoginRules,
     /// What is in force and may not be what was meant.
@@ -311,6 +318,7 @@ impl Config {
             sessions: SessionConfig::default(),
             limits: Limits::default(),
             state: None,
+            store: None,
             login: LoginRules::default(),
             warnings: Vec::new(),
             traffic: Traffic::default(),
@@ -323,6 +331,15 @@ impl Config {
             api: None,
             plugins: BTreeMap::new(),
         }
+    }
+
+    /// Keeps sessions, bans, tokens and counts on the server with this address, for several gates.
+    ///
+    /// # Errors
+    /// The address is none, or would carry secrets in clear text over a network.
+    pub fn share(&mut self, address: &str, settings: &StoreSettings) -> Result<(), ConfigError> {
+        self.store = Some(settings.check(address)?);
+        Ok(())
     }
 
     /// Shows what these files held, and what they hold later.
@@ -387,7 +404,7 @@ impl Settings {
             .check()
             .map_err(|(key, what)| ConfigError::new(&format!("sessions.{key}"), &what))?;
         self.limits.apply(&mut config.limits)?;
-        config.state = self.state_directory()?;
+        self.keeping(&mut config)?;
         config.login = self.login.check()?;
         config.api = self.api.check()?;
         config.plugins = plugins::check(&self.plugins)?;
@@ -423,52 +440,70 @@ impl Settings {
         Ok(())
     }
 
-    /// One host keeps its state in a directory. A shared store is refused in words, so that
-    /// nobody believes several gates to share their bans.
-    fn state_directory(&self) -> Result<Option<PathBuf>, ConfigError> {
-        let Some(path) = &self.state else {
-            return Ok(None);
-        };
-        let text = path.to_string_lossy();
-        if text.contains("://") {
-            let what = format!(
-                "{text:?}: a store shared by several gates is not there yet; name a directory"
-            );
-            return Err(ConfigError::new("state", &what));
+    /// Where the gate's own files lie: `state`, or beside a server `store.directory`.
+    #[must_use]
+    pub fn directory(&self) -> Option<PathBuf> {
+        let state = self.state.as_ref()?;
+        Some(if is_address(state) { self.store.directory() } else { state.clone() })
+    }
+
+    /// What outlasts a restart: in a directory, or for several gates on a server.
+    fn keeping(&self, config: &mut Config) -> Result<(), ConfigError> {
+        let address = self.state.as_deref().filter(|state| is_address(state));
+        if address.is_none() && !self.store.is_empty() {
+            let what = "is for a server that several gates share; name that in state, or remove it";
+            return Err(ConfigError::new("store", what));
         }
-        if text.is_empty() {
+        if self.state.as_ref().is_some_and(|state| state.as_os_str().is_empty()) {
             return Err(ConfigError::new("state", "empty; name a directory, or leave it out"));
         }
-        Ok(Some(path.clone()))
+        config.state = self.directory();
+        let Some(address) = address else { return Ok(()) };
+        config.share(&address.to_string_lossy(), &self.store)?;
+        if config.sessions.key.is_none() {
+            let what = "not set; gates that share a store have one key: make it once with \
+                        `openssl rand -hex 32`, and put the same file (0600) on each";
+            return Err(ConfigError::new("sessions.key", what));
+        }
+        Ok(())
     }
 
     fn trust(&self) -> Result<Option<Trust>, ConfigError> {
-        match (&self.upstream_fingerprint, &self.upstream_ca) {
-            (Some(_), Some(_)) => Err(ConfigError::new(
-                "upstream_ca",
-                "set beside upstream_fingerprint; a pin needs no authority, remove one of them",
-            )),
-            (Some(text), None) => {
-                let pin = text.parse();
-                pin.map(|pin| Some(Trust::Pin(pin)))
-                    .map_err(|error| ConfigError::new("upstream_fingerprint", &error))
-            }
-            (None, Some(path)) => {
-                let at_fault = |error: String| {
-                    ConfigError::new("upstream_ca", &format!("{}: {error}", path.display()))
-                };
-                let length =
-                    std::fs::metadata(path).map_err(|error| at_fault(error.to_string()))?;
-                if length.len() > CA_BYTES {
-                    return Err(at_fault(format!(
-                        "larger than {CA_BYTES} bytes; name one authority"
-                    )));
-                }
-                let pem = std::fs::read(path).map_err(|error| at_fault(error.to_string()))?;
-                Ok(Some(Trust::Authority(pem)))
-            }
-            (None, None) => Ok(None),
+        pinned_or_signed(
+            (self.upstream_fingerprint.as_deref(), "upstream_fingerprint"),
+            (self.upstream_ca.as_deref(), "upstream_ca"),
+        )
+    }
+}
+
+/// Which certificate to expect: the one with this fingerprint, or one that this authority signed.
+/// Each with the key it was set by.
+pub(crate) fn pinned_or_signed(
+    (fingerprint, pin_key): (Option<&str>, &str),
+    (authority, authority_key): (Option<&Path>, &str),
+) -> Result<Option<Trust>, ConfigError> {
+    match (fingerprint, authority) {
+        (Some(_), Some(_)) => {
+            let what =
+                format!("set beside {pin_key}; a pin needs no authority, remove one of them");
+            Err(ConfigError::new(authority_key, &what))
         }
+        (Some(text), None) => {
+            let pin = text.parse();
+            pin.map(|pin| Some(Trust::Pin(pin))).map_err(|error| ConfigError::new(pin_key, &error))
+        }
+        (None, Some(path)) => {
+            let at_fault = |error: String| {
+                ConfigError::new(authority_key, &format!("{}: {error}", path.display()))
+            };
+            let length = std::fs::metadata(path).map_err(|error| at_fault(error.to_string()))?;
+            if length.len() > CA_BYTES {
+                return Err(at_fault(format!("larger than {CA_BYTES} bytes; name one authority")));
+            }
+            let pem = std::fs::read(path).map_err(|error| at_fault(error.to_string()))?;
+            Ok(Some(Trust::Authority(pem)))
+        }
+        (None, None) => Ok(None),
     }
 }
 

@@ -90,6 +90,10 @@ pub fn confine(config: &mut Config, accounts: &Accounts) -> Result<(), ConfineEr
     if let (Some(_), Some(path)) = (&config.state, &config.sessions.key) {
         config.sealer = Some(Sealer::load(path, false)?);
     }
+    if let Some(store) = &mut config.store {
+        store.read_password()?;
+        store.destination.warm_up();
+    }
     config.destination.warm_up();
     belongings::make(config)?;
     let reach = reach::of(config);

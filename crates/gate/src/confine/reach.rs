@@ -37,7 +37,10 @@ pub(super) fn of(config: &Config) -> Reach {
         reach.sockets.extend(path.parent().map(Path::to_owned));
     }
     let destinations = [&config.destination].into_iter().chain(&config.daemon);
-    for destination in destinations.chain(&config.traffic.fallback) {
+    let store = config.store.iter().map(|store| &store.destination);
+    let destinations = destinations.chain(&config.traffic.fallback).chain(store);
+    // A socket of this machine has no port.
+    for destination in destinations.filter(|destination| destination.port() != 0) {
         reach.connect.push(destination.port());
         if destination.is_name() {
             reach.read.extend(RESOLVER.map(Into::into));

@@ -116,7 +116,7 @@ async fn carry_out(shared: &Shared, request: Request) -> Result<Value, ControlEr
                     return Err(ControlError::Request(text.to_owned()));
                 }
             };
-            match shared.sessions.revoke(&which).await? {
+            match shared.sessions.revoke(&which, shared.clock.unix_secs()).await? {
                 0 if !all => {
                     let text = "no such session; `session list` shows those in force";
                     Err(ControlError::NotFound(text.to_owned()))

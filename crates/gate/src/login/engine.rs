@@ -17,6 +17,7 @@ use super::attempt::{Attempt, Outcome, UserText};
 use super::enforce::Enforcer;
 use super::journal::Journal;
 use super::ledger::{Judged, Ledger, Standing};
+use super::replica::Told;
 use super::settings::LoginRules;
 use super::standing::{self, ShownBan};
 use crate::audit::Act;
@@ -27,24 +28,27 @@ use crate::source::{parse_source, source_of, source_text};
 
 /// All logins of all workers.
 pub(crate) struct Logins {
-    clock: Clock,
+    pub(super) clock: Clock,
     ledger: Mutex<Ledger>,
     /// Whether anybody was banned since the start: without a ban no request takes the lock.
-    any_ban: AtomicBool,
+    pub(super) any_ban: AtomicBool,
     /// The same for accounts.
-    any_lock: AtomicBool,
+    pub(super) any_lock: AtomicBool,
     under_way: Arc<Mutex<Concurrency<IpAddr>>>,
     waiting: AtomicU32,
     waiting_most: u32,
     /// Neither locked nor banned.
     exempt: AddressSet,
     proxies: RwLock<[AddressSet; 2]>,
-    state: Arc<Writer>,
+    pub(super) state: Arc<Writer>,
+    /// Of attempts that other gates are told of; None where there are none.
+    pub(super) window: Option<Duration>,
+    pub(super) told: Mutex<(Duration, u64)>,
     journal: Arc<Journal>,
     metrics: Metrics,
     bans_made: AtomicU64,
     /// The packet filter, where a broker is named.
-    enforcer: Option<Enforcer>,
+    pub(super) enforcer: Option<Enforcer>,
 }
 
 /// What may happen with an attempt.
@@ -114,6 +118,8 @@ impl Logins {
             exempt: rules.never_ban.clone(),
             proxies: RwLock::new(proxies),
             state,
+            window: None,
+            told: Mutex::default(),
             journal,
             metrics: metrics.clone(),
             bans_made: AtomicU64::new(0),
@@ -172,7 +178,9 @@ impl Logins {
             Outcome::Undecided => {}
             Outcome::Success => {
                 self.metrics.login(attempt.channel.name(), "success");
-                self.ledger().success(source, attempt, self.clock.monotonic());
+                if self.ledger().success(source, attempt, self.clock.monotonic()) {
+                    self.tell_later(Told::success(source, attempt));
+                }
                 self.journal.audit(|| event(Act::LoginSucceeded, attempt));
             }
             Outcome::Failure => self.fail(permit, attempt, true).await,
@@ -216,22 +224,33 @@ impl Logins {
         let source = source_of(attempt.client);
         let exempt = self.is_exempt(attempt.client);
         let now = self.clock.monotonic();
-        let judged = self.ledger().failure(source, attempt, now, (asked, exempt));
+        let (judged, counted) = {
+            let mut ledger = self.ledger();
+            let counted = !ledger.is_banned(source, now);
+            (ledger.failure(source, attempt, now, (asked, exempt)), counted)
+        };
         if judged.lock.is_some() {
             self.any_lock.store(true, Ordering::Relaxed);
         }
         self.report(source, attempt, judged, asked);
+        let mut changes = Vec::new();
         if let Some(ban) = judged.ban {
             // At once for every worker; the answer waits for the disk.
             self.any_ban.store(true, Ordering::Relaxed);
             self.enforcer.iter().for_each(|enforcer| enforcer.ban(source, ban.until));
-            let mut changes = vec![standing::keep(source, ban, &self.clock)];
+            changes.push(standing::keep(source, ban, &self.clock));
             if self.bans_made.fetch_add(1, Ordering::Relaxed).is_multiple_of(BANS_BETWEEN_PRUNES) {
                 changes.push(Change::Prune { table: Table::Bans, now: self.clock.unix() });
             }
-            if let Err(error) = self.state.durable(changes).await {
-                warn!(%error, "a ban is in force but not kept over a restart");
-            }
+        }
+        if counted {
+            changes.extend(self.telling(&Told::failure(source, attempt, (asked, exempt))));
+        }
+        if !changes.is_empty()
+            && let Err(error) = self.state.durable(changes).await
+            && judged.ban.is_some()
+        {
+            warn!(%error, "a ban is in force here, but not kept and not known elsewhere");
         }
         let passed = self.clock.monotonic().saturating_sub(permit.begun);
         if permit.place.is_some() || exempt {
@@ -305,10 +324,14 @@ impl Logins {
     pub(crate) async fn pardon(&self, of: &str) -> Result<Value, ControlError> {
         let now = self.clock.monotonic();
         let known = if let Some(source) = parse_source(of) {
-            self.state.durable(vec![standing::forget(source)]).await?;
+            let mut changes = vec![standing::forget(source)];
+            changes.extend(self.telling(&Told::Pardon { of: of.to_owned() }));
+            self.state.durable(changes).await?;
             self.enforcer.iter().for_each(|enforcer| enforcer.free(source));
             self.ledger().pardon_source(source, now)
         } else {
+            let changes = self.telling(&Told::Pardon { of: of.to_owned() });
+            self.state.durable(changes.into_iter().collect()).await?;
             self.ledger().pardon_account(&UserText::new(of), now)
         };
         let shown = UserText::new(of);
@@ -348,7 +371,7 @@ impl Logins {
         self.proxies.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         lock(&self.ledger)
     }
 }
@@ -368,7 +391,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

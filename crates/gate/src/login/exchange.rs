@@ -59,6 +59,8 @@ pub(crate) struct Judged {
     pub(crate) body: Bytes,
     /// A session that a new login of the same browser replaces.
     pub(crate) replaced: Option<Arc<Session>>,
+    /// The session that it began.
+    pub(crate) opened: Option<session::Id>,
 }
 
 /// The answer of Proxmox VE can not be understood: nothing of it may go out.
@@ -150,6 +152,14 @@ impl Exchange {
         Read { head, body }
     }
 
+    /// The value of a tool's session that was posted as password.
+    pub(crate) fn value(&self) -> Option<session::Id> {
+        match shape(self.params.one("password")?) {
+            session::Shape::Opaque { value, .. } => Some(value.id()),
+            session::Shape::Dummy | session::Shape::Foreign => None,
+        }
+    }
+
     /// Puts the genuine ticket in the place of a value of the gate that was posted as password.
     /// A value that stands for nothing is a wrong password, and Proxmox VE says so.
     ///
@@ -239,7 +249,7 @@ impl Exchange {
             None => {
                 let failed = head.status == StatusCode::UNAUTHORIZED;
                 let verdict = if failed { Verdict::Failure } else { Verdict::Undecided };
-                return Ok(Judged { verdict, body: body.clone(), replaced: None });
+                return Ok(Judged { verdict, body: body.clone(), replaced: None, opened: None });
             }
         };
         let verdict = envelope.verdict(head.status.as_u16());
@@ -262,9 +272,11 @@ impl Exchange {
             }
             opened = Some(found);
         }
+        let began = opened.as_ref().filter(|opened| opened.new).map(|opened| opened.session.id);
         if self.format == Format::Html {
             let logged_in = verdict == Verdict::Success;
-            return Ok(Judged { verdict, body: redirect(head, logged_in), replaced });
+            let body = redirect(head, logged_in);
+            return Ok(Judged { verdict, body, replaced, opened: began });
         }
         let body = match &opened {
             Some(Opened { session, shown, .. }) => {
@@ -276,7 +288,7 @@ impl Exchange {
         if self.shows_ticket(&body) {
             return Err(AnswerError::Ticket);
         }
-        Ok(Judged { verdict, body: Bytes::from(body), replaced })
+        Ok(Judged { verdict, body: Bytes::from(body), replaced, opened: began })
     }
 
     /// Whether the ticket that was sent for the client comes back in what is said about it.

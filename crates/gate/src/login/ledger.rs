@@ -113,13 +113,11 @@ impl Ledger {
 
     /// The account is who it says from this source. The source's own count stays: with one
     /// account of their own, guessers could clear it between their tries.
-    pub(super) fn success(&mut self, source: IpAddr, attempt: &Attempt, now: Duration) {
-        if let Some(user) = &attempt.user {
-            let pair = (source, user.clone());
-            if self.pairs.ban(&pair, now).is_none() {
-                self.pairs.pardon(&pair);
-            }
-        }
+    /// True if there was something to forget.
+    pub(super) fn success(&mut self, source: IpAddr, attempt: &Attempt, now: Duration) -> bool {
+        let Some(user) = &attempt.user else { return false };
+        let pair = (source, user.clone());
+        self.pairs.ban(&pair, now).is_none() && self.pairs.pardon(&pair)
     }
 
     /// How long a request of a banned source takes to be refused.

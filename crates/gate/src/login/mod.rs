@@ -23,6 +23,7 @@ mod exchange;
 mod journal;
 mod ledger;
 mod params;
+mod replica;
 mod settings;
 mod standing;
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::head::Parts;
 use crate::listeners::addresses;
+use crate::shared_store::Joint;
 use crate::worker::Shared;
 
 /// What a proxy in front adds: then the peer is not the one who asks.
@@ -20,23 +21,27 @@ pub(crate) struct Health {
     draining: bool,
     /// A destination is in use.
     upstream: bool,
+    /// A shared store is heard.
+    store: bool,
 }
 
 impl Health {
     pub(crate) fn of(shared: &Shared, draining: bool) -> Self {
         let upstream = shared.breakers.iter().any(|breaker| breaker.is_closed());
-        Self { draining, upstream }
+        let store = !shared.joint.as_ref().is_some_and(Joint::is_stale);
+        Self { draining, upstream, store }
     }
 
     /// Whether requests should be sent here.
     pub(crate) fn is_ready(self) -> bool {
-        self.upstream && !self.draining
+        self.upstream && self.store && !self.draining
     }
 
-    /// `{"draining":…,"live":true,"ready":…,"upstream":…}`
+    /// `{"draining":…,"live":true,"ready":…,"store":…,"upstream":…}`
     pub(crate) fn json(self) -> Value {
-        let Self { draining, upstream } = self;
-        json!({ "live": true, "ready": self.is_ready(), "draining": draining, "upstream": upstream })
+        let Self { draining, upstream, store } = self;
+        let ready = self.is_ready();
+        json!({ "live": true, "ready": ready, "draining": draining, "upstream": upstream, "store": store })
     }
 }
 

@@ -223,6 +223,10 @@ fn read_standing(shared: &Shared) {
     let metrics = &shared.metrics;
     metrics.standing("sessions", shared.sessions.count() as u64);
     metrics.standing("ticket_keys", shared.tickets.keys());
+    if let Some(joint) = &shared.joint {
+        metrics.standing("store_silence_seconds", joint.feed.silence().as_secs());
+        metrics.standing("store_losses", joint.feed.losses());
+    }
     if let Some(status) = shared.logins.status().as_object() {
         for (name, number) in status {
             metrics.standing(name, number.as_u64().unwrap_or_default());

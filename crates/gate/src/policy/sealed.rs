@@ -28,10 +28,34 @@ impl Sealed {
 
     /// Stores one, durably.
     pub(super) async fn put(&self, key: String, record: Vec<u8>) -> Result<(), StoreError> {
-        let key = key.into_bytes();
-        let value = self.sealer.seal(&Id::of(&key), record).ok_or(StoreError::Closed)?;
-        let entry = Entry { key, value, expires: Duration::MAX };
-        self.writer.durable(vec![Change::Put { table: Table::Tokens, entry }]).await
+        self.put_all(vec![(key, record, Duration::MAX)]).await
+    }
+
+    /// Stores some together, durably, each until its end.
+    pub(super) async fn put_all(
+        &self,
+        records: Vec<(String, Vec<u8>, Duration)>,
+    ) -> Result<(), StoreError> {
+        let mut changes = Vec::new();
+        for (key, record, expires) in records {
+            let key = key.into_bytes();
+            let value = self.sealer.seal(&Id::of(&key), record).ok_or(StoreError::Closed)?;
+            let entry = Entry { key, value, expires };
+            changes.push(Change::Put { table: Table::Tokens, entry });
+        }
+        self.writer.durable(changes).await
+    }
+
+    /// One that was stored, if it begins so and the key opens it.
+    pub(super) fn open_one(&self, entry: &Entry, prefix: &str) -> Option<SecretBytes> {
+        self.open(std::slice::from_ref(entry), prefix).pop()
+    }
+
+    /// Removes some, soon.
+    pub(super) fn remove_later(&self, keys: impl IntoIterator<Item = Vec<u8>>) {
+        for key in keys {
+            self.writer.later(Change::Delete { table: Table::Tokens, key });
+        }
     }
 
     /// Removes one, durably.

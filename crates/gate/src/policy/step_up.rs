@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use secrets::SecretBytes;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,9 @@ use crate::session::Id;
 
 /// Before the name of a user, in the table.
 const KEY: &str = "totp:";
+
+/// Before the id of a session that has shown a code, in hex.
+const SHOWN: &str = "shown:";
 
 /// Who is enrolled, and which sessions have shown a code.
 #[derive(Default)]
@@ -74,7 +78,42 @@ impl StepUps {
                 users.insert(record.user.clone(), record);
             }
         }
-        Self { users: Mutex::new(users), shown: Mutex::default(), sealed }
+        let step_ups = Self { users: Mutex::new(users), shown: Mutex::default(), sealed };
+        stored.iter().for_each(|entry| step_ups.told(entry));
+        step_ups
+    }
+
+    /// A user, or a session that has shown a code, as it is stored.
+    pub(crate) fn told(&self, entry: &Entry) {
+        let Some(sealed) = &self.sealed else { return };
+        if let Some(bytes) = sealed.open_one(entry, KEY) {
+            if let Ok(record) = serde_json::from_slice::<Record>(bytes.expose()) {
+                lock(&self.users).insert(record.user.clone(), record);
+            }
+        } else if let Some(bytes) = sealed.open_one(entry, SHOWN)
+            && let Ok((session, at)) = serde_json::from_slice::<([u8; 32], u64)>(bytes.expose())
+        {
+            self.note(Id(session), at);
+        }
+    }
+
+    /// A user's secret was removed.
+    pub(crate) fn told_gone(&self, key: &[u8]) {
+        let user = std::str::from_utf8(key).ok().and_then(|key| key.strip_prefix(KEY));
+        if let Some(user) = user {
+            lock(&self.users).remove(user);
+        }
+    }
+
+    /// All that there are.
+    pub(crate) fn told_all(&self, entries: &[Entry]) {
+        let there = |user: &str| {
+            entries
+                .iter()
+                .any(|entry| entry.key.strip_prefix(KEY.as_bytes()) == Some(user.as_bytes()))
+        };
+        lock(&self.users).retain(|user, _| there(user));
+        entries.iter().for_each(|entry| self.told(entry));
     }
 
     /// When a session has shown a code.
@@ -100,7 +139,21 @@ impl StepUps {
             record.used = Some(at);
             record.clone()
         };
-        self.keep(&record).await?;
+        // One commit: a code that is used up has been shown, at every gate.
+        let ends = Duration::from_secs(now.saturating_add(STEP_UP_MINUTES * 60));
+        let text: String = session.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        let by = serde_json::to_vec(&(session.0, now)).unwrap_or_default();
+        let used = serde_json::to_vec(&record).unwrap_or_default();
+        if let Some(sealed) = &self.sealed {
+            let user = (format!("{KEY}{}", record.user), used, Duration::MAX);
+            sealed.put_all(vec![user, (format!("{SHOWN}{text}"), by, ends)]).await?;
+        }
+        self.note(session, now);
+        Ok(Shown::Good)
+    }
+
+    /// Notes that a session has shown a code.
+    fn note(&self, session: Id, now: u64) {
         let mut shown = lock(&self.shown);
         if shown.len() >= STEP_UP_SESSIONS {
             shown.retain(|_, at| now.saturating_sub(*at) < STEP_UP_MINUTES * 60);
@@ -109,7 +162,6 @@ impl StepUps {
         if shown.len() < STEP_UP_SESSIONS || shown.contains_key(&session) {
             shown.insert(session, now);
         }
-        Ok(Shown::Good)
     }
 
     /// Enrols a user; what is returned is for the user's app, shown this once.

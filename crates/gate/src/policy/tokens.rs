@@ -183,6 +183,41 @@ impl ProxyTokens {
         json!({ "tokens": tokens })
     }
 
+    /// One as it is stored.
+    pub(crate) fn told(&self, entry: &Entry) {
+        let bytes = self.sealed.as_ref().and_then(|sealed| sealed.open_one(entry, KEY));
+        let record = bytes.and_then(|bytes| serde_json::from_slice(bytes.expose()).ok());
+        if let Some(token) = record.and_then(|record| ProxyToken::new(record).ok()) {
+            self.table().insert(token.record.name.clone(), Arc::new(token));
+        }
+    }
+
+    /// One was revoked.
+    pub(crate) fn told_gone(&self, key: &[u8]) {
+        if let Some(name) = name_of(key) {
+            self.table().remove(name);
+        }
+    }
+
+    /// All that there are.
+    pub(crate) fn told_all(&self, entries: &[Entry]) {
+        let there: Vec<&str> = entries.iter().filter_map(|entry| name_of(&entry.key)).collect();
+        self.table().retain(|name, _| there.contains(&name.as_str()));
+        entries.iter().for_each(|entry| self.told(entry));
+    }
+
+    /// Whether the token of this key in the store is one; None for what is no key of a token.
+    pub(crate) fn knows(&self, key: &[u8]) -> Option<bool> {
+        name_of(key).map(|name| self.table().contains_key(name))
+    }
+
+    /// Takes what has come back out of the store again.
+    pub(crate) fn forget_later(&self, keys: impl IntoIterator<Item = Vec<u8>>) {
+        if let Some(sealed) = &self.sealed {
+            sealed.remove_later(keys);
+        }
+    }
+
     async fn keep(&self, token: ProxyToken, value: &SecretString) -> Result<String, TokenError> {
         let sealed = self.sealed.as_ref().ok_or(TokenError::NoState)?;
         let name = token.record.name.clone();
@@ -274,6 +309,11 @@ impl Record {
             "previous_until": self.before.map(|(_, until)| until),
         })
     }
+}
+
+/// The name in the key of a token.
+fn name_of(key: &[u8]) -> Option<&str> {
+    std::str::from_utf8(key).ok()?.strip_prefix(KEY)
 }
 
 /// A new value and its hash.

@@ -128,6 +128,11 @@ impl Session {
         due
     }
 
+    /// Takes over an end that was stored, which tells when it was used last at the earliest.
+    pub(super) fn extend(&self, ends: u64, lifetimes: &Lifetimes) {
+        self.used.fetch_max(ends.saturating_sub(lifetimes.idle), Ordering::Relaxed);
+    }
+
     /// When it ends unless something happens, in seconds since 1970.
     pub(super) fn ends(&self, lifetimes: &Lifetimes) -> u64 {
         let ticket = self.vault().received.saturating_add(TICKET_SECONDS);

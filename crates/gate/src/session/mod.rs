@@ -6,6 +6,7 @@
 //! written behind; what ends one on purpose is durable before anybody is told.
 
 mod entry;
+mod replica;
 mod seal;
 mod settings;
 mod table;
@@ -27,6 +28,7 @@ pub use settings::{ConsolePolicy, Policy, SessionConfig, SessionSettings, Ticket
 
 pub(crate) use entry::{Login, Session, TICKET_SECONDS, Vault};
 pub(crate) use seal::Sealer;
+use settings::Lifetimes;
 use table::Table;
 pub(crate) use value::{
     Id, Shape, Value, dummy, is_ticket, opaque, shape, ticket_label, ticket_time,
@@ -47,6 +49,8 @@ pub(crate) struct Sessions {
 pub(crate) struct Keeper {
     pub(crate) writer: Arc<Writer>,
     pub(crate) sealer: Arc<Sealer>,
+    /// Whether other gates use the same store.
+    pub(crate) shared: bool,
 }
 
 /// Which sessions to end.
@@ -81,7 +85,7 @@ impl Sessions {
         let (mut table, mut lost) = (Table::default(), 0_u32);
         if let Some(keeper) = &keeper {
             for entry in stored {
-                let session = restore(&keeper.sealer, &entry);
+                let session = restore(&keeper.sealer, &entry, &config.lifetimes());
                 match session.filter(|session| session.ends(&config.lifetimes()) > now) {
                     Some(session) => drop(table.insert(Arc::new(session), &config.bounds())),
                     None if entry.expires.as_secs() > now => lost += 1,
@@ -107,12 +111,12 @@ impl Sessions {
         let session = Arc::clone(self.table().get(&id)?);
         if session.ends(&self.config.lifetimes()) <= now {
             if self.table().remove(&id).is_some() {
-                self.forget_later([id]);
+                self.forget_ended([id]);
             }
             return None;
         }
         if session.touch(now) {
-            self.store_later(&session);
+            self.extend_later(&session);
         }
         Some(session)
     }
@@ -121,7 +125,7 @@ impl Sessions {
     /// False when it once did and no longer does: the stock interface logs out by deleting it.
     pub(crate) fn accompanied(&self, session: &Session, by_ticket: bool) -> bool {
         if by_ticket && session.accompany() {
-            self.store_later(session);
+            self.store_later(session, false);
         }
         by_ticket || !session.is_accompanied()
     }
@@ -134,17 +138,18 @@ impl Sessions {
         let (value, csrf) = Value::draw(now)?;
         let session = Arc::new(Session::begin(value.id(), login, csrf, now));
         debug!(session = %session.id.short(), user = ?session.user, client = %session.client, "session opened");
-        let mut out = Vec::new();
+        let mut ended = Vec::new();
         let last = self.swept.load(Ordering::Relaxed);
         let lifetimes = self.config.lifetimes();
         let mut table = self.table();
         if now.saturating_sub(last) >= SWEEP_EVERY {
             self.swept.store(now, Ordering::Relaxed);
-            out = table.sweep(|session| session.ends(&lifetimes) <= now);
+            ended = table.sweep(|session| session.ends(&lifetimes) <= now);
         }
-        out.extend(table.insert(Arc::clone(&session), &self.config.bounds()));
+        let out = table.insert(Arc::clone(&session), &self.config.bounds());
         drop(table);
-        self.store_later(&session);
+        self.store_later(&session, true);
+        self.forget_ended(ended);
         self.forget_later(out);
         Ok((session, value))
     }
@@ -152,7 +157,7 @@ impl Sessions {
     /// Puts a fresh ticket into a session.
     pub(crate) fn renew(&self, session: &Session, vault: Vault) {
         session.replace(vault);
-        self.store_later(session);
+        self.store_later(session, false);
     }
 
     /// Ends a session. It is gone at once, and durably when this returns `Ok`.
@@ -201,7 +206,12 @@ impl Sessions {
     ///
     /// # Errors
     /// [`StoreError`]: gone until the next start only.
-    pub(crate) async fn revoke(&self, which: &Selection<'_>) -> Result<usize, StoreError> {
+    pub(crate) async fn revoke(
+        &self,
+        which: &Selection<'_>,
+        now: u64,
+    ) -> Result<usize, StoreError> {
+        self.catch_up(now).await?;
         let ended = {
             let mut table = self.table();
             table.sweep(|session| match which {
@@ -221,7 +231,8 @@ impl Sessions {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn store_later(&self, session: &Session) {
+    /// A new one is put there; of others, only what another gate has not ended meanwhile.
+    fn store_later(&self, session: &Session, new: bool) {
         let Some(keeper) = &self.keeper else { return };
         // Held until it is queued: a session that ends meanwhile must not come back from the
         // disk, and its deletion is queued after it has left the table.
@@ -232,7 +243,27 @@ impl Sessions {
         let expires = Duration::from_secs(session.ends(&self.config.lifetimes()));
         if let Some(value) = keeper.sealer.seal(&session.id, session.to_bytes()) {
             let entry = Entry { key: session.id.0.to_vec(), value, expires };
-            keeper.writer.later(Change::Put { table: Place::Sessions, entry });
+            let table = Place::Sessions;
+            keeper.writer.later(match new {
+                true => Change::Put { table, entry },
+                false => Change::Update { table, entry },
+            });
+        }
+    }
+
+    /// Notes a use: it moves the end, and leaves alone what another gate may have stored.
+    fn extend_later(&self, session: &Session) {
+        let Some(keeper) = &self.keeper else { return };
+        let expires = Duration::from_secs(session.ends(&self.config.lifetimes()));
+        let key = session.id.0.to_vec();
+        keeper.writer.later(Change::Extend { table: Place::Sessions, key, expires });
+    }
+
+    /// Of sessions that have ended by themselves. With other gates, one of them may know better:
+    /// the store drops what ends by its own record.
+    fn forget_ended(&self, ids: impl IntoIterator<Item = Id>) {
+        if !self.keeper.as_ref().is_some_and(|keeper| keeper.shared) {
+            self.forget_later(ids);
         }
     }
 
@@ -257,10 +288,12 @@ fn deletion(id: Id) -> Change {
     Change::Delete { table: Place::Sessions, key: id.0.to_vec() }
 }
 
-fn restore(sealer: &Sealer, entry: &Entry) -> Option<Session> {
+fn restore(sealer: &Sealer, entry: &Entry, lifetimes: &Lifetimes) -> Option<Session> {
     let id = Id(entry.key.as_slice().try_into().ok()?);
     let record = sealer.open(&id, &entry.value)?;
-    Session::from_bytes(id, record.expose())
+    let session = Session::from_bytes(id, record.expose())?;
+    session.extend(entry.expires.as_secs(), lifetimes);
+    Some(session)
 }
 
 #[cfg(test)]

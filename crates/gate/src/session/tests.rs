@@ -1,9 +1,9 @@
 use super::*;
 use state::Memory;
 
-const NOW: u64 = 1_795_215_443;
+pub(super) const NOW: u64 = 1_795_215_443;
 
-fn login(user: &str, client: &str) -> Login {
+pub(super) fn login(user: &str, client: &str) -> Login {
     Login {
         user: user.to_owned(),
         label: user.to_owned(),
@@ -14,20 +14,23 @@ fn login(user: &str, client: &str) -> Login {
     }
 }
 
-fn sealer(directory: &tempfile::TempDir) -> Sealer {
+pub(super) fn sealer(directory: &tempfile::TempDir) -> Sealer {
     Sealer::load(&directory.path().join("key"), true).unwrap()
 }
 
 fn keeper(directory: &tempfile::TempDir, store: Box<dyn state::Store>) -> (Keeper, Arc<Writer>) {
     let writer = Arc::new(Writer::start(store).unwrap());
-    (Keeper { writer: Arc::clone(&writer), sealer: Arc::new(sealer(directory)) }, writer)
+    (
+        Keeper { writer: Arc::clone(&writer), sealer: Arc::new(sealer(directory)), shared: false },
+        writer,
+    )
 }
 
 fn memory_only() -> Sessions {
     Sessions::new(SessionConfig::default(), None, Vec::new(), NOW)
 }
 
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(super) fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
@@ -80,7 +83,7 @@ fn ended_by_id_user_or_all() {
         sessions.open(login(user, "192.0.2.1"), NOW).unwrap();
     }
     let first = sessions.list(NOW).remove(0);
-    let revoke = |which: Selection<'_>| block_on(sessions.revoke(&which)).unwrap();
+    let revoke = |which: Selection<'_>| block_on(sessions.revoke(&which, NOW)).unwrap();
     assert_eq!(revoke(Selection::Id("")), 0);
     assert_eq!(revoke(Selection::Id(&first.id)), 1);
     assert_eq!(revoke(Selection::User("b@pve")), usize::from(first.user != "b@pve"));

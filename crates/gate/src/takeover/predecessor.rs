@@ -29,9 +29,11 @@ use crate::worker::Shared;
 pub(crate) struct HandOver {
     /// Weak: dropping a gate ends it.
     lifecycle: Weak<Lifecycle>,
-    /// The state directory.
+    /// The state directory, and who writes to it.
     state: PathBuf,
-    writer: Arc<Writer>,
+    own: Arc<Writer>,
+    /// Who writes what several gates share, where they do. That needs no letting go.
+    shared: Option<Arc<Writer>>,
     journal: Arc<Journal>,
     /// One successor at a time.
     one: Mutex<()>,
@@ -41,10 +43,11 @@ impl HandOver {
     pub(crate) fn new(
         lifecycle: &Arc<Lifecycle>,
         state: PathBuf,
-        writer: Arc<Writer>,
+        (own, shared): (Arc<Writer>, Option<Arc<Writer>>),
         journal: Arc<Journal>,
     ) -> Self {
-        Self { lifecycle: Arc::downgrade(lifecycle), state, writer, journal, one: Mutex::default() }
+        let lifecycle = Arc::downgrade(lifecycle);
+        Self { lifecycle, state, own, shared, journal, one: Mutex::default() }
     }
 
     /// Serves a successor that has asked for the listeners, to its own end. After an error
@@ -92,9 +95,14 @@ impl HandOver {
             }
         };
         let quiet = timeout(HANDOVER_QUIET, quiet).await.is_ok();
-        let (writer, journal) = (Arc::clone(&self.writer), Arc::clone(&self.journal));
+        if let Some(shared) = &self.shared
+            && let Err(error) = shared.flush().await
+        {
+            error!(%error, "what other gates should know is not written yet");
+        }
+        let (own, journal) = (Arc::clone(&self.own), Arc::clone(&self.journal));
         let closed = tokio::task::spawn_blocking(move || {
-            drop(writer.shutdown());
+            drop(own.shutdown());
             journal.close();
         });
         if let Err(error) = closed.await {
@@ -123,12 +131,12 @@ impl HandOver {
     }
 
     async fn open(&self) -> Result<(), String> {
-        let (state, writer) = (self.state.clone(), Arc::clone(&self.writer));
+        let (state, own) = (self.state.clone(), Arc::clone(&self.own));
         let journal = Arc::clone(&self.journal);
         let open = move || {
             let store = Redb::open(&state).map_err(|error| error.to_string())?;
             journal.reopen().map_err(|error| error.to_string())?;
-            writer.resume(Box::new(store)).map_err(|error| error.to_string())
+            own.resume(Box::new(store)).map_err(|error| error.to_string())
         };
         tokio::task::spawn_blocking(open).await.unwrap_or_else(|error| Err(error.to_string()))
     }

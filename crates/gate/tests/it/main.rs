@@ -34,7 +34,11 @@ mod pve;
 mod refusals;
 mod reload;
 mod requests;
+#[expect(dead_code, clippy::print_stderr, reason = "shared with the tests of the store")]
+#[path = "../../../state/tests/it/server.rs"]
+mod server;
 mod sessions;
+mod several;
 mod sharing;
 mod silence;
 mod smuggling;
