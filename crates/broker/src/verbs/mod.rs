@@ -18,7 +18,8 @@ pub(crate) use handler::Handler;
 pub(crate) use routes::run;
 #[cfg(fuzzing)]
 pub(crate) use {
-    devices::parse::{nvme_health, smart_data, smartctl},
+    devices::parse::{log_page, nvme_health, smart_data, smartctl},
+    devices::sdr,
     nft::netlink,
     ssh::known_hosts,
 };
