@@ -11,6 +11,7 @@ mod node;
 mod routes;
 pub(crate) mod sensors;
 mod ssh;
+mod watch;
 
 pub(crate) use cells::{noted, run_launcher, started};
 pub(crate) use files::pending;
