@@ -9,6 +9,7 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,20 +17,37 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 /// Longest answer of the baseboard controller.
 const IPMI_ANSWER: usize = 256;
 
+/// Answers to earlier requests that are passed over.
+const IPMI_LATE: usize = 8;
+
+/// The number of the next request to the baseboard controller.
+static NEXT: AtomicI32 = AtomicI32::new(1);
+
 /// Longest time of a command to a disk, in milliseconds.
 const DISK_MS: u32 = 5000;
 
 /// Bytes of sense data.
 pub(crate) const SENSE: usize = 32;
 
+/// What a SCSI device answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ScsiAnswer {
+    /// 0: done; 2: the sense data says why not, or holds what was asked for.
+    pub(crate) status: u8,
+    /// Sense data.
+    pub(crate) sense: [u8; SENSE],
+    /// Bytes read.
+    pub(crate) read: usize,
+}
+
 /// Commands to devices.
 pub(crate) trait DeviceIoctl: Send + Sync {
     /// Reads a log page of an NVMe controller (Get Log Page, opcode 02h).
     fn nvme_log(&self, device: BorrowedFd<'_>, page: u8, out: &mut [u8; 512]) -> io::Result<()>;
 
-    /// Passes an ATA command through SCSI (SAT, ATA PASS-THROUGH (16)); reads into `out`.
-    fn ata(&self, device: BorrowedFd<'_>, cdb: [u8; 16], out: &mut [u8])
-    -> io::Result<[u8; SENSE]>;
+    /// A SCSI command that reads into `out`, or has no data when that is empty. At most 16 bytes
+    /// of command.
+    fn scsi(&self, device: BorrowedFd<'_>, cdb: &[u8], out: &mut [u8]) -> io::Result<ScsiAnswer>;
 
     /// Asks the baseboard controller; the answer begins with the completion code.
     fn ipmi(
@@ -165,19 +183,15 @@ impl DeviceIoctl for Kernel {
         done(unsafe { libc::ioctl(device.as_raw_fd(), NVME_ADMIN, &raw mut command) })
     }
 
-    fn ata(
-        &self,
-        device: BorrowedFd<'_>,
-        cdb: [u8; 16],
-        out: &mut [u8],
-    ) -> io::Result<[u8; SENSE]> {
+    fn scsi(&self, device: BorrowedFd<'_>, cdb: &[u8], out: &mut [u8]) -> io::Result<ScsiAnswer> {
         let mut sense = [0; SENSE];
         let length = u32::try_from(out.len()).map_err(io::Error::other)?;
+        let cmd_len = u8::try_from(cdb.len()).ok().filter(|length| (6..=16).contains(length));
         let mut header = SgHeader {
             interface_id: libc::c_int::from(b'S'),
             // SG_DXFER_NONE, SG_DXFER_FROM_DEV
             direction: if out.is_empty() { -1 } else { -3 },
-            cmd_len: 16,
+            cmd_len: cmd_len.ok_or(io::ErrorKind::InvalidInput)?,
             mx_sb_len: 32,
             iovec_count: 0,
             dxfer_len: length,
@@ -204,7 +218,8 @@ impl DeviceIoctl for Kernel {
         if header.host_status != 0 {
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
-        Ok(sense)
+        let missing = usize::try_from(header.resid).unwrap_or(0);
+        Ok(ScsiAnswer { status: header.status, sense, read: out.len().saturating_sub(missing) })
     }
 
     fn ipmi(
@@ -219,10 +234,11 @@ impl DeviceIoctl for Kernel {
         let length = u16::try_from(data.len()).map_err(io::Error::other)?;
         // IPMI_SYSTEM_INTERFACE_ADDR_TYPE, IPMI_BMC_CHANNEL
         let mut address = IpmiAddress { kind: 0x0c, channel: 0x0f, lun: 0 };
+        let msgid = libc::c_long::from(NEXT.fetch_add(1, Ordering::Relaxed));
         let mut request = IpmiRequest {
             addr: (&raw mut address).cast(),
             addr_len: 8,
-            msgid: 1,
+            msgid,
             msg: IpmiMessage {
                 netfn: function,
                 cmd: command,
@@ -233,25 +249,41 @@ impl DeviceIoctl for Kernel {
         // SAFETY: the structure is `ipmi_req`; its pointers are `address` (8 bytes) and `data`,
         // which the kernel copies during the call.
         done(unsafe { libc::ioctl(device.as_raw_fd(), IPMI_SEND, &raw mut request) })?;
-        let mut fds = [PollFd::from_borrowed_fd(device, PollFlags::IN)];
-        let within = Timespec::try_from(within).map_err(io::Error::other)?;
-        if poll(&mut fds, Some(&within))? == 0 {
-            return Err(io::ErrorKind::TimedOut.into());
+        // What comes too late for the request before is not the answer to this one.
+        for _ in 0..IPMI_LATE {
+            let answer = receive(device, &mut address, within)?;
+            if answer.0 == msgid {
+                return Ok(answer.1);
+            }
         }
-        let mut answer = vec![0; IPMI_ANSWER];
-        let mut receive = IpmiReceive {
-            recv_type: 0,
-            addr: (&raw mut address).cast(),
-            addr_len: 8,
-            msgid: 0,
-            msg: IpmiMessage { netfn: 0, cmd: 0, data_len: 256, data: answer.as_mut_ptr() },
-        };
-        // SAFETY: the structure is `ipmi_recv`; its pointers are `address` (8 bytes) and `answer`
-        // (256 bytes), and the kernel cuts what is longer.
-        done(unsafe { libc::ioctl(device.as_raw_fd(), IPMI_RECEIVE, &raw mut receive) })?;
-        answer.truncate(receive.msg.data_len.into());
-        Ok(answer)
+        Err(io::ErrorKind::InvalidData.into())
     }
+}
+
+/// The next answer of the baseboard controller, with the number of its request.
+fn receive(
+    device: BorrowedFd<'_>,
+    address: &mut IpmiAddress,
+    within: Duration,
+) -> io::Result<(libc::c_long, Vec<u8>)> {
+    let mut fds = [PollFd::from_borrowed_fd(device, PollFlags::IN)];
+    let within = Timespec::try_from(within).map_err(io::Error::other)?;
+    if poll(&mut fds, Some(&within))? == 0 {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    let mut answer = vec![0; IPMI_ANSWER];
+    let mut receive = IpmiReceive {
+        recv_type: 0,
+        addr: ptr::from_mut(address).cast(),
+        addr_len: 8,
+        msgid: 0,
+        msg: IpmiMessage { netfn: 0, cmd: 0, data_len: 256, data: answer.as_mut_ptr() },
+    };
+    // SAFETY: the structure is `ipmi_recv`; its pointers are `address` (8 bytes) and `answer`
+    // (256 bytes), and the kernel cuts what is longer.
+    done(unsafe { libc::ioctl(device.as_raw_fd(), IPMI_RECEIVE, &raw mut receive) })?;
+    answer.truncate(receive.msg.data_len.into());
+    Ok((receive.msgid, answer))
 }
 
 fn done(result: libc::c_int) -> io::Result<()> {

@@ -39,6 +39,16 @@ pub fn disks(page: &[u8; 512]) {
     let _ = (verbs::nvme_health(page), verbs::smart_data(page));
 }
 
+/// A log page of a SCSI disk.
+pub fn log_page(page: u8, bytes: &[u8]) -> usize {
+    verbs::log_page(page, bytes).len()
+}
+
+/// Sensors of a baseboard controller that answers with these bytes.
+pub fn sdr(answers: &[u8]) -> usize {
+    verbs::sdr(answers)
+}
+
 /// Names of members by corosync.conf; each is a name a node can have.
 pub fn corosync(text: &str) -> Option<Vec<String>> {
     Some(remote::corosync(text)?.into_iter().map(|member| member.name).collect())

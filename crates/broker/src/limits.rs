@@ -165,8 +165,16 @@ pub(crate) const BANS: (usize, usize) = (1024, 65_536);
 /// Snapshots kept below one root.
 pub(crate) const SNAPSHOTS: usize = 64;
 
-/// How often a watched file is looked at.
-pub(crate) const WATCH_PAUSE: Duration = Duration::from_millis(250);
+/// How often a watched file is looked at where the kernel does not tell of changes, and where it
+/// does: its directory may have been exchanged.
+pub(crate) const WATCH_PAUSE: (Duration, Duration) =
+    (Duration::from_millis(250), Duration::from_secs(5));
+
+/// How long changes of a watched directory are gathered after the first.
+pub(crate) const WATCH_SETTLE: Duration = Duration::from_millis(20);
+
+/// Requests that answer more than once, of one peer and of all. They hold no turn while they wait.
+pub(crate) const STREAMS: (u32, u32) = (8, 64);
 
 /// Peers whose idempotency keys are remembered, the last keys of each, and how long.
 pub(crate) const IDEMPOTENT: (usize, usize, Duration) = (64, 64, Duration::from_secs(600));

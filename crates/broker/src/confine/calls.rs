@@ -140,20 +140,23 @@ const NETLINK: &[Row] = &[(
     ],
 )];
 
-const FILES: &[Row] = &[(
-    "replacing files",
-    &[
-        libc::SYS_openat2,
-        libc::SYS_renameat,
-        libc::SYS_renameat2,
-        libc::SYS_unlinkat,
-        libc::SYS_mkdirat,
-        libc::SYS_fchmod,
-        libc::SYS_fchown,
-        libc::SYS_fsync,
-        libc::SYS_fdatasync,
-    ],
-)];
+const FILES: &[Row] = &[
+    ("being told of changes", &[libc::SYS_inotify_init1, libc::SYS_inotify_add_watch]),
+    (
+        "replacing files",
+        &[
+            libc::SYS_openat2,
+            libc::SYS_renameat,
+            libc::SYS_renameat2,
+            libc::SYS_unlinkat,
+            libc::SYS_mkdirat,
+            libc::SYS_fchmod,
+            libc::SYS_fchown,
+            libc::SYS_fsync,
+            libc::SYS_fdatasync,
+        ],
+    ),
+];
 
 /// The same under older names.
 #[cfg(target_arch = "x86_64")]

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::fair_queue::FairQueue;
 use crate::config::Limits;
-use crate::limits::{BUDGETS, PENALTY, QUEUE};
+use crate::limits::{BUDGETS, PENALTY, QUEUE, STREAMS};
 use crate::peer::PeerKey;
 
 /// What all connections share.
@@ -22,6 +22,7 @@ struct State {
     budget: Rate,
     rate: KeyedRate<PeerKey>,
     under_way: Concurrency<PeerKey>,
+    streams: Concurrency<PeerKey>,
     queue: FairQueue<PeerKey, oneshot::Sender<()>>,
     wait: Duration,
 }
@@ -33,12 +34,19 @@ pub(crate) struct Turn {
     key: PeerKey,
 }
 
+/// The place of a request that answers more than once; free again when dropped.
+pub(crate) struct Streaming {
+    admission: Arc<Admission>,
+    key: PeerKey,
+}
+
 impl Admission {
     pub(crate) fn new(limits: &Limits) -> Self {
         let state = State {
             budget: rate(limits),
             rate: KeyedRate::new(rate(limits), BUDGETS),
             under_way: Concurrency::new(limits.under_way_per_peer, limits.under_way),
+            streams: Concurrency::new(STREAMS.0, STREAMS.1),
             queue: FairQueue::new(QUEUE.0, QUEUE.1),
             wait: limits.queue_wait(),
         };
@@ -88,6 +96,12 @@ impl Admission {
             Ok(true) => Ok(self.taken(key)),
             Ok(false) | Err(_) => Err(busy("other requests take too long")),
         }
+    }
+
+    /// A place for a request that answers more than once: nobody waits for one.
+    pub(crate) fn stream(self: &Arc<Self>, key: &PeerKey) -> Result<Streaming, Refusal> {
+        self.state().streams.acquire(key).map_err(|error| busy(&error.to_string()))?;
+        Ok(Streaming { admission: Arc::clone(self), key: key.clone() })
     }
 
     /// Requests that wait, for the metrics.
@@ -163,6 +177,12 @@ impl Drop for Waiting<'_> {
     }
 }
 
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.admission.state().streams.release(&self.key);
+    }
+}
+
 impl Drop for Turn {
     fn drop(&mut self) {
         self.admission.release(&self.key);
@@ -221,6 +241,16 @@ mod tests {
         assert_eq!(admission.under_way(), 1, "granted, not seen yet");
         drop(waiting);
         assert_eq!(admission.under_way(), 0);
+    }
+
+    #[test]
+    fn no_peer_takes_all_places_of_what_answers_more_than_once() {
+        let admission = admission(1, 1);
+        let open: Vec<_> = (0..STREAMS.0).map(|_| admission.stream(&key("a")).unwrap()).collect();
+        assert_eq!(admission.stream(&key("a")).err().unwrap().code, Code::Busy);
+        drop(admission.stream(&key("b")).unwrap());
+        drop(open);
+        drop(admission.stream(&key("a")).unwrap());
     }
 
     #[test]

@@ -121,9 +121,10 @@ async fn work(
         Some(Begun::First(claim)) => Some(claim),
         Some(Begun::Before(outcome)) => return Ok(outcome),
     };
-    let turn = match shared.admission.turn(key).await {
-        Ok(turn) => turn,
-        Err(refusal) => return Ok(Err(refusal)),
+    let streaming = verb.streams.then(|| shared.admission.stream(key)).transpose();
+    let (streaming, turn) = match (streaming, shared.admission.turn(key).await) {
+        (Ok(streaming), Ok(turn)) => (streaming, turn),
+        (Err(refusal), _) | (_, Err(refusal)) => return Ok(Err(refusal)),
     };
     if changes {
         let call = Call {
@@ -144,7 +145,7 @@ async fn work(
     // What streams waits most of its time, and must not keep others from their turns meanwhile.
     let turn = Some(turn).filter(|_| !verb.streams);
     let outcome = crate::verbs::run(emitter, peer, verb, &asked.params).await;
-    drop(turn);
+    drop((turn, streaming));
     let outcome = outcome?;
     if let (Some(claim), Ok(answer)) = (claim, &outcome) {
         claim.done(answer, shared.clock.monotonic());

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use super::Shared;
 use super::stream::Stream;
 use crate::limits::FIRST_BUFFER;
+use crate::race::{Either, race};
 
 /// Which of the two protocols a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,14 @@ impl<'a> Emitter<'a> {
     pub(crate) async fn more(&mut self, result: &Value) -> Result<(), Gone> {
         self.push_done(result, true);
         self.flush().await
+    }
+
+    /// Waits for something between two answers, as long as the peer is there.
+    pub(crate) async fn wait(&mut self, work: impl Future<Output = ()>) -> Result<(), Gone> {
+        match race(work, self.stream.hung_up()).await {
+            Either::First(()) => Ok(()),
+            Either::Second(()) => Err(Gone),
+        }
     }
 
     /// The last answer to a request, gathered.

@@ -300,7 +300,7 @@ async fn follow(shared: Arc<Shared>, kind: WorkerKind, link: Arc<Link>) {
 async fn wake(shared: &Shared, kind: WorkerKind) {
     let verb = if kind == WorkerKind::Cells { "cell.list" } else { "files.leases" };
     match shared.links.call(kind, verb, &Map::new(), DRAIN).await {
-        Ok(value) if kind == WorkerKind::Cells => shared.cells.learn(&value),
+        Ok(done) if kind == WorkerKind::Cells => shared.cells.learn(&done.value),
         Ok(_) => {}
         Err(refusal) => {
             tracing::error!(error = refusal.message, "changes on trial are not put back");

@@ -21,6 +21,7 @@ pub(crate) use connection::Asked;
 pub(crate) use emit::{Emitter, Gone, Protocol};
 pub(crate) use listener::run;
 use metrics::Metrics;
+pub(crate) use stream::watch;
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;

@@ -14,6 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, accept_with, recv, send};
 use tokio::io::Interest;
@@ -111,6 +112,27 @@ impl Stream {
         Ok(())
     }
 
+    /// Returns when the peer is gone; one that only has no more to say stays, and is not seen to
+    /// go: the runtime tells of no second end.
+    pub(super) async fn hung_up(&mut self) {
+        // Without a watch nothing is told: then the time of the request ends it.
+        let Ok(fd) = self.watched(Interest::READABLE) else { return std::future::pending().await };
+        loop {
+            let Ok(mut guard) = fd.readable().await else { return };
+            let closed = guard.ready().is_read_closed();
+            guard.clear_ready();
+            let mut fds = [PollFd::new(fd, PollFlags::empty())];
+            let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+            let told = poll(&mut fds, Some(&at_once)).is_ok_and(|ready| ready > 0);
+            if told && fds.iter().any(|fd| fd.revents().contains(PollFlags::HUP)) {
+                return;
+            }
+            if closed {
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// Takes what else has arrived, up to a limit: a socket closed over unread bytes resets its
     /// peer.
     pub(super) fn drain(&mut self) {
@@ -185,7 +207,7 @@ impl Stream {
     reason = "its successor is `unsafe` because the number of what is watched must not change; \
               that of an OwnedFd does not"
 )]
-fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(fd, interest)
 }
 
@@ -262,6 +284,20 @@ mod tests {
         assert!(tokio::time::timeout(pause, &mut waits).await.is_err());
         drop(waits);
         assert_eq!(unread(&ours), 0, "while it waits nothing is left that would reset the peer");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_goes_is_noticed_and_one_that_has_no_more_to_say_is_not() {
+        let (mut ours, mut theirs) = pair();
+        theirs.write_all(b"next").unwrap();
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
+        let pause = std::time::Duration::from_millis(1);
+        assert!(tokio::time::timeout(pause, ours.hung_up()).await.is_err());
+        let mut bytes = Vec::with_capacity(8);
+        assert_eq!(ours.read(&mut bytes).await.unwrap(), 4, "and nothing is lost");
+        let (mut ours, theirs) = pair();
+        drop(theirs);
+        ours.hung_up().await;
     }
 
     #[tokio::test]

@@ -27,11 +27,24 @@ const IPMI_WAIT: Duration = Duration::from_secs(5);
 const NO_DISKS: [&str; 11] =
     ["loop", "ram", "dm-", "zd", "md", "sr", "fd", "nbd", "rbd", "zram", "drbd"];
 
+/// Why a disk is left alone.
+const MUTE: &str = "the disk does not say whether it sleeps: it is not asked";
+
 /// ATA CHECK POWER MODE, without data, with the registers as sense data (SAT-4, 12.2).
 const CHECK_POWER: [u8; 16] = [0x85, 0x06, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xE5, 0];
 
 /// ATA SMART READ DATA: one sector in.
 const SMART_READ: [u8; 16] = [0x85, 0x08, 0x0E, 0, 0xD0, 0, 1, 0, 0, 0, 0x4F, 0, 0xC2, 0, 0xB0, 0];
+
+/// REQUEST SENSE: tells the power condition, and is answered asleep (SPC-5, 5.12 and 6.39).
+const REQUEST_SENSE: [u8; 6] = [0x03, 0, 0, 0, 252, 0];
+
+/// Longest log page that is read.
+const LOG_PAGE: u16 = 512;
+
+/// Log pages of SCSI disks: solid state media, background scan, temperature, informational
+/// exceptions.
+const LOG_PAGES: [u8; 4] = [0x11, 0x15, 0x0D, 0x2F];
 
 /// Disks and the baseboard controller of a host.
 pub(crate) struct Devices {
@@ -84,7 +97,12 @@ impl Devices {
             );
         }
         members.extend(self.text(name, "wwid").map(|text| ("wwid".to_owned(), json!(text))));
-        let health = if name.starts_with("nvme") { self.nvme(name) } else { self.ata(name) };
+        let vendor = self.text(name, "device/vendor");
+        let health = match vendor.as_deref() {
+            _ if name.starts_with("nvme") => self.nvme(name),
+            Some("ATA") => self.ata(name),
+            _ => self.scsi(name),
+        };
         match health {
             Ok(Value::Object(more)) => members.extend(more),
             Ok(_) => {}
@@ -106,9 +124,6 @@ impl Devices {
     }
 
     fn ata(&self, name: &str) -> Result<Value, String> {
-        if self.text(name, "device/vendor").as_deref() != Some("ATA") {
-            return Err("neither NVMe nor ATA: such disks are not asked".to_owned());
-        }
         if self.is_suspended(name) {
             return Ok(json!({"power": "asleep"}));
         }
@@ -117,15 +132,60 @@ impl Devices {
             return Ok(json!({"power": "asleep"}));
         }
         let mut sector = [0; 512];
-        let read = self.ioctl.ata(device.as_fd(), SMART_READ, &mut sector);
+        let read = self.ioctl.scsi(device.as_fd(), &SMART_READ, &mut sector);
         read.map_err(|error| error.to_string())?;
         parse::smart_data(&sector).ok_or_else(|| "the disk's SMART data has a wrong sum".to_owned())
     }
 
     fn power(&self, device: &File) -> Result<Power, String> {
-        let sense = self.ioctl.ata(device.as_fd(), CHECK_POWER, &mut []);
-        parse::power_mode(&sense.map_err(|error| error.to_string())?)
-            .ok_or_else(|| "the disk does not say whether it sleeps: it is not asked".to_owned())
+        let answer = self.ioctl.scsi(device.as_fd(), &CHECK_POWER, &mut []);
+        parse::power_mode(&answer.map_err(|error| error.to_string())?.sense)
+            .ok_or_else(|| MUTE.to_owned())
+    }
+
+    /// A disk that speaks SCSI itself: SAS. What a RAID controller shows has none of the pages;
+    /// the disks behind it are not asked.
+    fn scsi(&self, name: &str) -> Result<Value, String> {
+        let is_disk = self.text(name, "device/type").as_deref() == Some("0");
+        let place = std::fs::read_link(self.root.join("sys/block").join(name)).unwrap_or_default();
+        if !name.starts_with("sd") || !is_disk {
+            return Err("neither NVMe, ATA nor SCSI: such disks are not asked".to_owned());
+        }
+        // Bridges of USB hang at commands they do not know.
+        if place.components().any(|part| part.as_os_str().as_encoded_bytes().starts_with(b"usb")) {
+            return Err("behind USB: not asked".to_owned());
+        }
+        if self.is_suspended(name) {
+            return Ok(json!({"power": "asleep"}));
+        }
+        let device = self.open(name)?;
+        let mut sense = [0; 252];
+        let asked = self.ioctl.scsi(device.as_fd(), &REQUEST_SENSE, &mut sense);
+        let answer = asked.map_err(|error| error.to_string())?;
+        let sense = sense.get(..answer.read).unwrap_or_default();
+        match parse::power_condition(sense).filter(|_| answer.status == 0) {
+            Some(Power::Active) => {}
+            Some(Power::Standby) => return Ok(json!({"power": "asleep"})),
+            None => return Err(MUTE.to_owned()),
+        }
+        let mut members = Map::new();
+        for page in LOG_PAGES {
+            let mut out = [0; LOG_PAGE as usize];
+            let [high, low] = LOG_PAGE.to_be_bytes();
+            // LOG SENSE, cumulative values.
+            let cdb = [0x4D, 0, 0x40 | page, 0, 0, 0, 0, high, low, 0];
+            // A disk without the page refuses the command.
+            let Ok(answer) = self.ioctl.scsi(device.as_fd(), &cdb, &mut out) else { continue };
+            if answer.status == 0 {
+                let read = out.get(..answer.read).unwrap_or_default();
+                members.extend(parse::log_page(page, read));
+            }
+        }
+        if members.is_empty() {
+            return Err("it has no log pages: a RAID controller's or a virtual disk".to_owned());
+        }
+        members.insert("power".to_owned(), json!("active"));
+        Ok(Value::Object(members))
     }
 
     fn is_awake(&self, name: &str) -> bool {
@@ -179,6 +239,20 @@ impl Devices {
 
 fn read(path: &Path) -> Option<String> {
     std::fs::read_to_string(path).ok()
+}
+
+/// Sensors of a controller that answers with these bytes, for the fuzz target: a length, then so
+/// many.
+#[cfg(fuzzing)]
+pub(crate) fn sdr(answers: &[u8]) -> usize {
+    let rest = std::cell::Cell::new(answers);
+    let ask = |_: u8, _: u8, _: &[u8]| {
+        let (length, more) = rest.get().split_first().ok_or(std::io::ErrorKind::TimedOut)?;
+        let (answer, more) = more.split_at(usize::from(*length).min(more.len()));
+        rest.set(more);
+        Ok(answer.to_vec())
+    };
+    sdr::read(&ask).map_or(0, |sensors| sensors.len())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! the old one's place in one step. With a lease the snapshot comes back by itself unless the
 //! write is confirmed: a configuration that locks its author out does not stay.
 
+mod notify;
 mod snapshot;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use telemetry::Clock;
 
 use crate::config::{RootSettings, Settings};
 use crate::remote::keys;
+use crate::worker::Done;
 pub(crate) use snapshot::pending;
 use snapshot::{Snapshot, Snapshots};
 
@@ -159,6 +161,15 @@ impl Files {
             "content": content.text, "sha256": sha256(&content.text),
             "mode": format!("{:04o}", content.mode), "uid": content.uid, "gid": content.gid,
         }))
+    }
+
+    /// A descriptor that tells of changes of the file's directory, where its filesystem does.
+    pub(super) fn notify(&self, params: &Map<String, Value>) -> Result<Done, Refusal> {
+        let root = self.root(params, false)?;
+        let path = text(params, "path");
+        let (folder, name) = parent(&root.path, path)?;
+        let descriptor = notify::watch(&folder).map_err(|errno| refused(path, errno))?;
+        Ok(Done { value: json!({"name": name}), descriptor })
     }
 
     fn write(&self, params: &Map<String, Value>) -> Result<Value, Refusal> {

@@ -65,7 +65,7 @@ pub(super) async fn stream(
         Err(refusal) => return Ok(Err(refusal)),
     };
     for left in (0..samples).rev() {
-        tokio::time::sleep(interval).await;
+        emitter.wait(tokio::time::sleep(interval)).await?;
         let now = match sample().await {
             Ok(now) => now,
             Err(refusal) => return Ok(Err(refusal)),

@@ -11,7 +11,7 @@ use super::{cells, commands, devices, files, guests, nft, node, ssh};
 use crate::config::Settings;
 use crate::limits::SENSOR_FILE;
 use crate::remote::read_members;
-use crate::worker::WorkerKind;
+use crate::worker::{Done, WorkerKind};
 
 /// The work of one kind.
 pub(crate) enum Handler {
@@ -63,8 +63,9 @@ impl Handler {
     }
 
     /// Does one thing.
-    pub(crate) fn handle(&self, verb: &str, params: &Map<String, Value>) -> Result<Value, Refusal> {
-        match self {
+    pub(crate) fn handle(&self, verb: &str, params: &Map<String, Value>) -> Result<Done, Refusal> {
+        let value = match self {
+            Self::Files(files) if verb == "files.notify" => return files.notify(params),
             Self::Reader(reader) => reader.handle(verb, params),
             Self::Devices(devices) => devices.handle(verb),
             Self::Nft(nft) => nft.handle(verb, params),
@@ -72,7 +73,8 @@ impl Handler {
             Self::Commands(commands) => commands.handle(verb, params),
             Self::Cells(cells) => cells.handle(verb, params),
             Self::Ssh(ssh) => ssh.handle(verb, params),
-        }
+        };
+        value.map(Done::from)
     }
 }
 

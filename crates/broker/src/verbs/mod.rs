@@ -11,6 +11,7 @@ mod node;
 mod routes;
 pub(crate) mod sensors;
 mod ssh;
+mod watch;
 
 pub(crate) use cells::{noted, run_launcher, started};
 pub(crate) use files::pending;
@@ -18,7 +19,8 @@ pub(crate) use handler::Handler;
 pub(crate) use routes::run;
 #[cfg(fuzzing)]
 pub(crate) use {
-    devices::parse::{nvme_health, smart_data, smartctl},
+    devices::parse::{log_page, nvme_health, smart_data, smartctl},
+    devices::sdr,
     nft::netlink,
     ssh::known_hosts,
 };

@@ -5,8 +5,8 @@ use std::time::Duration;
 use broker_api::{Code, Refusal, VERBS, Verb};
 use serde_json::{Map, Value, json};
 
-use super::guests;
-use crate::limits::{DISK_AGE, IPMI_AGE, READING_AGE, WATCH_PAUSE};
+use super::{guests, watch};
+use crate::limits::{DISK_AGE, IPMI_AGE, READING_AGE};
 use crate::peer::Peer;
 use crate::policy::Decision;
 use crate::remote::{Cluster, NodeName};
@@ -104,7 +104,7 @@ async fn here(
         }),
         "nodes.register" => register(shared).await,
         "guests.cpu" => return guests::stream(emitter, params).await,
-        "file.watch" => return watch(emitter, params).await,
+        "file.watch" => return watch::stream(emitter, params).await,
         _ => Err(Refusal::new(Code::Internal, "a verb without a function")),
     };
     Ok(outcome.map(|value| shaped(emitter, verb, value, params)))
@@ -117,7 +117,7 @@ pub(super) async fn call(
     params: &Map<String, Value>,
 ) -> Outcome {
     let within = shared.config().settings.limits.handler();
-    let outcome = shared.links().call(kind, verb, params, within).await;
+    let outcome = shared.links().call(kind, verb, params, within).await.map(|done| done.value);
     match (kind, &outcome) {
         (WorkerKind::Cells, Ok(value)) => shared.cells().learn(value),
         (WorkerKind::Files, Ok(value)) => {
@@ -212,6 +212,7 @@ async fn remote(
         asked.insert("format".to_owned(), json!(format));
         asked.insert("cluster".to_owned(), json!(cluster));
         let outcome = shared.links().call(WorkerKind::Ssh, "sensors.read", &asked, within).await;
+        let outcome = outcome.map(|done| done.value);
         let took = shared.clock().monotonic().saturating_sub(began);
         shared.metrics().node(&node.text(), outcome.as_ref().err(), took);
         if let Err(refusal) = &outcome
@@ -322,33 +323,6 @@ async fn register(shared: &Shared) -> Outcome {
     };
     let nodes = crate::race::all(members.into_iter().map(one)).await;
     Ok(json!({"nodes": nodes}))
-}
-
-/// Looks at a file until the time is over and answers each change.
-async fn watch(emitter: &mut Emitter<'_>, params: &Map<String, Value>) -> Result<Outcome, Gone> {
-    let shared = emitter.shared();
-    let wait = params.get("wait_ms").and_then(Value::as_u64).unwrap_or(30_000);
-    let until = tokio::time::Instant::now() + Duration::from_millis(wait);
-    let mut asked = params.clone();
-    asked.remove("wait_ms");
-    let mut before: Option<Value> = None;
-    let mut changes = 0_u64;
-    loop {
-        let found = match call(shared, WorkerKind::Files, "file.read", &asked).await {
-            Ok(found) => found,
-            Err(refusal) if refusal.code == Code::NotFound => json!({"sha256": "absent"}),
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        if before.as_ref().is_some_and(|before| before.get("sha256") != found.get("sha256")) {
-            changes += 1;
-            emitter.more(&found).await?;
-        }
-        before = Some(found);
-        if tokio::time::Instant::now() >= until {
-            return Ok(Ok(json!({"changes": changes})));
-        }
-        tokio::time::sleep(WATCH_PAUSE).await;
-    }
 }
 
 #[cfg(test)]

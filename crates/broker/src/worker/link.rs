@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
-use super::WorkerKind;
+use super::{Done, WorkerKind};
 use crate::ipc::{AsyncChannel, ChannelError, Packet, Sender as _, WorkerAnswer, WorkerRequest};
 use crate::limits::{WORKER_REQUESTS, WORKER_START};
 
@@ -43,7 +43,7 @@ pub(crate) struct Link {
 #[derive(Default)]
 struct Waiting {
     next: u64,
-    answers: HashMap<u64, oneshot::Sender<Result<Value, Refusal>>>,
+    answers: HashMap<u64, oneshot::Sender<Result<Done, Refusal>>>,
     ended: bool,
 }
 
@@ -59,7 +59,7 @@ impl Links {
         verb: &str,
         params: &Map<String, Value>,
         within: Duration,
-    ) -> Result<Value, Refusal> {
+    ) -> Result<Done, Refusal> {
         let link = self.link(kind).await?;
         match timeout(within, link.call(verb, params)).await {
             Ok(answer) => answer,
@@ -149,7 +149,7 @@ impl Links {
 }
 
 impl Link {
-    async fn call(&self, verb: &str, params: &Map<String, Value>) -> Result<Value, Refusal> {
+    async fn call(&self, verb: &str, params: &Map<String, Value>) -> Result<Done, Refusal> {
         let broken = || Refusal::new(Code::Internal, "the worker has ended; its log says why");
         let (id, answer) = {
             let mut waiting = self.waiting();
@@ -184,8 +184,10 @@ impl Link {
             let Ok(received) = self.channel.receive().await else { break };
             let Ok(answer) = WorkerAnswer::from_bytes(&received.body) else { break };
             if let Some(waiting) = self.waiting().answers.remove(&answer.id) {
+                let descriptor = received.descriptors.into_iter().next();
+                let outcome = answer.outcome.map(|value| Done { value, descriptor });
                 // Who asked may have given up.
-                let _ = waiting.send(answer.outcome.map_err(Into::into));
+                let _ = waiting.send(outcome.map_err(Into::into));
             }
         }
         let mut waiting = self.waiting();

@@ -4,9 +4,11 @@
 //! parameters again only where a wrong one would reach beyond its own confinement. The table in
 //! [`WorkerKind::confinement`] says all it can do.
 
+mod done;
 mod link;
 mod run;
 
+pub(crate) use done::Done;
 pub(crate) use link::{Launcher, Link, Links};
 pub(crate) use run::{WorkerError, run};
 

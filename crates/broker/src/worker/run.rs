@@ -1,5 +1,6 @@
 //! The life of a worker: settings, confinement, then one request after the other.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -8,10 +9,10 @@ use broker_api::{Code, Refusal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value};
 
-use super::WorkerKind;
+use super::{Done, WorkerKind};
 use crate::config::Settings;
 use crate::confine::confine;
-use crate::ipc::{Channel, ChannelError, Packet, WorkerAnswer, WorkerRequest};
+use crate::ipc::{Channel, ChannelError, Packet, Sender as _, WorkerAnswer, WorkerRequest};
 use crate::limits::SSH_AT_ONCE;
 use crate::verbs::Handler;
 
@@ -98,8 +99,14 @@ fn answer(channel: &Channel, handler: &Handler, request: WorkerRequest) -> Resul
         Value::Object(params) => params,
         _ => Map::new(),
     };
-    let outcome = handler.handle(&request.verb, &params).map_err(Into::into);
-    let sent = WorkerAnswer { id: request.id, outcome }.send(channel);
+    let (outcome, descriptor) = match handler.handle(&request.verb, &params) {
+        Ok(Done { value, descriptor }) => (Ok(value), descriptor),
+        Err(refusal) => (Err(refusal.into()), None),
+    };
+    let descriptors: Vec<_> = descriptor.iter().map(AsFd::as_fd).collect();
+    let sent = WorkerAnswer { id: request.id, outcome }
+        .to_bytes()
+        .and_then(|bytes| channel.send(&bytes, &descriptors));
     match sent {
         Err(ChannelError::TooLarge(bytes)) => {
             let text = format!("{bytes} bytes");

@@ -1,5 +1,7 @@
 //! What changes this host: files, commands, bans.
 
+use std::io::Write as _;
+
 use broker_api::Request;
 use serde_json::json;
 
@@ -35,6 +37,62 @@ fn files_below_a_root_and_nowhere_else() {
     let mut seen = Vec::new();
     broker.client().call(watch, |value| seen.push(value["content"].clone())).unwrap();
     assert_eq!(seen, [json!("one")]);
+}
+
+#[test]
+fn a_watched_file_is_told_at_once_and_who_went_holds_no_place() {
+    let dir = open_dir();
+    let root = dir.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    let more = format!(
+        "limits = {{ burst = 1000, per_second = 1000.0 }}\nroots = {{ r = {{ path = '{}' }} }}",
+        root.display()
+    );
+    let broker = Broker::start_in(dir, &more);
+    let watch = |ms: u64| {
+        Request::new("file.watch").with("root", "r").with("path", "a").with("wait_ms", ms)
+    };
+    let (mut told, mut client) = (Vec::new(), broker.client());
+    done(&broker.call(watch(100)));
+    let file = root.join("a");
+    let writer = std::thread::spawn(move || {
+        for text in ["one", "two", "two", "three"] {
+            std::thread::sleep(std::time::Duration::from_millis(400));
+            std::fs::write(&file, text).unwrap();
+        }
+        std::fs::remove_file(&file).unwrap();
+    });
+    let answer = client.call(watch(3000), |value| told.push(value["content"].clone())).unwrap();
+    writer.join().unwrap();
+    // Written and removed within one gathering, the last is not seen.
+    told.retain(|content| content != "");
+    assert_eq!(told.get(..2), Some(&[json!("one"), json!("two")][..]), "{told:?}");
+    assert!(done(&answer)["changes"].as_u64() >= Some(3), "{answer:?}");
+    // Eight of one peer, whoever left frees its place.
+    let frame = |request: &Request| {
+        let text = request.to_json();
+        [&u32::try_from(text.len()).unwrap().to_be_bytes()[..], text.as_bytes()].concat()
+    };
+    let mut open: Vec<_> = (0..8)
+        .map(|_| {
+            let mut stream = broker.connect();
+            stream.write_all(&frame(&watch(60_000))).unwrap();
+            stream
+        })
+        .collect();
+    let busy = || {
+        let answer = broker.call(watch(100));
+        matches!(answer.outcome, broker_api::Outcome::Refused { .. })
+    };
+    let soon = |wanted: bool| {
+        (0..500).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            busy() == wanted
+        })
+    };
+    assert!(soon(true), "the ninth is refused");
+    open.pop();
+    assert!(soon(false), "one has gone");
 }
 
 #[test]

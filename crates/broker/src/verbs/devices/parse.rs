@@ -101,6 +101,70 @@ pub(super) fn power_mode(sense: &[u8]) -> Option<Power> {
     }
 }
 
+/// The power condition in what REQUEST SENSE reads (SPC-5, 4.4 and table "ASC assignments").
+pub(super) fn power_condition(sense: &[u8]) -> Option<Power> {
+    // Fixed and descriptor format have them in other places.
+    let (code, qualifier) = match sense.first()? & 0x7f {
+        0x70 => (*sense.get(12)?, *sense.get(13)?),
+        0x72 => (*sense.get(2)?, *sense.get(3)?),
+        _ => return None,
+    };
+    match (code, qualifier) {
+        (0, 0) => Some(Power::Active),
+        // Idle, in all its names: platters turn.
+        (0x5E, 0x01 | 0x03 | 0x05..=0x08) => Some(Power::Active),
+        // Standby, in all its names, and a low power condition without a name.
+        (0x5E, _) => Some(Power::Standby),
+        // Stopped: it waits for START STOP UNIT.
+        (0x04, 0x02 | 0x11) => Some(Power::Standby),
+        _ => None,
+    }
+}
+
+/// What a SCSI log page says (SPC-5, 7.3; SBC-4, 6.4), parameter by parameter.
+pub(crate) fn log_page(page: u8, bytes: &[u8]) -> Vec<(String, Value)> {
+    let Some(([code, _, high, low], rest)) = bytes.split_first_chunk::<4>() else {
+        return Vec::new();
+    };
+    if code & 0x3F != page {
+        return Vec::new();
+    }
+    let length = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
+    let mut rest = rest.get(..length).unwrap_or_default();
+    let mut found = Vec::new();
+    while let Some(([high, low, _, length], more)) = rest.split_first_chunk::<4>() {
+        let Some((data, more)) = more.split_at_checked(usize::from(*length)) else { break };
+        log_parameter(page, u16::from_be_bytes([*high, *low]), data, &mut found);
+        rest = more;
+    }
+    found
+}
+
+fn log_parameter(page: u8, code: u16, data: &[u8], found: &mut Vec<(String, Value)>) {
+    const NO_READING: u8 = 0xFF;
+    let byte = |at: usize| data.get(at).copied();
+    let celsius = |at: usize| byte(at).filter(|celsius| *celsius != NO_READING);
+    let mut tell = |name: &str, value: Option<Value>| {
+        found.extend(value.map(|value| (name.to_owned(), value)));
+    };
+    match (page, code) {
+        (0x0D, 0) => tell("celsius", celsius(1).map(Into::into)),
+        (0x0D, 1) => tell("reference_celsius", celsius(1).map(Into::into)),
+        (0x2F, 0) => {
+            // The additional sense code of what the disk predicts; none when all is well.
+            tell("healthy", byte(0).map(|code| (code == 0).into()));
+            let exception = byte(0).filter(|code| *code != 0).zip(byte(1));
+            tell("exception", exception.map(|(c, q)| format!("{c:02x}/{q:02x}").into()));
+        }
+        (0x15, 0) => {
+            let minutes = data.first_chunk::<4>().map(|b| u32::from_be_bytes(*b));
+            tell("power_on_hours", minutes.map(|minutes| (minutes / 60).into()));
+        }
+        (0x11, 1) => tell("used_percent", byte(3).map(Into::into)),
+        _ => {}
+    }
+}
+
 /// DCMI's answer: completion code, DCh, then watts now, least, most and on average.
 pub(super) fn power_reading(answer: &[u8]) -> Option<Value> {
     let [0, 0xDC, rest @ ..] = answer else { return None };

@@ -1,8 +1,8 @@
 //! Sensors of the baseboard controller, as its own repository describes them.
 //!
 //! Intelligent Platform Management Interface 2.0: Reserve SDR Repository (33.11), Get SDR (33.12),
-//! Get Sensor Reading (35.14), full sensor records (43.1), and the formula of 36.3. Compact records
-//! hold states and no values; they are passed over.
+//! Get Sensor Reading (35.14), Get Sensor Reading Factors (35.5), full sensor records (43.1), and the
+//! formulae of 36.3 and 36.5. Compact records hold states and no values; they are passed over.
 
 use std::time::Instant;
 
@@ -18,6 +18,7 @@ const SENSOR: u8 = 0x04;
 const RESERVE: u8 = 0x22;
 const GET_RECORD: u8 = 0x23;
 const GET_READING: u8 = 0x2D;
+const GET_FACTORS: u8 = 0x23;
 
 /// A full sensor record.
 const FULL: u8 = 0x01;
@@ -37,7 +38,15 @@ pub(super) fn read(ask: &Ask<'_>) -> Option<Vec<Value>> {
         // A record that can not be read hides those behind it: what is there is answered.
         let Some((next, record)) = record(ask, id) else { break };
         if let Some(sensor) = Sensor::of(&record) {
-            sensors.push(sensor.shown(reading(ask, sensor.number)));
+            let raw = reading(ask, sensor.number);
+            let value = raw.and_then(|raw| {
+                let factors = match sensor.curve {
+                    Curve::Factors => factors(ask, sensor.number, raw)?,
+                    Curve::Function(_) => sensor.factors,
+                };
+                sensor.value(raw, factors)
+            });
+            sensors.push(sensor.shown(raw.is_some(), value));
         }
         if next == LAST || next == id || Instant::now() >= until {
             break;
@@ -82,6 +91,13 @@ fn reading(ask: &Ask<'_>, number: u8) -> Option<u8> {
     (state & SCANNING != 0 && state & UNAVAILABLE == 0).then_some(raw)
 }
 
+/// The factors that hold for one raw value of a sensor without one formula.
+fn factors(ask: &Ask<'_>, number: u8, raw: u8) -> Option<Factors> {
+    let answer = done(&ask(SENSOR, GET_FACTORS, &[number, raw]).ok()?)?;
+    // The next raw value with other factors, then as in a record.
+    Factors::of(answer.get(1..)?)
+}
+
 /// What is behind a completion code that says done.
 fn done(answer: &[u8]) -> Option<Vec<u8>> {
     let (code, rest) = answer.split_first()?;
@@ -89,7 +105,7 @@ fn done(answer: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// What a record says about its sensor.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 struct Sensor {
     number: u8,
     name: String,
@@ -97,26 +113,79 @@ struct Sensor {
     unit: &'static str,
     /// How raw values are signed: 0 unsigned, 1 ones' complement, 2 two's complement.
     format: u8,
+    factors: Factors,
+    curve: Curve,
+}
+
+/// M, B, K1 and K2.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Factors {
     m: f64,
     b: f64,
     b_exponent: i32,
     exponent: i32,
 }
 
+/// What the linear formula's result goes through.
+#[derive(Clone, Copy, Debug)]
+enum Curve {
+    Function(fn(f64) -> f64),
+    /// Linear, with other factors for each raw value.
+    Factors,
+}
+
+/// Table 43-1, byte 24: the functions by their number.
+const CURVES: [fn(f64) -> f64; 12] = [
+    |x| x,
+    f64::ln,
+    f64::log10,
+    f64::log2,
+    f64::exp,
+    |x| 10_f64.powf(x),
+    f64::exp2,
+    f64::recip,
+    |x| x.powi(2),
+    |x| x.powi(3),
+    f64::sqrt,
+    f64::cbrt,
+];
+
+impl Curve {
+    fn of(code: u8) -> Option<Self> {
+        match code & 0x7F {
+            0x70..=0x7F => Some(Self::Factors),
+            code => CURVES.get(usize::from(code)).copied().map(Self::Function),
+        }
+    }
+}
+
+impl Factors {
+    /// Six bytes: M and tolerance, B and accuracy, exponents.
+    fn of(bytes: &[u8]) -> Option<Self> {
+        let [m, m_high, b, b_high, _, exponents, ..] = *bytes else { return None };
+        let ten = |low: u8, high: u8| signed(u16::from(low) | u16::from(high >> 6) << 8, 10);
+        Some(Self {
+            m: ten(m, m_high).into(),
+            b: ten(b, b_high).into(),
+            b_exponent: signed(u16::from(exponents & 15), 4),
+            exponent: signed(u16::from(exponents >> 4), 4),
+        })
+    }
+}
+
 impl Sensor {
-    /// Of a full record whose values are linear; others need tables of their own.
+    /// Of a full record with values.
     fn of(record: &[u8]) -> Option<Self> {
         let byte = |at: usize| record.get(at).copied();
-        if byte(3)? != FULL || byte(23)? & 0x7F != 0 {
+        if byte(3)? != FULL {
             return None;
         }
+        let curve = Curve::of(byte(23)?)?;
         let format = byte(20)? >> 6;
         // 3: it has no value.
         if format == 3 {
             return None;
         }
-        let ten = |low: u8, high: u8| signed(u16::from(low) | u16::from(high >> 6) << 8, 10);
-        let exponents = byte(29)?;
         let length = usize::from(byte(47)? & 0x1F);
         let name = record.get(48..48 + length)?;
         let plain = |b: &u8| (b' '..=b'~').contains(b);
@@ -127,28 +196,37 @@ impl Sensor {
             kind: byte(12)?,
             unit: unit(byte(21)?),
             format,
-            m: ten(byte(24)?, byte(25)?).into(),
-            b: ten(byte(26)?, byte(27)?).into(),
-            b_exponent: signed(u16::from(exponents & 15), 4),
-            exponent: signed(u16::from(exponents >> 4), 4),
+            factors: Factors::of(record.get(24..)?)?,
+            curve,
         })
     }
 
-    /// (M x + B 10^K1) 10^K2
-    fn value(&self, raw: u8) -> f64 {
+    /// L((M x + B 10^K1) 10^K2); `None` where the function has no value.
+    fn value(&self, raw: u8, factors: Factors) -> Option<f64> {
         let x = match self.format {
             1 if raw > 127 => -f64::from(!raw),
             2 => f64::from(raw.cast_signed()),
             _ => f64::from(raw),
         };
-        (self.m * x + self.b * 10_f64.powi(self.b_exponent)) * 10_f64.powi(self.exponent)
+        let Factors { m, b, b_exponent, exponent } = factors;
+        let linear = (m * x + b * 10_f64.powi(b_exponent)) * 10_f64.powi(exponent);
+        let value = match self.curve {
+            Curve::Function(function) => function(linear),
+            Curve::Factors => linear,
+        };
+        // Beyond that the thousandths are no longer there, and JSON has no infinity.
+        (value.abs() < 1e12).then(|| (value * 1000.0).round() / 1000.0)
     }
 
-    fn shown(&self, raw: Option<u8>) -> Value {
-        let value = raw.map(|raw| (self.value(raw) * 1000.0).round() / 1000.0);
+    fn shown(&self, read: bool, value: Option<f64>) -> Value {
+        let reason = match (value, read) {
+            (Some(_), _) => None,
+            (None, true) => Some("the sensor's formula has no value for its reading"),
+            (None, false) => Some("the sensor has no reading now"),
+        };
         json!({
             "name": self.name, "number": self.number, "kind": kind(self.kind), "unit": self.unit,
-            "value": value, "reason": value.is_none().then_some("the sensor has no reading now"),
+            "value": value, "reason": reason,
         })
     }
 }
@@ -218,6 +296,8 @@ mod tests {
                     let part = &record[from..(from + count).min(record.len())];
                     [&[0], &next.to_le_bytes()[..], part].concat()
                 }
+                // Twice the raw value, less 1.
+                (SENSOR, GET_FACTORS) if data == [7, 0x1E] => vec![0, 0x20, 2, 0, 0xFF, 0xC0, 0, 0],
                 (SENSOR, GET_READING) if data[0] == 9 => vec![0, 0, 0xE0],
                 (SENSOR, GET_READING) => vec![0, 0x1E, 0xC0],
                 _ => vec![0xC1],
@@ -250,11 +330,47 @@ mod tests {
     }
 
     #[test]
+    fn values_that_are_not_linear() {
+        let with = |number: u8, code: u8| {
+            let mut record = full(number, 18, 0, 1, 0, "x");
+            record[23] = code;
+            record
+        };
+        // 30 through each function of the table.
+        let expected = [
+            30.0,
+            3.401,
+            1.477,
+            4.907,
+            10_686_474_581_524.463,
+            1e30,
+            1_073_741_824.0,
+            0.033,
+            900.0,
+            27_000.0,
+            5.477,
+            3.107,
+        ];
+        let records: Vec<_> = (0..12).map(|code| with(1, code)).collect();
+        let sensors = controller(&records).unwrap();
+        assert_eq!(sensors.len(), expected.len());
+        for (sensor, expected) in sensors.iter().zip(expected) {
+            let expected = if expected < 1e12 { json!(expected) } else { Value::Null };
+            assert_eq!(sensor["value"], expected);
+            assert_eq!(sensor["reason"].is_null(), !expected.is_null());
+        }
+        let sensors = controller(&[with(7, 0x70), with(8, 0x7F), with(1, 0x0C)]).unwrap();
+        assert_eq!((sensors.len(), &sensors[0]["value"]), (2, &json!(59.0)));
+        assert!(sensors[1]["reason"].as_str().unwrap().contains("formula"), "no factors given");
+    }
+
+    #[test]
     fn signs() {
         assert_eq!((signed(0x3FF, 10), signed(0x1FF, 10), signed(0xD, 4)), (-1, 511, -3));
         let one = Sensor::of(&full(1, 1, 1, 1, 0, "x")).unwrap();
         let two = Sensor::of(&full(1, 1, 2, 1, 0, "x")).unwrap();
-        assert_eq!((one.value(0xFE), two.value(0xFE), two.value(0x7F)), (-1.0, -2.0, 127.0));
+        let value = |sensor: &Sensor, raw| sensor.value(raw, sensor.factors).unwrap();
+        assert_eq!((value(&one, 0xFE), value(&two, 0xFE), value(&two, 0x7F)), (-1.0, -2.0, 127.0));
         assert_eq!(controller(&[]), None);
     }
 
@@ -262,7 +378,8 @@ mod tests {
         #[test]
         fn any_record_is_judged(record in proptest::collection::vec(any::<u8>(), 0..80), raw: u8) {
             if let Some(sensor) = Sensor::of(&record) {
-                prop_assert!(sensor.value(raw).is_finite());
+                let value = sensor.value(raw, sensor.factors);
+                prop_assert!(value.is_none_or(f64::is_finite));
             }
         }
     }

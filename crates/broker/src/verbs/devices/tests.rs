@@ -1,4 +1,5 @@
 use super::*;
+use crate::device_ioctl::ScsiAnswer;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
@@ -42,17 +43,48 @@ impl DeviceIoctl for Recorded {
         Ok(())
     }
 
-    fn ata(&self, _: BorrowedFd<'_>, cdb: [u8; 16], out: &mut [u8]) -> io::Result<[u8; 32]> {
-        let mut sense = [0; 32];
-        if cdb[14] == 0xE5 {
-            self.asked.lock().unwrap().push("power");
-            sense[..10].copy_from_slice(&[0x72, 1, 0, 0x1d, 0, 0, 0, 0x0e, 0x09, 0x0c]);
-            sense[13] = self.power;
-        } else {
-            self.asked.lock().unwrap().push("smart");
-            out.copy_from_slice(&smart_sector());
-        }
-        Ok(sense)
+    fn scsi(&self, _: BorrowedFd<'_>, cdb: &[u8], out: &mut [u8]) -> io::Result<ScsiAnswer> {
+        let mut answer = ScsiAnswer { read: out.len(), ..ScsiAnswer::default() };
+        let mut say = |bytes: &[u8]| {
+            out[..bytes.len()].copy_from_slice(bytes);
+            answer.read = bytes.len();
+        };
+        let asked = match *cdb {
+            [0x85, .., 0xE5, _] => {
+                let sense = [0x72, 1, 0, 0x1d, 0, 0, 0, 0x0e, 0x09, 0x0c, 0, 0, 0, self.power];
+                answer.sense[..14].copy_from_slice(&sense);
+                answer.status = 2;
+                "power"
+            }
+            [0x85, ..] => {
+                say(&smart_sector());
+                "smart"
+            }
+            [0x03, ..] => {
+                // Fixed format: what ATA calls standby is 5Eh/02h here.
+                let code = if self.power == 0 { [0x5E, 0x02] } else { [0, 0] };
+                say(&[0x70, 0, 0, 0, 0, 0, 0, 10, 0, 0, 0, 0, code[0], code[1], 0, 0, 0, 0]);
+                "sense"
+            }
+            [0x4D, _, 0x4D, ..] => {
+                say(&[0x0D, 0, 0, 12, 0, 0, 3, 2, 0, 31, 0, 1, 3, 2, 0, 65]);
+                "log"
+            }
+            [0x4D, _, 0x6F, ..] => {
+                say(&[0x2F, 0, 0, 8, 0, 0, 3, 4, 0x5D, 0x10, 31, 0]);
+                "log"
+            }
+            [0x4D, _, 0x55, ..] => {
+                say(&[0x15, 0, 0, 12, 0, 0, 3, 8, 0, 0, 0x0E, 0x10, 0, 0, 0, 0]);
+                "log"
+            }
+            _ => {
+                answer.status = 2;
+                "log"
+            }
+        };
+        self.asked.lock().unwrap().push(asked);
+        Ok(answer)
     }
 
     fn ipmi(
@@ -137,6 +169,61 @@ fn a_disk_that_does_not_say_whether_it_sleeps_is_not_asked() {
     let found = devices.handle("disks.read").unwrap();
     assert!(found["disks"][1]["unavailable"].as_str().unwrap().contains("whether it sleeps"));
     assert!(!asked.lock().unwrap().contains(&"smart"));
+}
+
+/// A disk that speaks SCSI itself beside the others; its links as those of sysfs.
+fn with_sas(power: u8, place: &str) -> (tempfile::TempDir, Value, Vec<&'static str>) {
+    let (root, devices, asked) = host(power);
+    let real = root.path().join("sys/devices").join(place);
+    std::fs::create_dir_all(real.join("device")).unwrap();
+    std::fs::write(real.join("device/vendor"), "SEAGATE \n").unwrap();
+    std::fs::write(real.join("device/type"), "0\n").unwrap();
+    std::fs::write(root.path().join("dev/sdb"), "").unwrap();
+    let link = Path::new("../devices").join(place);
+    std::os::unix::fs::symlink(link, root.path().join("sys/block/sdb")).unwrap();
+    let found = devices.handle("disks.read").unwrap();
+    let mut asked = asked.lock().unwrap().clone();
+    asked.retain(|what| matches!(*what, "sense" | "log"));
+    (root, found["disks"][2].clone(), asked)
+}
+
+#[test]
+fn a_sas_disk_tells_its_health_by_log_pages() {
+    let (_root, disk, _) = with_sas(0xff, "pci0/host0/block/sdb");
+    assert_eq!((&disk["disk"], &disk["power"]), (&json!("sdb"), &json!("active")));
+    assert_eq!((&disk["celsius"], &disk["reference_celsius"]), (&json!(31), &json!(65)));
+    assert_eq!((&disk["healthy"], &disk["exception"]), (&json!(false), &json!("5d/10")));
+    assert_eq!((&disk["power_on_hours"], disk.get("used_percent")), (&json!(60), None));
+    let (_root, disk, asked) = with_sas(0x00, "pci0/host0/block/sdb");
+    assert_eq!((&disk["power"], asked), (&json!("asleep"), vec!["sense"]));
+    let (_root, disk, asked) = with_sas(0xff, "pci0/usb1/1-2/block/sdb");
+    assert!(disk["unavailable"].as_str().unwrap().contains("USB") && asked.is_empty());
+}
+
+#[test]
+fn power_conditions_of_both_formats() {
+    let fixed = |code: u8, more: u8| {
+        parse::power_condition(&[0x70, 0, 0, 0, 0, 0, 0, 10, 0, 0, 0, 0, code, more])
+    };
+    assert_eq!((fixed(0, 0), fixed(0x5E, 0x05)), (Some(Power::Active), Some(Power::Active)));
+    for (code, more) in [(0x5E, 0x00), (0x5E, 0x02), (0x5E, 0x0A), (0x04, 0x02)] {
+        assert_eq!(fixed(code, more), Some(Power::Standby), "{code:x}/{more:x}");
+    }
+    assert_eq!(fixed(0x3A, 0), None);
+    assert_eq!(parse::power_condition(&[0x72, 0, 0x5E, 0x04]), Some(Power::Standby));
+    assert_eq!((parse::power_condition(&[]), parse::power_condition(&[0x70, 0])), (None, None));
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_log_page_is_judged(page: u8, bytes in proptest::collection::vec(0_u8.., 0..64)) {
+        for code in LOG_PAGES {
+            let named = bytes.iter().copied().skip(1);
+            let page = [code].into_iter().chain(named).collect::<Vec<_>>();
+            proptest::prop_assert!(parse::log_page(code, &page).len() <= bytes.len());
+        }
+        let _ = (parse::log_page(page, &bytes), parse::power_condition(&bytes));
+    }
 }
 
 #[test]
