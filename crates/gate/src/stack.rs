@@ -207,8 +207,7 @@ async fn pass(
     let rule = edge::body_rule(&parts.method, &path, length, body.left() == Some(0))?;
     if let Some(auth) = auth {
         let bytes = whole(peer, body).await?;
-        // Boxed, as all that is rare: an ordinary request should not hold the room for it.
-        return Box::pin(login(&asked, record, auth, outbound, &bytes)).await;
+        return login(&asked, record, auth, outbound, &bytes).await;
     }
     forward(&asked, record, outbound, rule, body).await
 }
