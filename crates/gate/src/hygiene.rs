@@ -243,7 +243,6 @@ mod tests {
     use crate::head::{Fields, Parts};
     use crate::http1::parse_response;
     use crate::refusal::Refusal;
-    use crate::scratch::Buffer;
     use http::header::X_FRAME_OPTIONS;
     use http::uri::PathAndQuery;
     use http::{HeaderName, HeaderValue, Request, Version};

@@ -295,7 +295,7 @@ fn text(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"\":\"");
     let value = escape::prefix(value, ACCESS_TEXT);
-    let plain = |byte: u8| (byte >= b' ') & (byte <= b'~') & (byte != b'"') & (byte != b'\\');
+    let plain = |byte: u8| (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\');
     // No early end: so the compiler looks at many bytes at once.
     if value.bytes().fold(true, |all, byte| all & plain(byte)) {
         out.extend_from_slice(value.as_bytes());

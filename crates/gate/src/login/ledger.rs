@@ -114,7 +114,7 @@ impl Ledger {
     /// The account is who it says from this source. The source's own count stays: with one
     /// account of their own, guessers could clear it between their tries.
     pub(super) fn success(&mut self, source: IpAddr, attempt: &Attempt, now: Duration) {
-        if let Some(user) = &attempt.user {
+        if let Some(user) = attempt.user.as_ref().filter(|_| !self.pairs.is_empty()) {
             let pair = (source, user.clone());
             if self.pairs.ban(&pair, now).is_none() {
                 self.pairs.pardon(&pair);
