@@ -82,17 +82,12 @@ pub(crate) async fn serve(
     let live = peer.worker.live();
     let proxies = (&live.trusted, &live.real_ip_header);
     let client = forwarded::client(peer.client, &parts.headers, proxies);
-    let request = Some((parts.version, &parts.method));
-    let mut record = Box::new(Record::begin(&peer.worker, client, request));
+    let mut record = Box::new(Record::begin(&peer.worker, client, Some(parts)));
     record.set_certificate(peer.certificate.as_ref());
     let mut answer = match pass(peer, client.ip(), &mut record, parts, body).await {
         Ok(answer) => answer,
         Err(refusal) => {
             record.refused(&refusal);
-            // Refused before its path was judged: the line should still say what was asked.
-            if let Ok(path) = edge::decode_path(parts.uri.path()) {
-                record.set_path(&path);
-            }
             own(parts, refusal.response(shared.clock.unix()))
         }
     };
@@ -136,7 +131,6 @@ async fn pass(
     //    it, decoded once.
     let target = edge::target(parts)?;
     let path = edge::decode_path(target.path())?;
-    record.set_path(&path);
     let route = Route::of(&path);
     record.set_endpoint(Endpoint::of(&parts.method, &path, &route));
     let websocket = edge::wants_websocket(parts);
