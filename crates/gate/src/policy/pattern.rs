@@ -174,7 +174,13 @@ impl Pattern {
 
     /// Whether a rule of this effect is about the path.
     pub(crate) fn matches(&self, path: &Segments<'_>, effect: Effect) -> bool {
-        path.mark.0 & self.marked.0 == self.mark.0 && self.fits(path, effect)
+        !self.is_of_others(path) && self.fits(path, effect)
+    }
+
+    /// Whether one look tells that this is not about the path, whatever the effect.
+    #[inline]
+    pub(super) fn is_of_others(&self, path: &Segments<'_>) -> bool {
+        path.mark.0 & self.marked.0 != self.mark.0
     }
 
     fn fits(&self, path: &Segments<'_>, effect: Effect) -> bool {
