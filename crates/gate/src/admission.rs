@@ -9,9 +9,12 @@
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
 use limits::{Busy, Concurrency};
 use tokio::sync::Notify;
@@ -135,14 +138,21 @@ impl Places {
 impl Permit {
     /// A request of this connection is whole: it makes room for nobody any more.
     pub(crate) fn heard(&self) {
-        if self.silent.replace(false) {
-            self.admission.places().remove_silent(self.key, self.number);
+        if !self.silent.get() {
+            return;
+        }
+        let mut places = self.admission.places();
+        // Under the lock: what was lost before stays lost.
+        if !self.cut.lost.load(Ordering::Relaxed) {
+            places.remove_silent(self.key, self.number);
+            self.silent.set(false);
         }
     }
 
-    /// Returns when the place is lost to a newer connection.
+    /// Returns when the place is lost to a newer connection: never, once it was heard.
     pub(crate) async fn lost(&self) {
-        self.cut.wake.notified().await;
+        let mut lost = pin!(self.cut.wake.notified());
+        poll_fn(|cx| if self.silent.get() { lost.as_mut().poll(cx) } else { Poll::Pending }).await;
     }
 }
 
@@ -203,6 +213,16 @@ mod tests {
         assert!(!is_lost(&heard) && !is_lost(&neighbour));
         drop(permits);
         assert!(admission.places().silent_of(&("192.0.2.1".parse().unwrap(), 0)) == 0);
+    }
+
+    #[test]
+    fn a_place_that_was_lost_is_not_regained_by_a_request() {
+        let admission = Admission::new(8, 1, 100);
+        let first = admit(&admission, "192.0.2.1").unwrap();
+        let second = admit(&admission, "192.0.2.1").unwrap();
+        first.heard();
+        second.heard();
+        assert!(is_lost(&first) && !is_lost(&second));
     }
 
     #[test]

@@ -231,6 +231,16 @@ pub(crate) fn ticket_pair(ticket: &[u8]) -> SecretString {
     SecretString::new(String::from_utf8(pair(TICKET, ticket)).unwrap_or_default())
 }
 
+/// The ticket in a [`ticket_pair`].
+pub(crate) fn ticket_in(pair: &str) -> Cow<'_, str> {
+    let written = pair.strip_prefix(TICKET).and_then(|rest| rest.strip_prefix('='));
+    let written = written.unwrap_or_default();
+    match memchr(b'%', written.as_bytes()) {
+        None => Cow::Borrowed(written),
+        Some(_) => Cow::Owned(String::from_utf8(unescape(written.as_bytes())).unwrap_or_default()),
+    }
+}
+
 /// The line that carries an API token.
 pub(crate) fn token_pair(token: &str) -> SecretString {
     SecretString::new(String::from_utf8(pair(API_TOKEN, token.as_bytes())).unwrap_or_default())
@@ -336,7 +346,7 @@ fn search<'t>(text: &'t [u8], name: &str) -> Option<&'t [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Carrier, Credential, Csrf, Headers, extract, ticket_pair};
+    use super::{Carrier, Credential, Csrf, Headers, extract, ticket_in, ticket_pair};
     use crate::head::Parts;
     use http::{Request, Version};
     use proptest::prelude::*;
@@ -478,6 +488,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_ticket_is_found_in_its_pair(ticket in "[ -~\u{e9}]{0,40}") {
+            let pair = ticket_pair(ticket.as_bytes());
+            prop_assert_eq!(ticket_in(pair.expose()), ticket);
+        }
+
         #[test]
         fn what_is_written_is_read_back(value in prop::collection::vec(any::<u8>(), 1..60)) {
             prop_assume!(value != b"0");

@@ -66,6 +66,7 @@ impl Fields {
     }
 
     /// The first line of this name.
+    #[expect(clippy::needless_pass_by_value, reason = "a name is a constant or a reference")]
     pub(crate) fn get<N>(&self, name: N) -> Option<&HeaderValue>
     where
         HeaderName: PartialEq<N>,

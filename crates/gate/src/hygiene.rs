@@ -16,6 +16,7 @@ use crate::credential::{CSRF_HEADER, Csrf, Lines};
 use crate::head::{Fields, Parts};
 use crate::limits::{HEAD_LINES, UPSTREAM_HEAD_BYTES};
 use crate::refusal::Refusal;
+use crate::scratch::Buffer;
 
 /// A header, its name as it is written, and why it is there.
 type Row = (HeaderName, &'static str, &'static str);
@@ -100,18 +101,15 @@ static SECURITY: [(HeaderName, HeaderValue, &str); 4] = [
     ),
 ];
 
-/// Room for the header lines of an ordinary request, a ticket among them.
-const LINES: usize = 1000;
-
 /// Header lines as they are written to Proxmox VE.
 pub(crate) struct HeadLines {
-    bytes: Vec<u8>,
+    bytes: Buffer,
     count: usize,
 }
 
 impl HeadLines {
     pub(crate) fn new() -> Self {
-        Self { bytes: Vec::with_capacity(LINES), count: 0 }
+        Self { bytes: Buffer::new(), count: 0 }
     }
 
     /// Adds a line. The value is one that a parsed header had, or the gate's own.
@@ -126,11 +124,13 @@ impl HeadLines {
     pub(crate) fn set(&mut self, name: &str, value: &[u8]) {
         let own =
             |line: &&[u8]| line.starts_with(name.as_bytes()) && line.get(name.len()) == Some(&b':');
-        let kept: Vec<_> =
-            self.bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| !own(line)).collect();
-        let kept = Self { count: kept.len(), bytes: kept.concat() };
+        let mut kept = Self::new();
+        for line in self.bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| !own(line)) {
+            kept.bytes.extend_from_slice(line);
+            kept.count += 1;
+        }
+        kept.add(name, value);
         *self = kept;
-        self.add(name, value);
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {

@@ -61,7 +61,13 @@ pub const UPSTREAM_HEAD: usize = 64 * 1024;
 /// Headers a spare table has room for: those of an ordinary browser, and those the gate adds.
 pub const SPARE_HEADERS: usize = 24;
 
-/// Spare tables of headers that a thread keeps, of about 4 KiB each.
+/// Bytes a spare buffer has room for: the head of an ordinary message, a ticket in it.
+pub const SPARE_BYTES: usize = 1024;
+
+/// Spare buffers that a thread keeps, of at most four times that each.
+pub const SPARE_BUFFERS: usize = 64;
+
+/// Spare tables of headers that a thread keeps, of about 2 KiB each.
 pub const SPARE_TABLES: usize = 32;
 
 /// Bytes of an answer's body read in one go; so much of it waits for a slow client.

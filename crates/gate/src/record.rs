@@ -5,16 +5,19 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use http::{Method, Version};
 use telemetry::CorrelationId;
 use telemetry::access::Access;
 
+use crate::edge::decode_path;
 use crate::endpoint::Endpoint;
+use crate::head::Parts;
 use crate::refusal::Refusal;
 use crate::worker::Worker;
 
 /// What is known of one request. Written and counted when dropped, so that a request which
-/// was cut off leaves its line too. The path is decoded and without its query: queries carry
+/// was cut off leaves its line too. The path is shown decoded and without its query: queries carry
 /// console tickets.
 pub(crate) struct Record {
     worker: Rc<Worker>,
@@ -23,8 +26,7 @@ pub(crate) struct Record {
     id: CorrelationId,
     client: SocketAddr,
     /// None when the head could not be read.
-    request: Option<(Version, Method)>,
-    path: String,
+    request: Option<(Version, Method, Option<PathAndQuery>)>,
     endpoint: Endpoint,
     status: u16,
     bytes: u64,
@@ -34,11 +36,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn begin(
-        worker: &Rc<Worker>,
-        client: SocketAddr,
-        request: Option<(Version, &Method)>,
-    ) -> Self {
+    pub(crate) fn begin(worker: &Rc<Worker>, client: SocketAddr, request: Option<&Parts>) -> Self {
         worker.shared.metrics.begin();
         Self {
             begun: worker.shared.clock.monotonic(),
@@ -46,8 +44,9 @@ impl Record {
             worker: Rc::clone(worker),
             id: CorrelationId::random(),
             client,
-            request: request.map(|(version, method)| (version, method.clone())),
-            path: String::new(),
+            request: request.map(|parts| {
+                (parts.version, parts.method.clone(), parts.uri.path_and_query().cloned())
+            }),
             endpoint: Endpoint::Unknown,
             status: 0,
             bytes: 0,
@@ -60,10 +59,6 @@ impl Record {
     /// The name under which everything about this request is logged.
     pub(crate) fn id(&self) -> CorrelationId {
         self.id.clone()
-    }
-
-    pub(crate) fn set_path(&mut self, path: &str) {
-        path.clone_into(&mut self.path);
     }
 
     /// The certificate that the connection's client has shown.
@@ -116,14 +111,17 @@ impl Drop for Record {
         let took = shared.clock.monotonic().saturating_sub(self.begun);
         shared.metrics.request(self.endpoint, self.status, self.bytes, took);
         let Some(lines) = &self.worker.access else { return };
+        let target = self.request.as_ref().and_then(|(_, _, target)| target.as_ref());
+        // One that can not be decoded is not shown.
+        let path = target.and_then(|target| decode_path(target.path()).ok()).unwrap_or_default();
         lines.borrow_mut().add(&Access {
             unix: self.unix + took,
             id: &self.id,
             client: self.client,
             user: None,
-            http: self.request.as_ref().map(|(version, _)| number(*version)),
-            method: self.request.as_ref().map(|(_, method)| method.as_str()),
-            path: &self.path,
+            http: self.request.as_ref().map(|(version, ..)| number(*version)),
+            method: self.request.as_ref().map(|(_, method, _)| method.as_str()),
+            path: &path,
             status: self.status,
             bytes: self.bytes,
             took,

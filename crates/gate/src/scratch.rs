@@ -1,5 +1,6 @@
 //! What one request leaves to the next on the same thread, so that most of them ask the allocator
-//! for little: the buffer that is read into, and the tables of headers.
+//! for little: the buffer that is read into, those that heads are written into, and the tables of
+//! headers.
 //!
 //! A buffer is wanted only in the moment of reading. Each connection having its own would cost an
 //! idle one its room, or every request two allocations of a size that the allocator keeps no list
@@ -7,6 +8,8 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::mem::take as emptied;
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -14,14 +17,58 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::head::Fields;
-use crate::limits::{SPARE_HEADERS, SPARE_TABLES};
+use crate::limits::{SPARE_BUFFERS, SPARE_BYTES, SPARE_HEADERS, SPARE_TABLES};
 
 /// Bytes of the buffer: a TLS record and a whole ordinary answer fit.
 const ROOM: usize = 16 * 1024;
 
 thread_local! {
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM].into_boxed_slice());
+    static BUFFERS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
     static TABLES: RefCell<Vec<Fields>> = const { RefCell::new(Vec::new()) };
+}
+
+/// An empty buffer for what is written of a message. Its room goes to the next one when it is
+/// dropped: a few dozen requests wait for Proxmox VE at a time, which is more rooms of a size than
+/// the allocator has at hand.
+pub(crate) struct Buffer(Vec<u8>);
+
+impl Buffer {
+    pub(crate) fn new() -> Self {
+        let spare = BUFFERS.with_borrow_mut(Vec::pop);
+        Self(spare.unwrap_or_else(|| Vec::with_capacity(SPARE_BYTES)))
+    }
+}
+
+impl Deref for Buffer {
+    type Target = Vec<u8>;
+
+    fn deref(&self) -> &Vec<u8> {
+        &self.0
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let mut bytes = emptied(&mut self.0);
+        if !(SPARE_BYTES..=4 * SPARE_BYTES).contains(&bytes.capacity()) {
+            return;
+        }
+        // At the end of a thread there may be none to give it to.
+        let _ = BUFFERS.try_with(|buffers| {
+            let mut buffers = buffers.borrow_mut();
+            if buffers.len() < SPARE_BUFFERS {
+                bytes.clear();
+                buffers.push(bytes);
+            }
+        });
+    }
 }
 
 /// Reads what is there behind `input`, which grows by no more than that; 0 at the end of the
@@ -70,13 +117,25 @@ pub(crate) fn give_back(mut headers: Fields) {
 
 #[cfg(test)]
 mod tests {
-    use super::{give_back, headers, poll_read};
+    use super::{Buffer, give_back, headers, poll_read};
     use crate::head::Fields;
-    use crate::limits::SPARE_HEADERS;
+    use crate::limits::{SPARE_BYTES, SPARE_HEADERS};
     use bytes::BytesMut;
     use http::HeaderValue;
     use http::header::{ACCEPT, HOST};
     use std::task::{Context, Poll, Waker};
+
+    #[test]
+    fn a_spare_buffer_is_empty_and_no_larger_than_it_may_be() {
+        let mut used = Buffer::new();
+        used.extend_from_slice(b"secret");
+        drop(used);
+        assert!(Buffer::new().is_empty());
+        let mut outsized = Buffer::new();
+        outsized.reserve(5 * SPARE_BYTES);
+        drop(outsized);
+        assert!(Buffer::new().capacity() <= 4 * SPARE_BYTES);
+    }
 
     #[test]
     fn a_spare_table_is_empty() {

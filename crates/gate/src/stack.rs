@@ -84,17 +84,12 @@ pub(crate) async fn serve(
     let live = peer.worker.live();
     let proxies = (&live.trusted, &live.real_ip_header);
     let client = forwarded::client(peer.client, &parts.headers, proxies);
-    let request = Some((parts.version, &parts.method));
-    let mut record = Box::new(Record::begin(&peer.worker, client, request));
+    let mut record = Box::new(Record::begin(&peer.worker, client, Some(parts)));
     record.set_certificate(peer.certificate.as_ref());
     let mut answer = match pass(peer, client.ip(), &mut record, parts, body).await {
         Ok(answer) => answer,
         Err(refusal) => {
             record.refused(&refusal);
-            // Refused before its path was judged: the line should still say what was asked.
-            if let Ok(path) = edge::decode_path(parts.uri.path()) {
-                record.set_path(&path);
-            }
             own(parts, refusal.response(shared.clock.unix()))
         }
     };
@@ -138,7 +133,6 @@ async fn pass(
     //    it, decoded once.
     let target = edge::target(parts)?;
     let path = edge::decode_path(target.path())?;
-    record.set_path(&path);
     let route = Route::of(&path);
     record.set_endpoint(Endpoint::of(&parts.method, &path, &route));
     let websocket = edge::wants_websocket(parts);
@@ -215,8 +209,7 @@ async fn pass(
     let rule = edge::body_rule(&parts.method, &path, length, body.left() == Some(0))?;
     if let Some(auth) = auth {
         let bytes = whole(peer, body).await?;
-        // Boxed, as all that is rare: an ordinary request should not hold the room for it.
-        return Box::pin(login(&asked, record, auth, outbound, &bytes)).await;
+        return login(&asked, record, auth, outbound, &bytes).await;
     }
     forward(&asked, record, outbound, rule, body).await
 }

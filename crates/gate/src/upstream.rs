@@ -23,6 +23,7 @@ use crate::limits::Limits;
 use crate::link::{Link, LinkBody, Message, Unanswered, Upload};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
+use crate::scratch::Buffer;
 use crate::socket::Socket;
 
 /// Bytes of a head beside method, target and header lines: version, length and blank line.
@@ -267,11 +268,12 @@ fn none_left() -> UpstreamError {
 impl Outbound<'_> {
     /// The request as it is written: head, and `body` behind it. A length is announced where
     /// there is a body, and where PVE's own clients announce an empty one.
-    fn message(&self, length: Option<u64>, body: &[u8]) -> Vec<u8> {
+    fn message(&self, length: Option<u64>, body: &[u8]) -> Buffer {
         let (method, target) = (self.method.as_str(), self.target.as_str());
         let lines = self.lines.as_bytes();
         let room = method.len() + target.len() + lines.len() + BESIDE + body.len();
-        let mut out = Vec::with_capacity(room);
+        let mut out = Buffer::new();
+        out.reserve(room);
         for part in [method, " ", target, " HTTP/1.1\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }

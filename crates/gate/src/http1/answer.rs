@@ -15,7 +15,7 @@ use super::response::reason;
 use super::{wire, write_headers};
 use crate::body::AnswerBody;
 use crate::head::{Answer, AnswerHead};
-use crate::scratch;
+use crate::scratch::{self, Buffer};
 
 /// Body pieces up to this size are copied behind what is to be written anyway; larger ones are
 /// written from where they are.
@@ -135,8 +135,8 @@ impl Framing {
     }
 }
 
-fn write_head(version: Version, head: &AnswerHead) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1024);
+fn write_head(version: Version, head: &AnswerHead) -> Buffer {
+    let mut out = Buffer::new();
     out.extend_from_slice(if version == Version::HTTP_10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     out.extend_from_slice(head.status.as_str().as_bytes());
     out.push(b' ');
@@ -149,7 +149,7 @@ fn write_head(version: Version, head: &AnswerHead) -> Vec<u8> {
 
 /// What waits to be written: bytes of ours, then a piece of the body as it came.
 struct Outgoing {
-    bytes: Vec<u8>,
+    bytes: Buffer,
     at: usize,
     data: Bytes,
     framing: Framing,

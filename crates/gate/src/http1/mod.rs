@@ -16,29 +16,63 @@ pub(crate) use chunked::Decoded;
 pub(crate) use connection::{Connection, Next};
 pub(crate) use response::{BodyFraming, ResponseHead, parse as parse_response};
 
+use http::header::InvalidHeaderName;
 use http::{HeaderName, header};
 
 use crate::head::Fields;
 
-/// Names as they are written, of the headers that most answers have. All others are capitalised
-/// letter by letter.
-fn written(name: &HeaderName) -> Option<&'static str> {
-    Some(match *name {
-        header::CACHE_CONTROL => "Cache-Control",
-        header::CONTENT_LENGTH => "Content-Length",
-        header::CONTENT_TYPE => "Content-Type",
-        header::DATE => "Date",
-        header::EXPIRES => "Expires",
-        header::PRAGMA => "Pragma",
-        header::SERVER => "Server",
-        header::STRICT_TRANSPORT_SECURITY => "Strict-Transport-Security",
-        header::X_CONTENT_TYPE_OPTIONS => "X-Content-Type-Options",
-        header::X_FRAME_OPTIONS => "X-Frame-Options",
-        header::REFERRER_POLICY => "Referrer-Policy",
-        header::CONTENT_ENCODING => "Content-Encoding",
-        header::LAST_MODIFIED => "Last-Modified",
-        _ => return None,
-    })
+/// Headers that most messages have, by name and as everybody writes them: read and written without
+/// a look at each letter.
+macro_rules! usual {
+    ($($name:ident $written:literal)*) => {
+        /// How the name is written, where it is a usual one.
+        fn written(name: &HeaderName) -> Option<&'static [u8]> {
+            Some(match *name {
+                $(header::$name => $written,)*
+                _ => return None,
+            })
+        }
+
+        /// The name that is written so.
+        ///
+        /// # Errors
+        /// It is none.
+        fn name(written: &[u8]) -> Result<HeaderName, InvalidHeaderName> {
+            Ok(match written {
+                $($written => header::$name,)*
+                _ => return HeaderName::from_bytes(written),
+            })
+        }
+
+        #[cfg(test)]
+        const USUAL: &[(HeaderName, &[u8])] = &[$((header::$name, $written)),*];
+    };
+}
+
+usual! {
+    ACCEPT b"Accept"
+    ACCEPT_ENCODING b"Accept-Encoding"
+    ACCEPT_LANGUAGE b"Accept-Language"
+    AUTHORIZATION b"Authorization"
+    CACHE_CONTROL b"Cache-Control"
+    CONNECTION b"Connection"
+    CONTENT_ENCODING b"Content-Encoding"
+    CONTENT_LENGTH b"Content-Length"
+    CONTENT_TYPE b"Content-Type"
+    COOKIE b"Cookie"
+    DATE b"Date"
+    EXPIRES b"Expires"
+    HOST b"Host"
+    LAST_MODIFIED b"Last-Modified"
+    ORIGIN b"Origin"
+    PRAGMA b"Pragma"
+    REFERER b"Referer"
+    REFERRER_POLICY b"Referrer-Policy"
+    SERVER b"Server"
+    STRICT_TRANSPORT_SECURITY b"Strict-Transport-Security"
+    USER_AGENT b"User-Agent"
+    X_CONTENT_TYPE_OPTIONS b"X-Content-Type-Options"
+    X_FRAME_OPTIONS b"X-Frame-Options"
 }
 
 /// Appends the header lines, names capitalised as PVE writes them: some
@@ -46,7 +80,7 @@ fn written(name: &HeaderName) -> Option<&'static str> {
 fn write_headers(out: &mut Vec<u8>, headers: &Fields) {
     for (name, value) in headers.iter() {
         match written(name) {
-            Some(written) => out.extend_from_slice(written.as_bytes()),
+            Some(written) => out.extend_from_slice(written),
             None => write_name(out, name.as_str()),
         }
         out.extend_from_slice(b": ");
@@ -66,21 +100,21 @@ fn write_name(out: &mut Vec<u8>, name: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{write_headers, write_name, written};
+    use super::{USUAL, name, write_headers, write_name, written};
     use crate::head::Fields;
     use http::{HeaderName, HeaderValue};
 
     #[test]
-    fn the_table_writes_what_the_rule_would() {
-        let names = ["cache-control", "content-length", "content-type", "date", "expires"];
-        let more = ["pragma", "server", "strict-transport-security", "x-content-type-options"];
-        let last = ["x-frame-options", "referrer-policy", "content-encoding", "last-modified"];
-        for name in names.into_iter().chain(more).chain(last) {
+    fn the_table_says_what_the_rules_would() {
+        for (own, text) in USUAL {
             let mut out = Vec::new();
-            write_name(&mut out, name);
-            let written = written(&HeaderName::from_static(name)).unwrap();
-            assert_eq!(out, written.as_bytes());
+            write_name(&mut out, own.as_str());
+            assert_eq!(out, *text);
+            assert_eq!(written(own), Some(*text));
+            assert_eq!(name(text).unwrap(), HeaderName::from_bytes(text).unwrap());
         }
+        assert_eq!(name(b"hOST").unwrap(), "host");
+        assert!(name(b"no name").is_err() && written(&name(b"X-Own").unwrap()).is_none());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Uri, Version};
+use http::{HeaderValue, Method, Uri, Version};
 
 use super::wire::{self, Checked};
 use crate::head::Parts;
@@ -19,7 +19,7 @@ pub(super) fn parse(head: &Bytes) -> Result<(Checked, Parts), Refusal> {
     let part = |range: &Range<usize>| head.get(range.clone()).unwrap_or_default();
     let mut headers = scratch::headers();
     let checked = wire::read(head, |(name, value)| {
-        let name = HeaderName::from_bytes(part(&name)).map_err(|_| Refusal::HeaderLine)?;
+        let name = super::name(part(&name)).map_err(|_| Refusal::HeaderLine)?;
         let value = HeaderValue::from_maybe_shared(head.slice(value));
         headers.append(name, value.map_err(|_| Refusal::HeaderValue)?);
         Ok(())

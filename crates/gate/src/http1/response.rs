@@ -64,7 +64,7 @@ pub(crate) fn parse(input: &mut BytesMut) -> Result<Option<ResponseHead>, &'stat
             return Err("too many header lines");
         }
         let (name, value) = wire::field(&head, line).ok_or("a header line without a colon")?;
-        let name = HeaderName::from_bytes(head.get(name).unwrap_or_default());
+        let name = super::name(head.get(name).unwrap_or_default());
         let name = name.map_err(|_| "a header name that is none")?;
         match name {
             header::CONNECTION => connection.line(head.get(value).unwrap_or_default()),

@@ -66,7 +66,10 @@ impl UserText {
     /// Keeps letters, digits and `@ . _ + - !`, which is all that ordinary accounts and tokens
     /// consist of; anything else becomes `?`. At most [`USER_TEXT`] characters.
     pub(crate) fn new(text: &str) -> Self {
-        let known = |c: char| c.is_ascii_alphanumeric() || "@._+-!".contains(c);
+        let known = |c: char| matches!(c, '0'..='9' | 'A'..='Z' | 'a'..='z' | '@' | '.' | '_' | '+' | '-' | '!');
+        if text.len() <= USER_TEXT && text.bytes().all(|byte| known(byte.into())) {
+            return Self(text.into());
+        }
         let kept = text.chars().take(USER_TEXT).map(|c| if known(c) { c } else { '?' });
         Self(kept.collect::<String>().into_boxed_str())
     }

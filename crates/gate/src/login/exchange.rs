@@ -203,7 +203,7 @@ impl Exchange {
         };
         match found.filter(|_| renewal) {
             Some((session, value)) => {
-                self.params.set("password", session.vault().ticket.expose().as_bytes());
+                self.params.set("password", session.vault().ticket().as_bytes());
                 self.renewed = Some((session, value));
             }
             // Upstream has no use for a value that may be somebody's session.
@@ -255,10 +255,10 @@ impl Exchange {
         let verdict = envelope.verdict(head.status.as_u16());
         let sessions = &peer.worker.shared.sessions;
         let (mut replaced, mut opened) = (None, None);
-        let ticket = envelope.text(Member::Ticket).map(|ticket| SecretString::from(&*ticket));
+        let ticket = envelope.text(Member::Ticket);
         let holds_ticket = verdict == Verdict::Success && sessions.config().enabled;
         if let Some(ticket) = ticket.filter(|_| holds_ticket) {
-            let found = self.vaulted(peer, client, &envelope, ticket)?;
+            let found = self.vaulted(peer, client, &envelope, &ticket)?;
             if found.new
                 && let Caller::Session { session, .. } = caller
             {
@@ -295,7 +295,8 @@ impl Exchange {
     fn shows_ticket(&self, body: &str) -> bool {
         self.renewed.as_ref().is_some_and(|(session, _)| {
             let vault = session.vault();
-            let signature = vault.ticket.expose().rsplit_once("::").map(|(_, signature)| signature);
+            let ticket = vault.ticket();
+            let signature = ticket.rsplit_once("::").map(|(_, signature)| signature);
             signature.is_some_and(|signature| body.contains(signature))
         })
     }
@@ -314,12 +315,12 @@ impl Exchange {
         peer: &Peer,
         client: IpAddr,
         envelope: &Envelope<'_>,
-        ticket: SecretString,
+        ticket: &str,
     ) -> Result<Opened, AnswerError> {
         let shared = &peer.worker.shared;
         let now = shared.clock.unix_secs();
         let user = envelope.text(Member::Username).ok_or(AnswerError::Ticket)?.into_owned();
-        let label = ticket_label(ticket.expose()).ok_or(AnswerError::Ticket)?.to_owned();
+        let label = ticket_label(ticket).ok_or(AnswerError::Ticket)?.to_owned();
         let csrf = envelope.text(Member::Csrf).unwrap_or_default();
         let vault = Vault::new(ticket, SecretString::from(&*csrf), now);
         // The ticket of root@pam makes tickets for others: that is a login of its own.
@@ -335,10 +336,9 @@ impl Exchange {
                 shared.sessions.open(login, now).map_err(AnswerError::Random)?
             }
         };
-        let vault = session.vault();
         let shown = match session.browser {
-            true => dummy(vault.ticket.expose()),
-            false => opaque(vault.ticket.expose(), &value),
+            true => dummy(ticket),
+            false => opaque(ticket, &value),
         };
         let new = renewed.is_none();
         Ok(Opened {

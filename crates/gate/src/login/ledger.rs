@@ -115,7 +115,9 @@ impl Ledger {
     /// account of their own, guessers could clear it between their tries.
     /// True if there was something to forget.
     pub(super) fn success(&mut self, source: IpAddr, attempt: &Attempt, now: Duration) -> bool {
-        let Some(user) = &attempt.user else { return false };
+        let Some(user) = attempt.user.as_ref().filter(|_| !self.pairs.is_empty()) else {
+            return false;
+        };
         let pair = (source, user.clone());
         self.pairs.ban(&pair, now).is_none() && self.pairs.pardon(&pair)
     }

@@ -106,9 +106,18 @@ pub(crate) struct Identity {
 impl Matcher {
     /// Whether this is about the call. What is not known counts as fitting for a denial and as
     /// not fitting for a permission.
+    #[inline]
     pub(crate) fn applies(&self, asked: &Question<'_>, effect: Effect) -> Applies {
-        let about = self.is_method(asked.method)
-            && self.pattern.as_ref().is_none_or(|pattern| pattern.matches(asked.path, effect))
+        // Most entries are about other calls, which two comparisons tell.
+        let other = self.pattern.as_ref().is_some_and(|pattern| pattern.is_of_others(asked.path));
+        match other || !self.is_method(asked.method) {
+            true => Applies::No,
+            false => self.fits(asked, effect),
+        }
+    }
+
+    fn fits(&self, asked: &Question<'_>, effect: Effect) -> Applies {
+        let about = self.pattern.as_ref().is_none_or(|pattern| pattern.matches(asked.path, effect))
             && self.is_client(asked.client)
             && self.who.holds(asked)
             && (self.times.is_empty() || self.times.iter().any(|time| time.holds(asked.now)));

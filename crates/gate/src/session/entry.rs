@@ -1,5 +1,6 @@
 //! One session: who logged in, and the genuine ticket that never leaves the gate.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::settings::Lifetimes;
 use super::value::Id;
-use crate::credential::ticket_pair;
+use crate::credential::{ticket_in, ticket_pair};
 
 /// Seconds for which Proxmox VE takes a ticket (gateway reference §2.1).
 pub(crate) const TICKET_SECONDS: u64 = 7200;
@@ -17,9 +18,8 @@ pub(crate) const TICKET_SECONDS: u64 = 7200;
 /// Seconds between two notes of when a session was used last.
 const NOTE_EVERY: u64 = 60;
 
-/// What Proxmox VE handed out for a login.
+/// What Proxmox VE handed out for a login. The ticket is kept in one form alone.
 pub(crate) struct Vault {
-    pub(crate) ticket: SecretString,
     pub(crate) csrf: SecretString,
     /// When, in seconds since 1970 by the gate's clock.
     pub(crate) received: u64,
@@ -28,9 +28,13 @@ pub(crate) struct Vault {
 }
 
 impl Vault {
-    pub(crate) fn new(ticket: SecretString, csrf: SecretString, received: u64) -> Self {
-        let cookie = ticket_pair(ticket.expose().as_bytes());
-        Self { ticket, csrf, received, cookie }
+    pub(crate) fn new(ticket: &str, csrf: SecretString, received: u64) -> Self {
+        Self { csrf, received, cookie: ticket_pair(ticket.as_bytes()) }
+    }
+
+    /// The ticket itself. As with a secret's `expose`, every use is a place to review.
+    pub(crate) fn ticket(&self) -> Cow<'_, str> {
+        ticket_in(self.cookie.expose())
     }
 }
 
@@ -161,7 +165,7 @@ impl Session {
             used: self.used(),
             accompanied: self.is_accompanied(),
             second_factor: self.second_factor,
-            ticket: vault.ticket.expose(),
+            ticket: &vault.ticket(),
             csrf: vault.csrf.expose(),
             own_csrf: self.csrf.expose(),
             received: vault.received,
@@ -178,7 +182,7 @@ impl Session {
             browser: record.browser,
             client: record.client,
             second_factor: record.second_factor,
-            vault: Vault::new(record.ticket.into(), record.csrf.into(), record.received),
+            vault: Vault::new(record.ticket, record.csrf.into(), record.received),
         };
         let session = Self::begin(id, login, record.own_csrf.into(), record.began);
         session.touch(record.used);
@@ -199,7 +203,7 @@ mod tests {
             browser: true,
             client: "192.0.2.1".parse().unwrap(),
             second_factor: true,
-            vault: Vault::new("t".into(), "c".into(), received),
+            vault: Vault::new("t", "c".into(), received),
         }
     }
 
@@ -233,7 +237,7 @@ mod tests {
             prop_assert_eq!((&read.user, read.began, read.used()), (&session.user, began, began + 9));
             prop_assert_eq!((read.browser, read.is_accompanied()), (browser, true));
             prop_assert!(read.second_factor);
-            prop_assert!(read.vault().ticket.same_as("t") && read.csrf.same_as("o"));
+            prop_assert!(read.vault().ticket() == "t" && read.csrf.same_as("o"));
         }
 
         #[test]

@@ -15,8 +15,15 @@ use crate::source::source_of;
 #[derive(Default)]
 pub(super) struct Table {
     sessions: HashMap<Id, Arc<Session>, BuildHasherDefault<Digest>>,
-    users: HashMap<String, Vec<Arc<Session>>>,
-    addresses: HashMap<IpAddr, Vec<Arc<Session>>>,
+    users: HashMap<String, Vec<Listed>>,
+    addresses: HashMap<IpAddr, Vec<Listed>>,
+}
+
+/// A session in an index, and when it was used as far as the index knows. Sessions lie all over
+/// memory: who looks for one of hundreds should not have to visit each.
+struct Listed {
+    used: u64,
+    session: Arc<Session>,
 }
 
 /// The hash of an id: some of its bytes. Ids are SHA-256 of values that were drawn here, so nobody
@@ -49,8 +56,8 @@ impl Table {
     pub(super) fn insert(&mut self, session: Arc<Session>, bounds: &Bounds) -> Vec<Id> {
         let address = source_of(session.client);
         let full = [
-            (self.users.get(&session.user), bounds.per_user),
-            (self.addresses.get(&address), bounds.per_address),
+            (self.users.get_mut(&session.user), bounds.per_user),
+            (self.addresses.get_mut(&address), bounds.per_address),
         ];
         let mut out: Vec<Id> = Vec::new();
         for (sessions, most) in full {
@@ -62,25 +69,29 @@ impl Table {
             self.remove(id);
         }
         if self.sessions.len() >= bounds.total
-            && let Some(id) = least_used(self.sessions.values())
+            && let Some(id) = self.least_used()
         {
             self.remove(&id);
             out.push(id);
         }
         match self.users.get_mut(&session.user) {
-            Some(sessions) => sessions.push(Arc::clone(&session)),
-            None => drop(self.users.insert(session.user.clone(), vec![Arc::clone(&session)])),
+            Some(sessions) => sessions.push(Listed::new(&session)),
+            None => drop(self.users.insert(session.user.clone(), vec![Listed::new(&session)])),
         }
-        self.addresses.entry(address).or_default().push(Arc::clone(&session));
+        self.addresses.entry(address).or_default().push(Listed::new(&session));
         self.sessions.insert(session.id, session);
         out
     }
 
     pub(super) fn remove(&mut self, id: &Id) -> Option<Arc<Session>> {
         let session = self.sessions.remove(id)?;
-        forget(&mut self.users, &session.user, id);
-        forget(&mut self.addresses, &source_of(session.client), id);
+        forget(&mut self.users, &session.user, &session);
+        forget(&mut self.addresses, &source_of(session.client), &session);
         Some(session)
+    }
+
+    fn least_used(&self) -> Option<Id> {
+        self.sessions.values().min_by_key(|session| session.used()).map(|session| session.id)
     }
 
     /// Takes out what has ended by itself.
@@ -98,14 +109,30 @@ impl Table {
     }
 }
 
-fn least_used<'s>(sessions: impl IntoIterator<Item = &'s Arc<Session>>) -> Option<Id> {
-    sessions.into_iter().min_by_key(|session| session.used()).map(|session| session.id)
+impl Listed {
+    fn new(session: &Arc<Session>) -> Self {
+        Self { used: session.used(), session: Arc::clone(session) }
+    }
 }
 
-fn forget<K: Hash + Eq>(index: &mut HashMap<K, Vec<Arc<Session>>>, key: &K, id: &Id) {
+/// The least used. What the index knows is never too late, so whoever was not used since then is
+/// it; the others are noted anew until there is one.
+fn least_used(sessions: &mut [Listed]) -> Option<Id> {
+    loop {
+        let listed = sessions.iter_mut().min_by_key(|listed| listed.used)?;
+        let used = listed.session.used();
+        // A clock that was set back makes it earlier, which is no reason to look further.
+        if used <= listed.used {
+            return Some(listed.session.id);
+        }
+        listed.used = used;
+    }
+}
+
+fn forget<K: Hash + Eq>(index: &mut HashMap<K, Vec<Listed>>, key: &K, session: &Arc<Session>) {
     let Some(sessions) = index.get_mut(key) else { return };
     // Nobody asks for their order.
-    if let Some(at) = sessions.iter().position(|session| session.id == *id) {
+    if let Some(at) = sessions.iter().position(|listed| Arc::ptr_eq(&listed.session, session)) {
         sessions.swap_remove(at);
     }
     if sessions.is_empty() {
@@ -125,7 +152,7 @@ mod tests {
             browser: true,
             client: client.parse().unwrap(),
             second_factor: false,
-            vault: Vault::new("t".into(), "c".into(), now),
+            vault: Vault::new("t", "c".into(), now),
         };
         Arc::new(Session::begin(Id([number; 32]), login, "o".into(), now))
     }

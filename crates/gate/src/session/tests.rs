@@ -10,7 +10,7 @@ pub(super) fn login(user: &str, client: &str) -> Login {
         browser: true,
         client: client.parse().unwrap(),
         second_factor: false,
-        vault: Vault::new("genuine".into(), "c".into(), NOW),
+        vault: Vault::new("genuine", "c".into(), NOW),
     }
 }
 
@@ -58,7 +58,7 @@ fn idle_lifetime_and_ticket_end_it() {
         assert!(sessions.find(&value, NOW + minute * 60).is_some());
     }
     let session = sessions.find(&value, NOW + 7199).unwrap();
-    let vault = Vault::new("fresh".into(), "c".into(), NOW + 7199);
+    let vault = Vault::new("fresh", "c".into(), NOW + 7199);
     sessions.renew(&session, vault);
     assert!(sessions.find(&value, NOW + 7500).is_some());
     assert!(sessions.find(&value, NOW + 8000).is_some());
@@ -113,7 +113,7 @@ fn stored_sessions_come_back_and_hold_no_readable_ticket() {
     }
     let (keeper, _writer) = self::keeper(&directory, store);
     let again = Sessions::new(SessionConfig::default(), Some(keeper), stored, NOW + 60);
-    assert_eq!(again.find(&kept, NOW + 60).unwrap().vault().ticket.expose(), "genuine");
+    assert_eq!(again.find(&kept, NOW + 60).unwrap().vault().ticket(), "genuine");
     assert!(again.find(&ended, NOW + 60).is_none());
 }
 
