@@ -78,6 +78,7 @@ mod stack;
 mod takeover;
 mod tasks;
 mod tickets;
+mod tunnels;
 mod upstream;
 mod watch;
 mod worker;

@@ -41,6 +41,7 @@ use crate::session::{Keeper, KeyError, Sealer, Sessions};
 use crate::sharing::Sharing;
 use crate::takeover::{HandOver, Keep};
 use crate::tickets::{KeyFiles, Tickets};
+use crate::tunnels::Tunnels;
 use crate::upstream::Goal;
 use crate::watch::Watch;
 use crate::worker::{Shared, Ways, Worker};
@@ -195,7 +196,7 @@ pub fn start(
         standing: config.standing,
         keep: keep.subscribe(),
         taken_over: AtomicBool::new(false),
-        tunnels: Arc::default(),
+        tunnels: Tunnels::default(),
         listening: listening.subscribe(),
         tokens,
         step_ups,
@@ -210,15 +211,16 @@ pub fn start(
     let watched = watched.map_err(StartError::Worker)?;
     let (drain, drained) = watch::channel(false);
     let drain = Arc::new(drain);
-    let hand_over = HandOver {
-        drain: Arc::downgrade(&drain),
-        keep: Arc::downgrade(&keep),
-        listening: Arc::downgrade(&listening),
-        writer,
-        journal,
-    };
     let control = config.state.map(|directory| {
         let path = directory.join(control::SOCKET);
+        let hand_over = HandOver {
+            drain: Arc::downgrade(&drain),
+            keep: Arc::downgrade(&keep),
+            listening: Arc::downgrade(&listening),
+            writer,
+            journal,
+            socket: path.clone(),
+        };
         let served = control::serve(&path, Arc::clone(&shared), drained.clone(), hand_over);
         served.map_err(|source| StartError::Control { path, source })
     });

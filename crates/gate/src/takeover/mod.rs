@@ -5,7 +5,8 @@
 //! and is not refused. When the successor is ready for it, it asks for the state: the old one
 //! accepts no more, lets requests under way end (at most [`HANDOVER_QUIET`]), writes what waits,
 //! closes its store and its audit log, and says so. The successor opens both and accepts. The old
-//! one ends when its last console has.
+//! one ends when its last console has; until then it asks the new one which of them may go on
+//! (`tunnels`).
 //!
 //! What was acknowledged is on the disk before the store changes hands. A request that takes
 //! longer than the wait goes on in the old process, which can keep nothing any more: a change

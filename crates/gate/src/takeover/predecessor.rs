@@ -3,6 +3,7 @@
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
@@ -30,11 +31,13 @@ pub(crate) struct HandOver {
     pub(crate) listening: Weak<Listening>,
     pub(crate) writer: Arc<Writer>,
     pub(crate) journal: Arc<Journal>,
+    /// Where the one that has taken over answers.
+    pub(crate) socket: PathBuf,
 }
 
 impl HandOver {
-    /// Serves a successor that has asked for the listeners. An error before the state was asked
-    /// for changes nothing.
+    /// Serves a successor that has asked for the listeners, and then asks it about the consoles
+    /// that stay, to the end of the last. An error before the state was asked for changes nothing.
     pub(crate) async fn serve(&self, mut stream: UnixStream, shared: &Shared) -> io::Result<()> {
         let open = shared.listening.borrow().clone();
         let fds: Vec<BorrowedFd<'_>> = open.iter().map(|one| one.as_fd()).take(LISTENERS).collect();
@@ -65,7 +68,10 @@ impl HandOver {
         closed.await.map_err(io::Error::other)?;
         stream.write_all(b"{\"ok\":{}}\n").await?;
         match word(&mut stream).await {
-            Ok(Word::Done) => info!(quiet, "another process has taken over; consoles stay here"),
+            Ok(Word::Done) => {
+                info!(quiet, "another process has taken over; consoles stay here");
+                shared.follow(&self.socket).await;
+            }
             _ => {
                 error!("the process that took over has not come up; this one can not go on either");
                 keep.send_replace(false);

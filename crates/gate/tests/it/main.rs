@@ -34,6 +34,7 @@ mod pve;
 mod refusals;
 mod reload;
 mod requests;
+mod revoked;
 mod sessions;
 mod sharing;
 mod silence;
