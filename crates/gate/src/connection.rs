@@ -353,13 +353,14 @@ async fn refuse(peer: &Peer, stream: &mut Client, refusal: &Refusal) {
 
 /// A console or another websocket, until it ends.
 async fn tunnel(peer: &Peer, client: Prefixed<Client>, upstream: Tunnel) {
-    let Tunnel { socket, early, id } = upstream;
+    let Tunnel { socket, early, id, holder, client: from } = upstream;
     let shared = &peer.worker.shared;
     let begun = shared.clock.monotonic();
     let mut traffic = Traffic::default();
     let limit = peer.worker.live().limits.tunnel_idle;
-    let _tunnel = shared.tunnel();
-    let ended = relay(client, Prefixed::new(early, socket), limit, &mut traffic).await;
+    let open = shared.tunnel(holder, from);
+    let sides = (client, Prefixed::new(early, socket));
+    let ended = relay(sides, (limit, open.ended()), &mut traffic).await;
     let took = shared.clock.monotonic().saturating_sub(begun);
     info!(
         target: "gate::access",

@@ -81,6 +81,7 @@ mod stack;
 mod takeover;
 mod tasks;
 mod tickets;
+mod tunnels;
 mod upstream;
 mod watch;
 mod worker;

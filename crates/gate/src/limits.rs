@@ -77,6 +77,15 @@ pub const UPSTREAM_CHUNK: usize = 64 * 1024;
 /// plus addresses and TLVs; proxies in use send well under this.
 pub const PROXY_HEADER_BYTES: usize = 536;
 
+/// How often a console looks whether it may go on, and a former process asks about those it keeps.
+pub const TUNNEL_LOOK: Duration = Duration::from_secs(1);
+
+/// Consoles that are asked about in one order on the control socket, some 170 bytes each.
+pub const TUNNELS_ASKED: usize = 256;
+
+/// How long consoles that were kept stay open while no gate says whether they may.
+pub const TUNNELS_UNHEARD: Duration = Duration::from_secs(60);
+
 /// Bytes of each of the two buffers of a tunnel (a console): this much waits per direction.
 pub const TUNNEL_BUFFER: usize = 32 * 1024;
 

@@ -23,12 +23,11 @@ pub(crate) struct Traffic {
     pub(crate) to_client: u64,
 }
 
-/// Relays until both sides have ended, one fails, or nothing moves for `limit`. An end is
-/// passed on; the other direction goes on, as consoles close one side first.
+/// Relays until both sides have ended, one fails, nothing moves for `limit`, or `stop` says why not
+/// to go on. An end is passed on; the other direction goes on, as consoles close one side first.
 pub(crate) async fn relay<C, U>(
-    mut client: C,
-    mut upstream: U,
-    limit: Duration,
+    (mut client, mut upstream): (C, U),
+    (limit, stop): (Duration, impl Future<Output = &'static str>),
     traffic: &mut Traffic,
 ) -> io::Result<()>
 where
@@ -36,13 +35,16 @@ where
     U: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut up, mut down) = (Direction::judged(), Direction::new());
-    let mut silence = Stall::new(limit);
+    let (mut silence, mut stop) = (Stall::new(limit), pin!(stop));
     let pass = poll_fn(|cx| {
         let before = (up.moved, down.moved);
         let up_done = up.poll(cx, &mut client, &mut upstream)?;
         let down_done = down.poll(cx, &mut upstream, &mut client)?;
         if up_done.is_ready() && down_done.is_ready() {
             return Poll::Ready(Ok(()));
+        }
+        if let Poll::Ready(why) = stop.as_mut().poll(cx) {
+            return Poll::Ready(Err(io::Error::other(why)));
         }
         if before != (up.moved, down.moved) {
             silence.end();
@@ -145,6 +147,7 @@ impl Direction {
 #[cfg(test)]
 mod tests {
     use super::{Traffic, relay};
+    use std::future::{pending, ready};
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
@@ -183,7 +186,7 @@ mod tests {
                 upstream.write_all(&[7; 100_000]).await.unwrap();
                 upstream.shutdown().await.unwrap();
             };
-            let relayed = relay(client_side, upstream_side, limit, &mut traffic);
+            let relayed = relay((client_side, upstream_side), (limit, pending()), &mut traffic);
             let (outcome, (), ()) = tokio::join!(relayed, asks, answers);
             outcome.unwrap();
             assert_eq!(traffic, Traffic { to_upstream: 11, to_client: 100_000 });
@@ -198,7 +201,9 @@ mod tests {
             client.write_all(b"\x82\x05hello").await.unwrap();
             let limit = Duration::from_secs(60);
             let mut traffic = Traffic::default();
-            let error = relay(client_side, upstream_side, limit, &mut traffic).await.unwrap_err();
+            let error = relay((client_side, upstream_side), (limit, pending()), &mut traffic)
+                .await
+                .unwrap_err();
             assert_eq!(error.to_string(), "a websocket frame without a mask");
             assert_eq!(traffic.to_upstream, 0);
         });
@@ -210,10 +215,25 @@ mod tests {
             let (_client, client_side) = duplex(64);
             let (_upstream, upstream_side) = duplex(64);
             let limit = Duration::from_secs(60);
-            let error = relay(client_side, upstream_side, limit, &mut Traffic::default())
-                .await
-                .unwrap_err();
+            let error =
+                relay((client_side, upstream_side), (limit, pending()), &mut Traffic::default())
+                    .await
+                    .unwrap_err();
             assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+        });
+    }
+
+    #[test]
+    fn what_may_not_go_on_ends_although_bytes_move() {
+        block_on(async {
+            let (_client, client_side) = duplex(64);
+            let (mut upstream, upstream_side) = duplex(64);
+            upstream.write_all(b"hello").await.unwrap();
+            let mut traffic = Traffic::default();
+            let stop = (Duration::from_secs(60), ready("revoked"));
+            let ended = relay((client_side, upstream_side), stop, &mut traffic).await;
+            assert_eq!(ended.unwrap_err().to_string(), "revoked");
+            assert_eq!(traffic.to_client, 5);
         });
     }
 }

@@ -44,6 +44,7 @@ use crate::shared_store::{self, CheckError, Joint};
 use crate::sharing::Sharing;
 use crate::takeover::HandOver;
 use crate::tickets::{KeyFiles, Tickets};
+use crate::tunnels::Tunnels;
 use crate::upstream::Goal;
 use crate::watch::Watch;
 use crate::worker::{Shared, Ways, Worker};
@@ -222,7 +223,7 @@ pub fn prepare(
         taken_over: AtomicBool::new(false),
         phase: lifecycle.phase(),
         observed: AtomicBool::new(false),
-        tunnels: Arc::default(),
+        tunnels: Tunnels::default(),
         listening: lifecycle.listening().subscribe(),
         tokens,
         step_ups,

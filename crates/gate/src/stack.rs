@@ -46,6 +46,7 @@ use crate::route::Route;
 use crate::shared_store;
 use crate::sharing::Write;
 use crate::socket::Socket;
+use crate::tunnels::Holder;
 use crate::upstream::{Inbound, Outbound, UpstreamError};
 use crate::worker::Worker;
 
@@ -71,6 +72,10 @@ pub(crate) struct Tunnel {
     pub(crate) early: Bytes,
     /// The request's name in the log.
     pub(crate) id: CorrelationId,
+    /// What it hangs on.
+    pub(crate) holder: Holder,
+    /// Where its client is, as far as proxies say.
+    pub(crate) client: IpAddr,
 }
 
 /// Answers one request.
@@ -254,8 +259,7 @@ async fn forward(
     //     between upstream and us, and its reason phrase carried on.
     match inbound {
         Inbound::Tunnel(head, socket, early) => {
-            let id = record.id();
-            *peer.tunnel.borrow_mut() = Some(Tunnel { socket, early, id });
+            *peer.tunnel.borrow_mut() = Some(asked.tunnel(socket, early, record.id()));
             Ok(switching(&head))
         }
         Inbound::Answer(answer) => match file.confirmed(asked, &answer) {
@@ -269,6 +273,11 @@ impl Asked<'_> {
     /// Whether the answer is a page with the session's CSRF token in it.
     fn is_page(&self) -> bool {
         matches!(self.caller, Caller::Session { .. }) && self.route.is_index()
+    }
+
+    /// The stream to upstream that this request has become.
+    fn tunnel(&self, socket: Socket, early: Bytes, id: CorrelationId) -> Tunnel {
+        Tunnel { socket, early, id, holder: Holder::of(self.caller), client: self.client }
     }
 
     /// Whether this is an attempt to log in.

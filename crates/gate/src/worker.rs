@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -37,6 +37,7 @@ use crate::session::Sessions;
 use crate::shared_store::Joint;
 use crate::sharing::Sharing;
 use crate::tickets::Tickets;
+use crate::tunnels::Tunnels;
 use crate::upstream::{Goal, Upstream};
 
 /// How often idle upstream connections are looked at, and access lines handed over.
@@ -79,30 +80,15 @@ pub(crate) struct Shared {
     /// Metrics are answered, and their socket is in use.
     pub(crate) observed: AtomicBool,
     /// Consoles open now.
-    pub(crate) tunnels: Arc<AtomicI64>,
+    pub(crate) tunnels: Tunnels,
     /// Where connections are accepted.
     pub(crate) listening: watch::Receiver<Open>,
 }
 
-/// One console, counted until dropped.
-pub(crate) struct Tunnel(Arc<AtomicI64>);
-
-impl Drop for Tunnel {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Shared {
-    /// A console that is open until the result is dropped.
-    pub(crate) fn tunnel(&self) -> Tunnel {
-        self.tunnels.fetch_add(1, Ordering::Relaxed);
-        Tunnel(Arc::clone(&self.tunnels))
-    }
-
     /// Connections that are no console.
     pub(crate) fn busy(&self) -> i64 {
-        self.metrics.open_now() - self.tunnels.load(Ordering::Relaxed)
+        self.metrics.open_now() - i64::try_from(self.tunnels.count()).unwrap_or(i64::MAX)
     }
 
     /// Whether this gate only keeps its consoles, or has nothing left to do.

@@ -8,6 +8,7 @@
 //!
 //! - [`ticket`], [`csrf`] and [`token`] answer whether a credential is genuine and fresh; they
 //!   know nothing of accounts.
+//! - [`otp`] computes codes of second factors.
 //! - [`Access`] answers who may do what: it holds a parsed `user.cfg` and the predefined
 //!   [`roles`] of a [`Release`]. An [`Explanation`] says why, and [`judge`] answers records of
 //!   questions in JSON.
@@ -20,6 +21,7 @@ pub mod judge;
 mod keys;
 mod lenient_base64;
 pub mod limits;
+pub mod otp;
 mod privileges;
 mod release;
 pub mod roles;

@@ -88,6 +88,7 @@ fn act(request: &Request) -> Option<(Act, String)> {
         Request::PolicyConfirm { id } => (Act::PolicyConfirmed, id.clone()),
         Request::BanList
         | Request::Status
+        | Request::ConsolesHeld { .. }
         | Request::Takeover
         | Request::LoginStatus
         | Request::TokenList
@@ -129,6 +130,7 @@ async fn carry_out(shared: &Shared, request: Request) -> Result<Value, ControlEr
             Err(ControlError::Request(text.to_owned()))
         }
         Request::Status => Ok(shared.status()),
+        Request::ConsolesHeld { held } => Ok(shared.ended(&held)),
         Request::LoginStatus => Ok(shared.logins.status()),
         Request::TokenCreate { name, token, networks, methods, paths, expires_in } => {
             let now = shared.clock.unix_secs();

@@ -12,7 +12,7 @@ mod request;
 mod server;
 
 pub use call::{CallError, call};
-pub use request::{Hidden, Request};
+pub use request::{HeldConsole, Hidden, Request};
 
 pub(crate) use answer::ControlError;
 pub(crate) use server::{Control, serve};

@@ -1,6 +1,7 @@
 //! What can be asked.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,12 @@ pub enum Request {
     /// Who the gate is: `{"pid","version","uid","gid","groups","layers":{NAME:STATE},"listen":[…],
     /// "tickets":{"verified_by":"gate","keys"}}`, or `{"verified_by":"upstream","why"}` there.
     Status,
+    /// Which consoles kept by a former process may not go on: `{"ended":[…]}`, by their place in
+    /// the list.
+    ConsolesHeld {
+        /// At most [`TUNNELS_ASKED`](crate::limits::TUNNELS_ASKED).
+        held: Vec<HeldConsole>,
+    },
     /// Another process takes over: answered with the listeners, see [`crate::Takeover`].
     Takeover,
     /// How the brute-force engine stands: `{"bans","locks","waiting","sources","forgotten"}`.
@@ -94,6 +101,18 @@ pub enum Request {
     },
     /// Users with a secret: `{"users":[…]}`.
     StepUpList,
+}
+
+/// A console, by what it hangs on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldConsole {
+    /// The id of its session, 64 hexadecimal digits.
+    pub session: Option<String>,
+    /// The name of its proxy token.
+    pub token: Option<String>,
+    /// The address it was opened from.
+    pub client: IpAddr,
 }
 
 /// A text that no log shows.

@@ -7,13 +7,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use pve_access::otp::base32;
 use secrets::SecretBytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use state::{Entry, StoreError};
 
 use super::sealed::Sealed;
-use super::totp::{SECRET, base32, verify};
+use super::totp::{SECRET, verify};
 use crate::limits::{STEP_UP_MINUTES, STEP_UP_SESSIONS, STEP_UP_USERS};
 use crate::session::Id;
 

@@ -119,6 +119,12 @@ impl ProxyTokens {
         (token.is_value(value, now) && token.is_in_force(client, now)).then_some(token)
     }
 
+    /// Whether there is a token of this name, in force somewhere.
+    pub(crate) fn keeps(&self, name: &str, now: u64) -> bool {
+        let lasts = |token: &Arc<ProxyToken>| token.record.expires.is_none_or(|end| now < end);
+        self.table().get(name).is_some_and(lasts)
+    }
+
     /// Whether a token is used from this source for the first time, as far as is remembered.
     pub(crate) fn is_first_use(&self, token: &ProxyToken, client: IpAddr) -> bool {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);

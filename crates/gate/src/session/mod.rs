@@ -179,6 +179,21 @@ impl Sessions {
         }
     }
 
+    /// Whether what was opened for a session may go on: nobody has ended it, and it has not reached
+    /// its lifetime. One that has ended for want of use or of a renewal was ended by nobody.
+    pub(crate) fn sustains(&self, session: &Session, now: u64) -> bool {
+        let lifetimes = self.config.lifetimes();
+        let by_itself = session.ends(&lifetimes) <= now;
+        now < session.began.saturating_add(lifetimes.absolute)
+            && (by_itself || self.table().get(&session.id).is_some())
+    }
+
+    /// The same of a session that another process knows: here it has to be known too.
+    pub(crate) fn keeps(&self, id: &Id, now: u64) -> bool {
+        let session = self.table().get(id).map(Arc::clone);
+        session.is_some_and(|session| self.sustains(&session, now))
+    }
+
     /// All sessions in force, oldest first.
     pub(crate) fn list(&self, now: u64) -> Vec<Listed> {
         let lifetimes = self.config.lifetimes();

@@ -119,7 +119,7 @@ mod tests {
         let entries = stored(&one);
         other.told(&entries[0], NOW);
         let there = other.find(&value, NOW + 30).unwrap();
-        assert_eq!(there.vault().ticket.expose(), "genuine");
+        assert_eq!(&*there.vault().ticket(), "genuine");
         // Used elsewhere, told as a new end; and told again as it was stored, which is older.
         let ends = Duration::from_secs(NOW + 600 + one.config().idle);
         other.told_end(&session.id.0, ends);

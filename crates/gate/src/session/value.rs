@@ -41,6 +41,23 @@ impl Id {
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 
+    /// All of it in hex.
+    pub(crate) fn text(self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// What [`Id::text`] has written.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut id = [0; 32];
+        if text.len() != 2 * id.len() {
+            return None;
+        }
+        for (at, byte) in id.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+        }
+        Some(Self(id))
+    }
+
     /// The first half in hex: enough to name a session to a person.
     pub(crate) fn short(self) -> String {
         self.0.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
@@ -219,6 +236,8 @@ mod tests {
         assert!(one.id() != two.id());
         assert!(!one.expose().contains(&one.id().short()));
         assert!(Value::parse(one.expose().as_bytes()).unwrap().id() == one.id());
+        assert!(Id::parse(&one.id().text()) == Some(one.id()));
+        assert!(Id::parse(&one.id().short()).is_none() && Id::parse(&"é".repeat(32)).is_none());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use http::{HeaderValue, Method};
 use telemetry::Rfc3339;
 
 use super::answer::{adapt, switching};
-use super::{Asked, Tunnel, refused, whole};
+use super::{Asked, refused, whole};
 use crate::body::{AnswerBody, Source};
 use crate::caller::Caller;
 use crate::credential::Lines;
@@ -64,8 +64,7 @@ pub(super) async fn plugin(
     };
     match inbound.map_err(|error| refused(record, &error))? {
         Inbound::Tunnel(head, socket, early) => {
-            let id = record.id();
-            *peer.tunnel.borrow_mut() = Some(Tunnel { socket, early, id });
+            *peer.tunnel.borrow_mut() = Some(asked.tunnel(socket, early, record.id()));
             Ok(switching(&head))
         }
         Inbound::Answer(answer) => {

@@ -16,7 +16,8 @@
 //! its state again and goes on. One that comes too late is told so, and ends.
 //!
 //! A request that takes longer than the wait goes on in the old process, which can keep nothing
-//! meanwhile: a change that has to be durable is refused there.
+//! meanwhile: a change that has to be durable is refused there. The old one ends when its last
+//! console has; until then it asks the new one which of them may go on (`tunnels`).
 //!
 //! [`HANDOVER_QUIET`]: crate::limits::HANDOVER_QUIET
 //! [`HANDOVER_DONE`]: crate::limits::HANDOVER_DONE

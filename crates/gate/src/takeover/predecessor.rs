@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::{Given, LISTENERS, Word};
+use crate::control::SOCKET;
 use crate::lifecycle::Lifecycle;
 use crate::limits::{
     CONTROL_LINE, HANDOVER_BACK, HANDOVER_DONE, HANDOVER_PAUSE, HANDOVER_QUIET, HANDOVER_WAIT,
@@ -50,8 +51,8 @@ impl HandOver {
         Self { lifecycle, state, own, shared, journal, one: Mutex::default() }
     }
 
-    /// Serves a successor that has asked for the listeners, to its own end. After an error
-    /// everything is here again.
+    /// Serves a successor that has asked for the listeners, and then asks it about the consoles
+    /// that stay, to the end of the last. After an error everything is here again.
     pub(crate) async fn serve(&self, mut stream: UnixStream, shared: &Shared) -> io::Result<()> {
         let Ok(_one) = self.one.try_lock() else {
             return refuse(&mut stream, "another process is about to take over").await;
@@ -83,7 +84,8 @@ impl HandOver {
         stream.write_all(&line(&json!({ "ok": {} }))).await?;
         // A service manager has to hear of the new process before this one may end.
         let closed = timeout(HANDOVER_WAIT, stream.read_u8()).await;
-        drop(closed);
+        drop((closed, lifecycle));
+        shared.follow(&self.state.join(SOCKET)).await;
         Ok(())
     }
 

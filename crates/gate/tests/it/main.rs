@@ -34,6 +34,7 @@ mod pve;
 mod refusals;
 mod reload;
 mod requests;
+mod revoked;
 #[expect(dead_code, clippy::print_stderr, reason = "shared with the tests of the store")]
 #[path = "../../../state/tests/it/server.rs"]
 mod server;
