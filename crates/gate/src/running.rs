@@ -148,6 +148,17 @@ pub enum StartError {
     Worker(#[source] io::Error),
 }
 
+impl StartError {
+    /// Whether a shared store does not answer, which may be otherwise in a moment.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        let (Self::State(error) | Self::Store(CheckError::Store(error))) = self else {
+            return false;
+        };
+        matches!(error, StoreError::Unreachable { .. })
+    }
+}
+
 /// Starts the workers. When this returns, connections are being accepted.
 ///
 /// Each worker is a thread with a runtime of its own and a copy of every listener.
@@ -176,6 +187,7 @@ pub fn start(
     }
     let kept = open_state(&config, sealer, &clock, &metrics)?;
     let Kept { logins, sessions, policy, tokens, step_ups, writers, joint, journal } = kept;
+    let store = writers.first().filter(|_| joint.is_some()).cloned();
     let keep = Arc::new(Keep::new(false));
     let listening = Arc::new(listeners.open().map_err(StartError::Worker)?);
     let bound = addresses(&listening.subscribe().borrow());
@@ -184,7 +196,7 @@ pub fn start(
     let ways = ways(&config, &metrics);
     let breakers = ways.goals.iter().map(|goal| Arc::clone(&goal.breaker)).collect();
     let shared = Arc::new(Shared {
-        consoles: Consoles::new(config.sessions.pass_unknown_console_tickets),
+        consoles: Consoles::new(config.sessions.pass_unknown_console_tickets, store),
         permissions: Permissions::default(),
         clock,
         metrics,

@@ -236,6 +236,11 @@ async fn forward(
     if websocket {
         let ticket = console::ticket(outbound.target);
         let now = shared.clock.monotonic();
+        if shared.joint.is_some() {
+            let times = (shared.clock.unix(), now);
+            let fetched = Box::pin(shared.consoles.fetch(ticket.as_deref(), times)).await;
+            fetched.map_err(|_| Refusal::StoreSilent)?;
+        }
         shared.consoles.take(ticket.as_deref(), caller.id(), client, now)?;
     }
 

@@ -16,6 +16,11 @@ use crate::server::{DURABLE, Server};
 
 const LOGIN: &str = "/api2/json/access/ticket";
 const FAILS: &str = "/api2/extjs/access/ticket";
+const CONSOLE: &str = "/api2/json/nodes/a/qemu/100/vncproxy";
+const SOCKET_OF: &str = "/api2/json/nodes/a/qemu/100/vncwebsocket";
+const TICKET: &str = "PVEVNC:6B00CF1B::KVnf0xGqFppnc2Qf";
+const SWITCHED: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
 const CLIENT: &str = "192.0.2.7";
 
 /// For what another gate has to hear of, and what a server has to be started for.
@@ -40,6 +45,12 @@ impl Place {
             (LOGIN, &ok(granted), Then::Stay),
             (FAILS, &ok(refused), Then::Stay),
             ("/api2/json/version", &ok("{\"data\":{}}"), Then::Stay),
+            (
+                CONSOLE,
+                &ok(&format!(r#"{{"data":{{"ticket":"{TICKET}","port":5900}}}}"#)),
+                Then::Stay,
+            ),
+            (SOCKET_OF, SWITCHED, Then::Echo),
         ]);
         let place = Self {
             pve,
@@ -204,6 +215,34 @@ fn a_proxy_token_is_one_of_all_gates() {
     soon("the other gate takes it", || version(&other, &line) == "200");
     call(&place.socket("one"), &Request::TokenRevoke { name: "ci".into() }).unwrap();
     soon("nor does it any more", || version(&other, &line) == "401");
+}
+
+#[test]
+fn a_console_opens_at_any_gate_and_once_at_all() {
+    let Some(place) = Place::new() else { return };
+    let (one, other) = (place.gate("one"), place.gate("other"));
+    let held = try_login(&one).unwrap();
+    let open = |gate: &Gate| {
+        let path = format!("{SOCKET_OF}?port=5900&vncticket={}", TICKET.replace(':', "%3A"));
+        let lines = format!(
+            "{}Connection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n",
+            held.0
+        );
+        Client::connect(gate)
+            .ask(format!(
+                "GET {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {CLIENT}\r\n{lines}\r\n"
+            ))
+            .status()
+            .to_owned()
+    };
+    for (first, second) in [(&one, &other), (&other, &one)] {
+        assert_eq!(open(first), "401", "none was handed out");
+        assert_eq!(ask(&one, "POST", CONSOLE, &held.0, "").status(), "200");
+        assert_eq!(open(first), "101");
+        assert_eq!(open(first), "401");
+        soon("it is used up at the other", || open(second) == "401");
+    }
 }
 
 #[test]
