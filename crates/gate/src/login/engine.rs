@@ -178,7 +178,7 @@ impl Logins {
             Outcome::Success => {
                 self.metrics.login(attempt.channel.name(), "success");
                 if self.ledger().success(source, attempt, self.clock.monotonic()) {
-                    self.tell_later(Told::success(source, attempt));
+                    self.tell_later(&Told::success(source, attempt));
                 }
                 self.journal.audit(|| event("login.succeeded", attempt));
             }
