@@ -26,5 +26,6 @@ mod reload;
 mod robust;
 mod service;
 mod sessions;
+mod several_gates;
 mod stock_clients;
 mod takeover;
