@@ -420,7 +420,9 @@ fn open_state(
             shared_store::check_key(&mut redis, sealer)?;
             (Box::new(redis) as Box<dyn Store>, Some(own), Some(joint))
         }
-        _ => (own, None, None),
+        // What was meant to be shared must not come to be one gate's own.
+        (Some(_), None) => return Err(ConfigError::new("store.directory", "not set").into()),
+        (None, _) => (own, None, None),
     };
     let (bans, stored) = (store.load(Table::Bans)?, store.load(Table::Sessions)?);
     let (sealed, attempts) = (store.load(Table::Tokens)?, store.load(Table::Attempts)?);

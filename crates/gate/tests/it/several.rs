@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::client::{Answer, Client};
 use crate::gate::Gate;
 use crate::pve::{Pve, Then, ok};
-use crate::server::{DURABLE, Server};
+use crate::server::{DURABLE, FORGETFUL, Server};
 
 const LOGIN: &str = "/api2/json/access/ticket";
 const FAILS: &str = "/api2/extjs/access/ticket";
@@ -37,6 +37,10 @@ struct Place {
 impl Place {
     /// None where no server is installed.
     fn new() -> Option<Self> {
+        Self::with(DURABLE)
+    }
+
+    fn with(options: &[&str]) -> Option<Self> {
         let granted = r#"{"data":{"username":"root@pam","CSRFPreventionToken":"6B00CE46:x",
             "ticket":"PVE:root@pam:6B00CE46::JOxkx+DqOfuSHjN7nfLMlmStVUfGN"}}"#;
         let refused =
@@ -54,7 +58,7 @@ impl Place {
         ]);
         let place = Self {
             pve,
-            server: Server::start(DURABLE)?,
+            server: Server::start(options)?,
             directory: tempfile::tempdir().unwrap(),
             ban_after: 1000,
         };
@@ -99,8 +103,16 @@ impl Place {
 struct Held(String);
 
 fn ask(gate: &Gate, method: &str, path: &str, lines: &str, body: &str) -> Answer {
+    ask_as(gate, CLIENT, (method, path, lines, body))
+}
+
+fn ask_as(
+    gate: &Gate,
+    client: &str,
+    (method, path, lines, body): (&str, &str, &str, &str),
+) -> Answer {
     Client::connect(gate).ask(format!(
-        "{method} {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {CLIENT}\r\n{lines}\
+        "{method} {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {client}\r\n{lines}\
          Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     ))
@@ -333,6 +345,29 @@ fn a_store_that_is_killed_under_load_loses_nothing_acknowledged() {
             ended.iter().all(|held| version(gate, held) == "401")
         });
     }
+}
+
+#[test]
+fn what_the_store_has_lost_is_put_there_again_or_ended() {
+    let Some(place) = Place::with(FORGETFUL) else { return };
+    let mut place = Place { ban_after: 1, ..place };
+    let gate = place.gate("one");
+    let held = try_login(&gate).unwrap();
+    let wrong = ("POST", FAILS, "", "username=root%40pam&password=wrong");
+    ask_as(&gate, "198.51.100.7", wrong);
+    assert_eq!(bans(&place.socket("one")), 1);
+    place.server.kill();
+    place.server.again();
+    // It was in force, and may have been revoked: nobody can say.
+    let path = "/api2/json/version";
+    soon("the session has ended", || {
+        ask_as(&gate, "203.0.113.7", ("GET", path, &held.0, "")).status() == "401"
+    });
+    let _late = place.gate("late");
+    soon("who comes later finds the ban", || {
+        let listed = call(&place.socket("late"), &Request::BanList).unwrap();
+        listed["bans"].as_array().unwrap().iter().any(|ban| ban["address"] == "198.51.100.7")
+    });
 }
 
 #[test]
