@@ -63,6 +63,11 @@ const NEEDS: &[Need] = &[
         probe: ("systemd-analyze", &["--version"]),
     },
     Need {
+        package: "redis-server",
+        why: "the store of several gates",
+        probe: ("redis-server", &["--version"]),
+    },
+    Need {
         package: "nftables",
         why: "shows the bans that were made without it",
         probe: ("test", &["-x", "/usr/sbin/nft"]),

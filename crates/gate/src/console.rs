@@ -7,10 +7,12 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
+use state::{Change, Entry, StoreError, Table, Writer};
+use tracing::debug;
 
 use crate::login::query_value;
 use crate::refusal::Refusal;
@@ -33,6 +35,8 @@ const PARAMETERS: [&str; 2] = ["vncticket", "ticket"];
 pub(crate) struct Consoles {
     noted: Mutex<HashMap<Id, Noted>>,
     pass_unknown: bool,
+    /// Where other gates find those that were handed out here.
+    store: Option<Arc<Writer>>,
 }
 
 /// A ticket that may pass.
@@ -53,8 +57,49 @@ struct Noted {
 
 impl Consoles {
     /// `pass_unknown`: whether tickets that were never noted are left to Proxmox VE.
-    pub(crate) fn new(pass_unknown: bool) -> Self {
-        Self { noted: Mutex::default(), pass_unknown }
+    pub(crate) fn new(pass_unknown: bool, store: Option<Arc<Writer>>) -> Self {
+        Self { noted: Mutex::default(), pass_unknown, store }
+    }
+
+    /// Notes a ticket for other gates too. One that can not be stored is good here.
+    pub(crate) async fn share(&self, ticket: &[u8], caller: Id, client: IpAddr, unix: Duration) {
+        let Some(store) = &self.store else { return };
+        let value = serde_json::to_vec(&(caller.0, client)).unwrap_or_default();
+        let expires = unix.saturating_add(TAKEN_FOR);
+        let entry = Entry { key: id(ticket).0.to_vec(), value, expires };
+        let prune = Change::Prune { table: Table::Consoles, now: unix };
+        let put = Change::Put { table: Table::Consoles, entry };
+        if let Err(error) = store.durable(vec![put, prune]).await {
+            debug!(%error, "a console's ticket is good at this gate alone");
+        }
+    }
+
+    /// Notes a ticket that another gate has handed out, and uses it up for all of them.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it may have been used at another gate.
+    pub(crate) async fn fetch(
+        &self,
+        ticket: Option<&[u8]>,
+        (unix, now): (Duration, Duration),
+    ) -> Result<(), StoreError> {
+        let (Some(store), Some(ticket)) = (&self.store, ticket) else { return Ok(()) };
+        let key = id(ticket).0.to_vec();
+        let stored = store.find(Table::Consoles, key.clone()).await?;
+        let read = |entry: &Entry| serde_json::from_slice(&entry.value).ok();
+        let Some((caller, client)) = stored.as_ref().and_then(read) else { return Ok(()) };
+        store.durable(vec![Change::Delete { table: Table::Consoles, key }]).await?;
+        let left = stored.map(|entry| entry.expires.saturating_sub(unix)).unwrap_or_default();
+        let until = now.saturating_add(left.min(TAKEN_FOR));
+        self.noted().insert(id(ticket), Noted { caller: Id(caller), client, until });
+        Ok(())
+    }
+
+    /// A ticket was used, at whichever gate.
+    pub(crate) fn told_gone(&self, key: &[u8]) {
+        if let Ok(id) = key.try_into() {
+            self.noted().remove(&Id(id));
+        }
     }
 
     /// Notes a ticket that goes out to this caller.
@@ -124,7 +169,7 @@ mod tests {
     }
 
     fn noted(pass_unknown: bool) -> Consoles {
-        let consoles = Consoles::new(pass_unknown);
+        let consoles = Consoles::new(pass_unknown, None);
         consoles.note(TICKET, Id([1; 32]), client(1), NOW);
         consoles
     }
@@ -164,16 +209,17 @@ mod tests {
 
     #[test]
     fn unknown_ones_by_policy() {
-        assert!(Consoles::new(false).take(Some(TICKET), None, client(1), NOW).is_err());
-        let unknown = Consoles::new(true).take(Some(TICKET), None, client(1), NOW);
+        let one = |pass_unknown| Consoles::new(pass_unknown, None);
+        assert!(one(false).take(Some(TICKET), None, client(1), NOW).is_err());
+        let unknown = one(true).take(Some(TICKET), None, client(1), NOW);
         assert_eq!(unknown, Ok(Taken::Unknown));
-        assert!(Consoles::new(false).take(None, None, client(1), NOW).is_err());
-        assert!(Consoles::new(true).take(None, None, client(1), NOW).is_ok());
+        assert!(one(false).take(None, None, client(1), NOW).is_err());
+        assert!(one(true).take(None, None, client(1), NOW).is_ok());
     }
 
     #[test]
     fn the_oldest_makes_room() {
-        let consoles = Consoles::new(false);
+        let consoles = Consoles::new(false, None);
         for number in 0..=NOTED {
             let ticket = format!("PVEVNC:{number:08X}::x");
             let now = NOW + Duration::from_micros(number as u64);

@@ -78,6 +78,7 @@ pub(crate) async fn console(
     {
         let now = shared.clock.monotonic();
         shared.consoles.note(ticket.as_bytes(), id, client, now);
+        shared.consoles.share(ticket.as_bytes(), id, client, shared.clock.unix()).await;
     }
     Ok(answer)
 }

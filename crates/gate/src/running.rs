@@ -154,6 +154,17 @@ pub enum StartError {
     Worker(#[source] io::Error),
 }
 
+impl StartError {
+    /// Whether a shared store does not answer, which may be otherwise in a moment.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        let (Self::State(error) | Self::Store(CheckError::Store(error))) = self else {
+            return false;
+        };
+        matches!(error, StoreError::Unreachable { .. })
+    }
+}
+
 /// Starts the workers. When this returns, connections are being accepted.
 ///
 /// # Errors
@@ -196,7 +207,7 @@ pub fn prepare(
         store.read_password()?;
     }
     let kept = open_state(&config, sealer, &clock, &metrics)?;
-    let Kept { logins, sessions, policy, tokens, step_ups, own, writer, joint, journal } = kept;
+    let Kept { logins, sessions, policy, tokens, step_ups, own, several, joint, journal } = kept;
     let lifecycle = Arc::new(Lifecycle::new(listeners.open().map_err(StartError::Worker)?));
     let bound = addresses(&lifecycle.listening().subscribe().borrow());
     let sharing = config.traffic.share_polls.then(|| Sharing::new(metrics.clone()));
@@ -206,7 +217,7 @@ pub fn prepare(
     let (tickets, ticket_key) = tickets(&config, &clock, &metrics)?;
     let shared = Arc::new(Shared {
         tickets,
-        consoles: Consoles::new(config.sessions.pass_unknown_console_tickets),
+        consoles: Consoles::new(config.sessions.pass_unknown_console_tickets, several.clone()),
         permissions: Permissions::default(),
         clock,
         metrics,
@@ -241,8 +252,7 @@ pub fn prepare(
     let watched = watched.map_err(StartError::Worker)?;
     let control = config.state.map(|directory| {
         let path = directory.join(control::SOCKET);
-        let shared_writer = shared.joint.is_some().then_some(writer);
-        let hand_over = HandOver::new(&lifecycle, directory, (own, shared_writer), journal);
+        let hand_over = HandOver::new(&lifecycle, directory, (own, several), journal);
         let served = control::serve(&path, Arc::clone(&shared), hand_over);
         served.map_err(|source| StartError::Control { path, source })
     });
@@ -425,8 +435,8 @@ struct Kept {
     step_ups: StepUps,
     /// Who writes what is this gate's alone.
     own: Arc<Writer>,
-    /// Who writes the rest: the same, unless several gates share it.
-    writer: Arc<Writer>,
+    /// Who writes the rest, where several gates share that.
+    several: Option<Arc<Writer>>,
     joint: Option<Joint>,
     journal: Arc<Journal>,
 }
@@ -457,7 +467,9 @@ fn open_state(
             shared_store::check_key(&mut redis, sealer)?;
             (Box::new(redis) as Box<dyn Store>, Some(own), Some(joint))
         }
-        _ => (own, None, None),
+        // What was meant to be shared must not come to be one gate's own.
+        (Some(_), None) => return Err(ConfigError::new("store.directory", "not set").into()),
+        (None, _) => (own, None, None),
     };
     let (bans, stored) = (store.load(Table::Bans)?, store.load(Table::Sessions)?);
     let (sealed, attempts) = (store.load(Table::Tokens)?, store.load(Table::Attempts)?);
@@ -489,7 +501,8 @@ fn open_state(
         Some(_) => logins.joined(config.login.window, &attempts),
         None => logins,
     };
-    Ok(Kept { logins, sessions, policy, tokens, step_ups, own, writer, joint, journal })
+    let several = joint.is_some().then_some(writer);
+    Ok(Kept { logins, sessions, policy, tokens, step_ups, own, several, joint, journal })
 }
 
 /// Everything that can fail is done here, before the thread starts. The worker itself is made

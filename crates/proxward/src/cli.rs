@@ -193,8 +193,10 @@ pub(crate) struct Gate {
     /// Private key of that certificate (PEM)
     #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<String>,
-    /// Directory for bans, audit log and control socket; without one nothing outlasts the process
-    #[arg(long, value_name = "DIR")]
+    /// Directory for bans, audit log and control socket; without one nothing outlasts the process.
+    /// Or the server that several gates share: rediss://HOST, redis://127.0.0.1 or
+    /// redis+unix:///PATH
+    #[arg(long, value_name = "DIR|ADDRESS")]
     pub(crate) state: Option<String>,
     /// Takes the place of the gate that runs with the same state directory; nobody is refused
     /// meanwhile, and that one ends with its last console

@@ -175,6 +175,7 @@ pub(crate) fn start_fault(error: StartError) -> Stop {
         StartError::Bind { source, .. } => {
             Stop::say(bind_exit(source), format!("{error} --listen takes another address or port"))
         }
+        _ if error.is_unreachable() => Stop::new(Exit::Unreachable, error),
         _ => Stop::usage(error),
     }
 }

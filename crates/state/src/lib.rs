@@ -18,6 +18,12 @@
 //! when there is room.
 
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    //! For the fuzz targets.
+    pub use crate::redis::fuzzing::{answers, row_and_record};
+}
 pub mod limits;
 mod memory;
 mod redb_file;

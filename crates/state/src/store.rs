@@ -20,17 +20,20 @@ pub enum Table {
     Pending,
     /// What has lately been tried, where several processes count it together.
     Attempts,
+    /// Tickets that are good once, where several processes may be shown one.
+    Consoles,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Sessions,
         Self::Revocations,
         Self::Bans,
         Self::Tokens,
         Self::Pending,
         Self::Attempts,
+        Self::Consoles,
     ];
 
     /// Its name on disk.
@@ -43,6 +46,7 @@ impl Table {
             Self::Tokens => "tokens",
             Self::Pending => "pending",
             Self::Attempts => "attempts",
+            Self::Consoles => "consoles",
         }
     }
 }

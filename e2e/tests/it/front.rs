@@ -185,7 +185,7 @@ pub(crate) fn is(reply: &Reply, line: &str) -> Result<()> {
 }
 
 /// A port that was free a moment ago: nginx and a gate that is started twice need to know theirs.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

@@ -26,6 +26,7 @@ mod reload;
 mod robust;
 mod service;
 mod sessions;
+mod several_gates;
 mod stock_clients;
 mod takeover;
 mod tickets;

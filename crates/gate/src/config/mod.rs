@@ -333,7 +333,8 @@ impl Config {
         }
     }
 
-    /// Keeps sessions, bans, tokens and counts on the server with this address, for several gates.
+    /// Keeps sessions, bans, tokens and counts on the server with this address, for several gates;
+    /// `state` is the directory for the rest, `sessions.key` the file with the key of all gates.
     ///
     /// # Errors
     /// The address is none, or would carry secrets in clear text over a network.

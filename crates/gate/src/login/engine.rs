@@ -41,8 +41,9 @@ pub(crate) struct Logins {
     exempt: AddressSet,
     proxies: RwLock<[AddressSet; 2]>,
     pub(super) state: Arc<Writer>,
-    /// Of attempts that other gates are told of; None where there are none.
+    /// For how long other gates count what they are told; None where there are none.
     pub(super) window: Option<Duration>,
+    /// Since when, and how many were told since then.
     pub(super) told: Mutex<(Duration, u64)>,
     journal: Arc<Journal>,
     metrics: Metrics,
@@ -179,7 +180,7 @@ impl Logins {
             Outcome::Success => {
                 self.metrics.login(attempt.channel.name(), "success");
                 if self.ledger().success(source, attempt, self.clock.monotonic()) {
-                    self.tell_later(Told::success(source, attempt));
+                    self.tell_later(&Told::success(source, attempt));
                 }
                 self.journal.audit(|| event(Act::LoginSucceeded, attempt));
             }
@@ -250,7 +251,7 @@ impl Logins {
             && let Err(error) = self.state.durable(changes).await
             && judged.ban.is_some()
         {
-            warn!(%error, "a ban is in force here, but not kept and not known elsewhere");
+            warn!(%error, "a ban is in force but not kept over a restart");
         }
         let passed = self.clock.monotonic().saturating_sub(permit.begun);
         if permit.place.is_some() || exempt {
@@ -323,15 +324,16 @@ impl Logins {
     /// it is done.
     pub(crate) async fn pardon(&self, of: &str) -> Result<Value, ControlError> {
         let now = self.clock.monotonic();
-        let known = if let Some(source) = parse_source(of) {
-            let mut changes = vec![standing::forget(source)];
-            changes.extend(self.telling(&Told::Pardon { of: of.to_owned() }));
+        let source = parse_source(of);
+        let mut changes: Vec<Change> = source.map(standing::forget).into_iter().collect();
+        changes.extend(self.telling(&Told::Pardon { of: of.to_owned() }));
+        if !changes.is_empty() {
             self.state.durable(changes).await?;
+        }
+        let known = if let Some(source) = source {
             self.enforcer.iter().for_each(|enforcer| enforcer.free(source));
             self.ledger().pardon_source(source, now)
         } else {
-            let changes = self.telling(&Told::Pardon { of: of.to_owned() });
-            self.state.durable(changes.into_iter().collect()).await?;
             self.ledger().pardon_account(&UserText::new(of), now)
         };
         let shown = UserText::new(of);

@@ -135,8 +135,8 @@ impl Logins {
     }
 
     /// Tells what nobody waits for.
-    pub(super) fn tell_later(&self, told: Told) {
-        self.telling(&told).into_iter().for_each(|change| self.state.later(change));
+    pub(super) fn tell_later(&self, told: &Told) {
+        self.telling(told).into_iter().for_each(|change| self.state.later(change));
     }
 
     /// An attempt at another gate.

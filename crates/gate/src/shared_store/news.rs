@@ -34,6 +34,7 @@ fn take(shared: &Shared, news: News) {
         }
         News::Gone { table: Table::Sessions, key } => shared.sessions.told_gone(&key),
         News::Gone { table: Table::Bans, key } => shared.logins.told_free(&key),
+        News::Gone { table: Table::Consoles, key } => shared.consoles.told_gone(&key),
         News::Gone { table: Table::Tokens, key } => {
             shared.tokens.told_gone(&key);
             shared.step_ups.told_gone(&key);

@@ -14,6 +14,11 @@ pub(super) async fn open(asked: &Asked<'_>, target: &PathAndQuery) -> Result<(),
     let shared = &peer.worker.shared;
     let ticket = ticket(target);
     let monotonic = shared.clock.monotonic();
+    if shared.joint.is_some() {
+        let times = (shared.clock.unix(), monotonic);
+        let fetched = shared.consoles.fetch(ticket.as_deref(), times).await;
+        fetched.map_err(|_| Refusal::StoreSilent)?;
+    }
     let taken = shared.consoles.take(ticket.as_deref(), caller.id(), client, monotonic)?;
     let (Taken::Unknown, Some(ticket), Route::Api(_, below)) = (taken, ticket, route) else {
         return Ok(());

@@ -12,10 +12,15 @@ use serde_json::Value;
 use crate::client::{Answer, Client};
 use crate::gate::Gate;
 use crate::pve::{Pve, Then, ok};
-use crate::server::{DURABLE, Server};
+use crate::server::{DURABLE, FORGETFUL, Server};
 
 const LOGIN: &str = "/api2/json/access/ticket";
 const FAILS: &str = "/api2/extjs/access/ticket";
+const CONSOLE: &str = "/api2/json/nodes/a/qemu/100/vncproxy";
+const SOCKET_OF: &str = "/api2/json/nodes/a/qemu/100/vncwebsocket";
+const TICKET: &str = "PVEVNC:6B00CF1B::KVnf0xGqFppnc2Qf";
+const SWITCHED: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
 const CLIENT: &str = "192.0.2.7";
 
 /// For what another gate has to hear of, and what a server has to be started for.
@@ -32,6 +37,10 @@ struct Place {
 impl Place {
     /// None where no server is installed.
     fn new() -> Option<Self> {
+        Self::with(DURABLE)
+    }
+
+    fn with(options: &[&str]) -> Option<Self> {
         let granted = r#"{"data":{"username":"root@pam","CSRFPreventionToken":"6B00CE46:x",
             "ticket":"PVE:root@pam:6B00CE46::JOxkx+DqOfuSHjN7nfLMlmStVUfGN"}}"#;
         let refused =
@@ -40,10 +49,16 @@ impl Place {
             (LOGIN, &ok(granted), Then::Stay),
             (FAILS, &ok(refused), Then::Stay),
             ("/api2/json/version", &ok("{\"data\":{}}"), Then::Stay),
+            (
+                CONSOLE,
+                &ok(&format!(r#"{{"data":{{"ticket":"{TICKET}","port":5900}}}}"#)),
+                Then::Stay,
+            ),
+            (SOCKET_OF, SWITCHED, Then::Echo),
         ]);
         let place = Self {
             pve,
-            server: Server::start(DURABLE)?,
+            server: Server::start(options)?,
             directory: tempfile::tempdir().unwrap(),
             ban_after: 1000,
         };
@@ -88,8 +103,16 @@ impl Place {
 struct Held(String);
 
 fn ask(gate: &Gate, method: &str, path: &str, lines: &str, body: &str) -> Answer {
+    ask_as(gate, CLIENT, (method, path, lines, body))
+}
+
+fn ask_as(
+    gate: &Gate,
+    client: &str,
+    (method, path, lines, body): (&str, &str, &str, &str),
+) -> Answer {
     Client::connect(gate).ask(format!(
-        "{method} {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {CLIENT}\r\n{lines}\
+        "{method} {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {client}\r\n{lines}\
          Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     ))
@@ -207,6 +230,34 @@ fn a_proxy_token_is_one_of_all_gates() {
 }
 
 #[test]
+fn a_console_opens_at_any_gate_and_once_at_all() {
+    let Some(place) = Place::new() else { return };
+    let (one, other) = (place.gate("one"), place.gate("other"));
+    let held = try_login(&one).unwrap();
+    let open = |gate: &Gate| {
+        let path = format!("{SOCKET_OF}?port=5900&vncticket={}", TICKET.replace(':', "%3A"));
+        let lines = format!(
+            "{}Connection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n",
+            held.0
+        );
+        Client::connect(gate)
+            .ask(format!(
+                "GET {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {CLIENT}\r\n{lines}\r\n"
+            ))
+            .status()
+            .to_owned()
+    };
+    for (first, second) in [(&one, &other), (&other, &one)] {
+        assert_eq!(open(first), "401", "none was handed out");
+        assert_eq!(ask(&one, "POST", CONSOLE, &held.0, "").status(), "200");
+        assert_eq!(open(first), "101");
+        assert_eq!(open(first), "401");
+        soon("it is used up at the other", || open(second) == "401");
+    }
+}
+
+#[test]
 fn another_key_is_refused_in_words() {
     let Some(place) = Place::new() else { return };
     drop(place.gate("one"));
@@ -294,6 +345,29 @@ fn a_store_that_is_killed_under_load_loses_nothing_acknowledged() {
             ended.iter().all(|held| version(gate, held) == "401")
         });
     }
+}
+
+#[test]
+fn what_the_store_has_lost_is_put_there_again_or_ended() {
+    let Some(place) = Place::with(FORGETFUL) else { return };
+    let mut place = Place { ban_after: 1, ..place };
+    let gate = place.gate("one");
+    let held = try_login(&gate).unwrap();
+    let wrong = ("POST", FAILS, "", "username=root%40pam&password=wrong");
+    ask_as(&gate, "198.51.100.7", wrong);
+    assert_eq!(bans(&place.socket("one")), 1);
+    place.server.kill();
+    place.server.again();
+    // It was in force, and may have been revoked: nobody can say.
+    let path = "/api2/json/version";
+    soon("the session has ended", || {
+        ask_as(&gate, "203.0.113.7", ("GET", path, &held.0, "")).status() == "401"
+    });
+    let _late = place.gate("late");
+    soon("who comes later finds the ban", || {
+        let listed = call(&place.socket("late"), &Request::BanList).unwrap();
+        listed["bans"].as_array().unwrap().iter().any(|ban| ban["address"] == "198.51.100.7")
+    });
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub(crate) fn ask(gate: &RunningGate, request: &Request) -> Result<Value, Stop> 
         None => {
             let document = config::layers(gate.config.as_deref()).load().map_err(Stop::usage)?;
             let settings: ::gate::Settings = document.section("gate").map_err(Stop::usage)?;
-            settings.state.ok_or_else(|| {
+            settings.directory().ok_or_else(|| {
                 let text = "gate.state: not set; name the state directory of the gate with --state";
                 Stop::say(Exit::Usage, text)
             })?

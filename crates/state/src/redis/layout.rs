@@ -163,6 +163,7 @@ fn number(table: Table) -> u8 {
         Table::Tokens => 4,
         Table::Pending => 5,
         Table::Attempts => 6,
+        Table::Consoles => 7,
     }
 }
 

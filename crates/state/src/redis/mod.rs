@@ -8,6 +8,8 @@
 //! bounds neither the length of an answer nor that of an array.
 
 mod feed;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod layout;
 mod link;
 mod resp;
