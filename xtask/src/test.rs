@@ -50,6 +50,11 @@ const NEEDS: &[Need] = &[
         why: "looks for what a test left behind, and ends it",
         probe: ("pgrep", &["--version"]),
     },
+    Need {
+        package: "chromium",
+        why: "a browser in front of the gate",
+        probe: ("chromium", &["--version"]),
+    },
     Need { package: "strace", why: "the system calls of the gate", probe: ("strace", &["-V"]) },
     Need { package: "iproute2", why: "networks of a test's own", probe: ("ip", &["-V"]) },
     Need {
