@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::{floors, shell, tidy};
+use crate::{floors, nodes, shell, tidy};
 
 /// A program the tests drive, and the Debian package that holds it.
 struct Need {
@@ -38,6 +38,11 @@ const NEEDS: &[Need] = &[
         package: "nodejs",
         why: "what cells confine; version 20 or later, else its tests are passed over",
         probe: ("node", &["--version"]),
+    },
+    Need {
+        package: "npm",
+        why: "other versions of Node.js for the cells",
+        probe: ("npm", &["--version"]),
     },
     Need {
         package: "bubblewrap",
@@ -83,6 +88,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     tidy::run(&[])?;
     floors::run(&[])?;
     install()?;
+    nodes::install_promised();
     shell::run("cargo", &["build", "--package", "proxward"])?;
     shell::run("cargo", &["build", "--package", "proxward-brokerd", "--package", "proxward-cell"])?;
     let seeded = std::env::var_os(PROPERTY_SEED.0).is_some();

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use super::chromium::{Chromium, is_installed};
@@ -29,6 +29,8 @@ const FRAMES: &str = "(async () => {
     const received = [];
     let count = -12;
     return new Promise((resolve) => {
+        const stalled = () => resolve(`${count} of ${whole.length} back, ${socket.bufferedAmount} waiting`);
+        setTimeout(stalled, 30000);
         socket.onclose = ({ code }) => resolve(`closed ${code}`);
         socket.onopen = () => sent.forEach((piece) => socket.send(piece));
         socket.onmessage = async ({ data }) => {
@@ -85,7 +87,13 @@ fn visit(line: &str, protocol: &str) -> Result<()> {
     files_go_up_and_down(&stand, &chromium, &page)?;
     page.picture("desktop")?;
     consoles_open(&chromium, &page)?;
-    ensure!(page.js(FRAMES)? == true, "frames of a console came back changed");
+    let echoed = page.js(FRAMES)?;
+    if echoed != true {
+        page.open("about:blank")?;
+        let told =
+            until(END, || Some(stand.log()).filter(|log| log.matches("tunnel closed").count() > 2));
+        bail!("frames of a console did not come back as they were: {echoed}\n{told:?}");
+    }
     speaks_the_chosen_language(&page)?;
     page.nothing_wrong_but(&[])?;
     works_on_a_telephone(&stand, &page)?;
