@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::chromium::{Chromium, is_installed};
@@ -17,6 +17,8 @@ const PHONE: &str = "Mozilla/5.0 (Linux; Android 15) Chrome/140.0.0.0 Mobile Saf
 const IMAGE: usize = 3 << 20;
 /// Sends frames of 16 KiB over a console of the page's own, and compares what comes back.
 const FRAMES: &str = "(async () => {
+    const sent = Array.from({ length: 64 }, () => crypto.getRandomValues(new Uint8Array(16384)));
+    const whole = new Uint8Array(await new Blob(sent).arrayBuffer());
     const call = '/nodes/pve1/qemu/100/';
     const headers = { CSRFPreventionToken: Proxmox.CSRFPreventionToken };
     const post = { method: 'POST', headers, body: new URLSearchParams({ websocket: 1 }) };
@@ -24,8 +26,6 @@ const FRAMES: &str = "(async () => {
     const query = new URLSearchParams({ port: data.port, vncticket: data.ticket });
     const socket = new WebSocket(`wss://${location.host}/api2/json${call}vncwebsocket?${query}`, 'binary');
     socket.binaryType = 'arraybuffer';
-    const sent = Array.from({ length: 64 }, () => crypto.getRandomValues(new Uint8Array(16384)));
-    const whole = new Uint8Array(await new Blob(sent).arrayBuffer());
     const received = [];
     let count = -12;
     return new Promise((resolve) => {
@@ -88,12 +88,7 @@ fn visit(line: &str, protocol: &str) -> Result<()> {
     page.picture("desktop")?;
     consoles_open(&chromium, &page)?;
     let echoed = page.js(FRAMES)?;
-    if echoed != true {
-        page.open("about:blank")?;
-        let told =
-            until(END, || Some(stand.log()).filter(|log| log.matches("tunnel closed").count() > 2));
-        bail!("frames of a console did not come back as they were: {echoed}\n{told:?}");
-    }
+    ensure!(echoed == true, "frames of a console did not come back as they were: {echoed}");
     speaks_the_chosen_language(&page)?;
     page.nothing_wrong_but(&[])?;
     works_on_a_telephone(&stand, &page)?;

@@ -96,11 +96,6 @@ impl Stand {
         Ok(finish(&mut command, "")?.success()?.stdout)
     }
 
-    /// What the gate has logged.
-    pub(super) fn log(&self) -> String {
-        self.gate.running.stderr()
-    }
-
     /// Ends both.
     pub(super) fn end(self) -> Result<()> {
         self.gate.end("TERM")?.success()?;
