@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::shell;
+use crate::{nodes, shell};
 
 /// Majors that are traced when none is named: those with support, and the last one without.
 const MAJORS: [&str; 4] = ["18", "20", "22", "24"];
@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let programs: Vec<(String, PathBuf)> = if arguments.is_empty() {
         MAJORS
             .iter()
-            .map(|major| Ok(((*major).to_owned(), install(major)?)))
+            .map(|major| Ok(((*major).to_owned(), nodes::install(major)?)))
             .collect::<Result<_>>()?
     } else {
         let named = |word: &String| {
@@ -60,20 +60,6 @@ fn read(text: &str) -> BTreeMap<String, BTreeSet<String>> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let words = lines.map(|line| line.split_whitespace().map(str::to_owned));
     words.filter_map(|mut words| Some((words.next()?, words.collect()))).collect()
-}
-
-/// The program of a major, from the package `node`.
-fn install(major: &str) -> Result<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-    let folder = cache.or_else(home).context("no HOME")?.join("proxward").join("node").join(major);
-    let program = folder.join("node_modules/node/bin/node");
-    if !program.is_file() {
-        std::fs::create_dir_all(&folder)?;
-        let (at, package) = (folder.display().to_string(), format!("node@{major}"));
-        shell::run("npm", &["install", "--no-audit", "--no-fund", "--prefix", &at, &package])?;
-    }
-    Ok(program)
 }
 
 /// Names of the calls of one run.

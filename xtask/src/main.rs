@@ -4,6 +4,7 @@ mod calls;
 mod check;
 mod floors;
 mod fuzz;
+mod nodes;
 mod schema;
 mod shell;
 mod test;

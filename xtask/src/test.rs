@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::{floors, shell, tidy};
+use crate::{floors, nodes, shell, tidy};
 
 /// A program the tests drive, and the Debian package that holds it.
 struct Need {
@@ -40,6 +40,11 @@ const NEEDS: &[Need] = &[
         probe: ("node", &["--version"]),
     },
     Need {
+        package: "npm",
+        why: "other versions of Node.js for the cells",
+        probe: ("npm", &["--version"]),
+    },
+    Need {
         package: "bubblewrap",
         why: "the sandbox that cells are measured beside",
         probe: ("bwrap", &["--version"]),
@@ -49,6 +54,11 @@ const NEEDS: &[Need] = &[
         package: "procps",
         why: "looks for what a test left behind, and ends it",
         probe: ("pgrep", &["--version"]),
+    },
+    Need {
+        package: "chromium",
+        why: "a browser in front of the gate",
+        probe: ("chromium", &["--version"]),
     },
     Need { package: "strace", why: "the system calls of the gate", probe: ("strace", &["-V"]) },
     Need { package: "iproute2", why: "networks of a test's own", probe: ("ip", &["-V"]) },
@@ -83,6 +93,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     tidy::run(&[])?;
     floors::run(&[])?;
     install()?;
+    nodes::install_promised();
     shell::run("cargo", &["build", "--package", "proxward"])?;
     shell::run("cargo", &["build", "--package", "proxward-brokerd", "--package", "proxward-cell"])?;
     let seeded = std::env::var_os(PROPERTY_SEED.0).is_some();

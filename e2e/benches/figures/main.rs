@@ -3,7 +3,7 @@
 //! Every program is the release build, started anew for every round. Medians and the tenth
 //! percentile of the rounds are printed; the machine's load is part of both. `mock-beside-sdk`
 //! is run by name only: it installs its peer. So are `broker`, which has redis beside it, and
-//! `cells`, which wants its peers, and `gate`, which takes half a minute.
+//! `cells`, which wants its peers, and `gate`, which takes a minute.
 
 mod broker;
 mod broker_peers;

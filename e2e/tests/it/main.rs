@@ -4,6 +4,7 @@
 mod access_command;
 mod api_command;
 mod broker;
+mod browser;
 mod canary;
 mod cells;
 mod channels;

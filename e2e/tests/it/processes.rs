@@ -28,6 +28,20 @@ pub(crate) fn shown_of_group(group: u32) -> Result<Vec<u8>> {
     Ok(lines.collect())
 }
 
+/// The ids of all living processes in whose command line a text stands.
+pub(crate) fn naming(text: &str) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let entry = entry?;
+        // Others end meanwhile, and a zombie has none.
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if line.windows(text.len()).any(|part| part == text.as_bytes()) {
+            found.push(entry.file_name().display().to_string());
+        }
+    }
+    Ok(found)
+}
+
 /// Field 5 of `/proc/PID/stat` (proc_pid_stat(5)). The name, field 2, is in parentheses and may
 /// hold blanks and parentheses itself. Zombies are gone but for their parent's question.
 fn group_of(dir: &Path) -> Option<u32> {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -106,14 +106,26 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        let (mut running, stdout) = Self::spawn(command)?;
+        running.stdout = Collected::new(stdout);
+        Ok(running)
+    }
+
+    /// The same, with its stdin and stdout for a conversation.
+    pub(crate) fn start_talking(command: &mut Command) -> Result<(Self, ChildStdin, ChildStdout)> {
+        let (mut running, stdout) = Self::spawn(command)?;
+        let stdin = running.child.stdin.take().context("its stdin")?;
+        Ok((running, stdin, stdout.context("its stdout")?))
+    }
+
+    fn spawn(command: &mut Command) -> Result<(Self, Option<ChildStdout>)> {
         let program = Path::new(command.get_program());
         let name = program.file_name().unwrap_or_else(|| OsStr::new("?")).display().to_string();
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.process_group(0).spawn();
         let mut child = child.with_context(|| format!("starting {name}"))?;
-        let stdout = Collected::new(child.stdout.take());
-        let stderr = Collected::new(child.stderr.take());
-        Ok(Self { name, child, stdout, stderr })
+        let (stdout, stderr) = (child.stdout.take(), Collected::new(child.stderr.take()));
+        Ok((Self { name, child, stdout: Collected::new(None::<ChildStdout>), stderr }, stdout))
     }
 
     /// Process id, and the id of the process group.

@@ -43,7 +43,7 @@ use Content::{Filler, Own};
 
 /// Files that exist.
 #[rustfmt::skip]
-const FILES: [(&str, Content); 24] = [
+const FILES: [(&str, Content); 25] = [
     ("/usr/share/pve-manager/css/ext6-pve.css",                             Filler(15 * KIB)),
     ("/usr/share/pve-manager/images/favicon.ico",                            Filler(2 * KIB)),
     ("/usr/share/pve-manager/images/logo-128.png",                           Filler(4 * KIB)),
@@ -62,6 +62,7 @@ const FILES: [(&str, Content); 24] = [
     ("/usr/share/pve-manager/css/stand-in.css",        Own(include_str!("interface/style.css"))),
     ("/usr/share/pve-manager/js/stand-in-session.js",  Own(include_str!("interface/session.js"))),
     ("/usr/share/pve-manager/js/stand-in-login.js",    Own(include_str!("interface/login.js"))),
+    ("/usr/share/pve-manager/js/stand-in-view.js",     Own(include_str!("interface/view.js"))),
     ("/usr/share/pve-manager/js/stand-in-desktop.js",  Own(include_str!("interface/desktop.js"))),
     ("/usr/share/pve-manager/js/stand-in-mobile.js",   Own(include_str!("interface/mobile.js"))),
     ("/usr/share/pve-manager/js/stand-in-console.js",  Own(include_str!("interface/console.js"))),
@@ -98,12 +99,19 @@ pub(super) fn send(head: &Head, file: &str) -> Response {
         return Response { last_modified, ..Response::bare(304, "NOT MODIFIED") };
     }
     let body: Vec<u8> = match kind.content_type {
-        "text/css" | "application/javascript" => NOTE.bytes().cycle().take(size).collect(),
+        "text/css" | "application/javascript" => comments(size),
         _ => vec![b'\n'; size],
     };
     let payload = Payload { content_type: kind.content_type, body };
     let response = Response::with(200, "OK", payload);
     Response { last_modified, incompressible: !kind.compress, ..response }
+}
+
+/// Whole comments, and blank lines for the rest: half a comment is a fault in the script.
+fn comments(size: usize) -> Vec<u8> {
+    let mut text = NOTE.repeat(size / NOTE.len()).into_bytes();
+    text.resize(size, b'\n');
+    text
 }
 
 #[cfg(test)]
@@ -135,9 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn every_file_has_a_type() {
+    fn every_file_has_a_type_and_ends_its_comments() {
         for (file, _) in FILES {
-            assert_eq!(asked(&[], file).status, 200, "{file}");
+            let answer = asked(&[], file);
+            assert_eq!(answer.status, 200, "{file}");
+            let text = String::from_utf8_lossy(&answer.body);
+            assert_eq!(text.matches("/*").count(), text.matches("*/").count(), "{file}");
         }
     }
 

@@ -11,6 +11,9 @@ use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+/// Offered to a websocket that nobody reads: this much, until nothing was taken for this long.
+const OFFERED: usize = 1 << 30;
+const UNTAKEN: Duration = Duration::from_millis(500);
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
 const TICKET: &str = "Cookie: PVEAuthCookie=PVE%3Aroot@pam%3A6B00CE46%3A%3A";
@@ -26,6 +29,8 @@ pub(super) enum Kind {
     Handshake,
     /// A frame of so many bytes there and back.
     Echo(usize),
+    /// A websocket whose other end reads nothing.
+    Stalled,
 }
 
 /// Of whom.
@@ -46,8 +51,26 @@ pub(super) struct Done {
 
 /// Connections that stay.
 pub(super) struct Idle {
-    _streams: Vec<ClientStream<TcpStream>>,
-    _runtime: Runtime,
+    streams: Vec<ClientStream<TcpStream>>,
+    runtime: Runtime,
+}
+
+impl Idle {
+    /// Offers [`OFFERED`] on each, in frames of 16 KiB; the bytes that were taken in all.
+    pub(super) fn offer(&mut self) -> Result<usize> {
+        let frame = frame(16 * 1024);
+        let mut taken = 0;
+        self.runtime.block_on(async {
+            for stream in &mut self.streams {
+                for _ in 0..OFFERED / frame.len() {
+                    let Ok(sent) = timeout(UNTAKEN, stream.write_all(&frame)).await else { break };
+                    sent?;
+                    taken += frame.len();
+                }
+            }
+            Ok(taken)
+        })
+    }
 }
 
 impl Load {
@@ -85,7 +108,7 @@ impl Load {
             }
             anyhow::Ok(streams)
         })?;
-        Ok(Idle { _streams: streams, _runtime: runtime })
+        Ok(Idle { streams, runtime })
     }
 
     /// At least one round.
@@ -108,7 +131,7 @@ impl Load {
                     buffer.resize(frame.len(), 0);
                     timeout(PATIENCE, stream.read_exact(&mut buffer)).await??;
                 }
-                Kind::Get(..) | Kind::Login => {
+                Kind::Get(..) | Kind::Login | Kind::Stalled => {
                     buffer.clear();
                     done.bytes = self.ask(&mut stream, &request, &mut buffer).await?;
                 }
@@ -129,6 +152,7 @@ impl Load {
     fn request(&self) -> String {
         let ticket = format!("{TICKET}{}\r\n", "B".repeat(344));
         let host = self.address;
+        let node = if matches!(self.kind, Kind::Stalled) { "stalled" } else { "a" };
         match self.kind {
             Kind::Get(path, lines) => {
                 format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{ticket}{lines}\r\n")
@@ -138,8 +162,8 @@ impl Load {
                  Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{BODY}",
                 BODY.len()
             ),
-            Kind::Handshake | Kind::Echo(_) => format!(
-                "GET /api2/json/nodes/a/qemu/100/vncwebsocket?port=5900&vncticket=x HTTP/1.1\r\n\
+            Kind::Handshake | Kind::Echo(_) | Kind::Stalled => format!(
+                "GET /api2/json/nodes/{node}/qemu/100/vncwebsocket?port=5900&vncticket=x HTTP/1.1\r\n\
                  Host: {host}\r\n{ticket}Connection: Upgrade\r\nUpgrade: websocket\r\n\
                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: binary\r\n\
                  Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"

@@ -13,6 +13,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::Resource;
 use telemetry::Clock;
 use tls::{Authority, Connector, Trust};
 
@@ -23,7 +24,10 @@ use crate::server::Server;
 /// How long each line is measured.
 const SPAN: Duration = Duration::from_secs(2);
 /// Connections that are idle at once, for the memory of one.
-const IDLE: usize = 500;
+const IDLE: [usize; 2] = [1_000, 10_000];
+/// Websockets at once whose other end reads nothing, and what one may grow by, in KiB.
+const STALLED: usize = 8;
+const STALLED_BAR: f64 = 256.0;
 /// Starts of the gate, for the time of one.
 const STARTS: usize = 11;
 
@@ -68,7 +72,7 @@ pub(crate) fn run(program: &Path) -> Result<bool> {
     }
     memory(program, &files, upstream)?;
     starts(program, &files, upstream)?;
-    Ok(true)
+    stalled(program, &files, upstream)
 }
 
 /// Which configuration is measured.
@@ -127,6 +131,10 @@ impl Files {
         Ok((command, free))
     }
 
+    fn load(&self, address: SocketAddr, kind: Kind) -> Load {
+        Load { address, connector: self.connector.clone(), kind }
+    }
+
     fn start(&self, program: &Path, upstream: SocketAddr, checks: &Checks) -> Result<Gate> {
         let (mut command, address) = self.command(program, upstream, checks)?;
         let server = Server::start_peer(&mut command, address.port())?;
@@ -140,7 +148,7 @@ fn configuration() -> PathBuf {
 }
 
 fn line(gate: &Gate, files: &Files, (name, connections, kind): (&str, usize, Kind)) -> Result<()> {
-    let load = Load { address: gate.address, connector: files.connector.clone(), kind };
+    let load = files.load(gate.address, kind);
     // What is made once is not counted.
     load.run(1, Duration::from_millis(200)).with_context(|| name.to_owned())?;
     let (cpu, begun) = (gate.server.cpu()?, Instant::now());
@@ -155,21 +163,42 @@ fn line(gate: &Gate, files: &Files, (name, connections, kind): (&str, usize, Kin
 }
 
 fn memory(program: &Path, files: &Files, upstream: SocketAddr) -> Result<()> {
-    let gate = files.start(program, upstream, &Checks::On)?;
-    let load = Load {
-        address: gate.address,
-        connector: files.connector.clone(),
-        kind: Kind::Get(SMALL, ""),
-    };
-    load.run(1, Duration::from_millis(50))?;
-    let base = gate.server.resident_megabytes()?;
-    let idle = load.idle(IDLE)?;
-    let held = gate.server.resident_megabytes()?;
-    drop(idle);
-    let each = (held - base) * 1024.0 * 1024.0 / f64::from(u32::try_from(IDLE)?) / 1024.0;
-    print(&format!("base memory                    {base:>8.1} MiB"));
-    print(&format!("idle connection                {each:>8.1} KiB"));
+    raise_file_limit();
+    for count in IDLE {
+        let gate = files.start(program, upstream, &Checks::On)?;
+        let load = files.load(gate.address, Kind::Get(SMALL, ""));
+        load.run(1, Duration::from_millis(50))?;
+        let base = gate.server.resident_megabytes()?;
+        let idle = load.idle(count)?;
+        let held = gate.server.resident_megabytes()?;
+        drop(idle);
+        let each = (held - base) * 1024.0 / f64::from(u32::try_from(count)?);
+        print(&format!(
+            "idle connection, of {count:<10} {each:>8.1} KiB, over {base:.1} MiB without any"
+        ));
+    }
     Ok(())
+}
+
+/// What a connection grows by whose websocket nobody reads; whether that is bounded.
+fn stalled(program: &Path, files: &Files, upstream: SocketAddr) -> Result<bool> {
+    let gate = files.start(program, upstream, &Checks::On)?;
+    let mut idle = files.load(gate.address, Kind::Stalled).idle(STALLED)?;
+    let base = gate.server.resident_megabytes()?;
+    let taken = idle.offer()? / STALLED / 1024;
+    let held = gate.server.resident_megabytes()?;
+    let each = (held - base) * 1024.0 / f64::from(u32::try_from(STALLED)?);
+    print(&format!(
+        "stalled websocket, 1 GiB offered {each:>6.1} KiB  bar {STALLED_BAR} KiB ({taken} KiB taken)"
+    ));
+    Ok(each <= STALLED_BAR)
+}
+
+/// The connections of the load are files of this process, and of the gate that it starts.
+fn raise_file_limit() {
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = rustix::process::setrlimit(Resource::Nofile, limit);
 }
 
 /// From the start of the program to its first answer.
@@ -180,7 +209,7 @@ fn starts(program: &Path, files: &Files, upstream: SocketAddr) -> Result<()> {
         command.stderr(std::process::Stdio::null());
         let begun = Instant::now();
         let mut child = command.spawn()?;
-        let load = Load { address, connector: files.connector.clone(), kind: Kind::Get(SMALL, "") };
+        let load = files.load(address, Kind::Get(SMALL, ""));
         let took = loop {
             if load.once().is_ok() {
                 break begun.elapsed();

@@ -12,6 +12,9 @@ const ROWS: usize = 715;
 /// Bytes of the script.
 const SCRIPT: usize = 3_000_000;
 
+const SWITCHED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+    Connection: upgrade\r\nSec-WebSocket-Protocol: binary\r\n\r\n";
+
 struct Answers {
     small: Vec<u8>,
     list: Vec<u8>,
@@ -62,6 +65,11 @@ async fn serve(mut stream: TcpStream, answers: &Answers) -> std::io::Result<()> 
         }
         head.clear();
         if text.contains("vncwebsocket") {
+            stream.write_all(SWITCHED.as_bytes()).await?;
+            if text.contains("/nodes/stalled/") {
+                // Reads nothing, for as long as the program runs.
+                return std::future::pending().await;
+            }
             return echo(stream).await;
         }
         let answer = match text.split(' ').nth(1).unwrap_or_default() {
@@ -75,9 +83,6 @@ async fn serve(mut stream: TcpStream, answers: &Answers) -> std::io::Result<()> 
 }
 
 async fn echo(mut stream: TcpStream) -> std::io::Result<()> {
-    let switched = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-        Connection: upgrade\r\nSec-WebSocket-Protocol: binary\r\n\r\n";
-    stream.write_all(switched.as_bytes()).await?;
     let mut piece = vec![0; 64 * 1024];
     loop {
         match stream.read(&mut piece).await? {

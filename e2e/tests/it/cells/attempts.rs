@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
-use super::range::{Range, has_node, modes, source};
+use super::range::{Range, has_node, modes, other_majors, source};
 use crate::program::Ended;
 
 /// What an attempt came to: it did something, or this error.
@@ -63,9 +63,18 @@ fn native() -> Result<()> {
 
 #[test]
 fn js() -> Result<()> {
-    if !has_node() {
-        return Ok(());
+    match has_node() {
+        true => js_by("node"),
+        false => Ok(()),
     }
+}
+
+#[test]
+fn js_in_other_majors() -> Result<()> {
+    other_majors().iter().try_for_each(|program| js_by(program).with_context(|| program.clone()))
+}
+
+fn js_by(node: &str) -> Result<()> {
     let range = Range::new()?;
     range.add_on()?;
     std::fs::copy(source("probes.js"), range.dir.join("probes.js"))?;
@@ -81,7 +90,7 @@ fn js() -> Result<()> {
             let _ = answering.send_to(&bytes[..length], from);
         }
     });
-    let outside = results(&range.control(&["node", "probes.js"])?)?;
+    let outside = results(&range.control(&[node, "probes.js"])?)?;
     ensure!(range.outside.join("loaded").exists(), "the control did not load the add-on");
     std::fs::remove_file(range.outside.join("loaded"))?;
     ensure!(outside.len() > 60, "the control made {} attempts", outside.len());
@@ -90,7 +99,7 @@ fn js() -> Result<()> {
     let mut found = Vec::new();
     for mode in modes()? {
         let options = ["--connect", &open, "--connect", &udp];
-        let inside = results(&range.probe(mode, &options, &["node", "probes.js"])?)?;
+        let inside = results(&range.probe(mode, &options, &[node, "probes.js"])?)?;
         found.extend(faults(mode, &inside, &outside));
     }
     range.udp[1].send_to(&[], range.udp[0].local_addr()?)?;

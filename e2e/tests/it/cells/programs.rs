@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::range::{Range, has_node, modes};
+use super::range::{Range, has_node, modes, other_majors};
 use crate::program::finish;
 
 #[test]
@@ -50,8 +50,7 @@ fn a_blessed_add_on_is_loaded_and_no_other() -> Result<()> {
     Ok(())
 }
 
-/// What a cell keeps working, in this machine's Node.js and in those that were installed by
-/// `cargo xtask calls`.
+/// What a cell keeps working, in this machine's Node.js and in the other majors.
 #[test]
 fn the_smoke_program_passes_in_every_major() -> Result<()> {
     if !has_node() {
@@ -59,16 +58,8 @@ fn the_smoke_program_passes_in_every_major() -> Result<()> {
     }
     let range = Range::new()?;
     fs::copy(super::range::source("smoke.js"), range.dir.join("smoke.js"))?;
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(std::path::PathBuf::from);
-    let home = || Some(std::path::PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-    let installed = cache.or_else(home).unwrap_or_default().join("proxward/node");
     let mut programs = vec!["node".to_owned()];
-    for major in ["20", "22", "24"] {
-        let program = installed.join(major).join("node_modules/node/bin/node");
-        if program.is_file() {
-            programs.push(program.display().to_string());
-        }
-    }
+    programs.extend(other_majors());
     for mode in modes()? {
         for program in &programs {
             let ended = range.run(mode, &[], &[program.as_str(), "smoke.js"])?.success()?;

@@ -47,6 +47,22 @@ pub(crate) fn has_node() -> bool {
     found
 }
 
+/// Programs of the majors beside the system's that `cargo xtask test` has fetched.
+pub(crate) fn other_majors() -> Vec<String> {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+    let installed = cache.or_else(home).unwrap_or_default().join("proxward/node");
+    let program = |major| installed.join(major).join("node_modules/node/bin/node");
+    let mut found = Vec::new();
+    for major in ["20", "22", "24"] {
+        match program(major) {
+            program if program.is_file() => found.push(program.display().to_string()),
+            _ => skipped(&format!("Node.js {major} was not fetched")),
+        }
+    }
+    found
+}
+
 /// Fixtures of one test. Listeners answer nothing: that a connection comes about is what counts.
 pub(crate) struct Range {
     pub(crate) home: Home,

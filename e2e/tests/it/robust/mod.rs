@@ -5,6 +5,6 @@ mod acts;
 mod client;
 mod disk;
 mod kills;
-mod process;
+pub(crate) mod process;
 mod secrets;
 mod websocket;

@@ -4,5 +4,5 @@ catalog = {
   'Login failed. Please try again': 'Anmeldung fehlgeschlagen', 'Memory': 'Speicher', 'Name': 'Name',
   'Node': 'Knoten', 'Password': 'Passwort', 'Resources': 'Ressourcen', 'Second factor': 'Zweiter Faktor',
   'Shell': 'Shell', 'Shutdown': 'Herunterfahren', 'Start': 'Start', 'Status': 'Zustand',
-  'Task': 'Aufgabe', 'Tasks': 'Aufgaben', 'Time': 'Zeit', 'Upload': 'Hochladen', 'User': 'Benutzer',
+  'Type': 'Art', 'Task': 'Aufgabe', 'Tasks': 'Aufgaben', 'Time': 'Zeit', 'Upload': 'Hochladen', 'User': 'Benutzer',
 };

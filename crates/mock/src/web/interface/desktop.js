@@ -2,14 +2,9 @@
 // consoles.
 import { call, gettext, isLoggedIn, logout, session, translate, upload } from './stand-in-session.js';
 import { showLogin } from './stand-in-login.js';
+import { at, fill, make, say } from './stand-in-view.js';
 
 const POLL_MS = 3000;
-const at = (id) => document.getElementById(id);
-
-function say(text) {
-  at('message').textContent = text;
-  at('message').hidden = !text;
-}
 
 const attempt = (act) => async (event) => {
   event?.preventDefault();
@@ -21,14 +16,8 @@ const attempt = (act) => async (event) => {
   }
 };
 
-/** An element with text, or with other elements in it. */
-function make(name, content = [], properties = {}) {
-  const element = Object.assign(document.createElement(name), properties);
-  element.append(...[content].flat());
-  return element;
-}
-
 const row = (id, cells) => make('tr', cells.map((cell) => make('td', cell)), { id });
+
 const percent = (part, whole) => (whole ? `${Math.round((100 * part) / whole)} %` : '');
 const bar = (part, whole) =>
   whole ? [make('meter', [], { value: part / whole }), ` ${percent(part, whole)}`] : '';
@@ -60,34 +49,35 @@ function power({ node, type, vmid }, action, text) {
   return make('button', text, { onclick: attempt(() => call('POST', path)) });
 }
 
-function showResources(resources) {
-  const rows = resources.map((resource) => {
-    const { id, name, storage, node, status, cpu, maxcpu, mem, maxmem } = resource;
-    const mark = make('i', '', { className: `mark ${status ?? ''}`, title: status ?? '' });
-    const load = maxcpu && status !== 'stopped' ? percent(cpu, 1) : '';
-    return row(id, [mark, `${name ?? storage ?? node ?? id}`, node ?? '', load, bar(mem, maxmem),
-      actions(resource)]);
-  });
-  at('resources').replaceChildren(...rows);
-  const storages = resources.filter(({ type, content }) => type === 'storage' && /iso/.test(content));
-  const select = at('upload').storage;
-  const options = storages.map(({ node, storage }) => `${node}/${storage}`);
-  if (options.join() !== [...select.options].map((option) => option.value).join()) {
-    select.replaceChildren(...options.map((value) => make('option', value, { value })));
-  }
+const title = ({ vmid, name, storage, sdn, node }) =>
+  vmid ? `${vmid} (${name})` : storage ?? sdn ?? node;
+
+function resourceRow(resource) {
+  const { id, type, node, status, cpu, maxcpu, mem, maxmem } = resource;
+  const mark = make('i', '', { className: `mark ${status ?? ''}`, title: status ?? '' });
+  const load = maxcpu && status !== 'stopped' ? percent(cpu, 1) : '';
+  return row(id, [mark, title(resource), type, node ?? '', load, bar(mem, maxmem), actions(resource)]);
 }
 
-function showTasks(tasks) {
-  const rows = tasks.map(({ upid, node, user, type, id, starttime, endtime, status }) => {
-    const log = `/api2/json/nodes/${node}/tasks/${encodeURIComponent(upid)}/log?download=1`;
-    return row(upid, [
-      new Date(starttime * 1000).toLocaleString(Proxmox.defaultLang.replace('_', '-')),
-      node, user, `${type} ${id}`, endtime ? status : '…',
-      make('a', gettext('Log'), { href: log, download: '' }),
-    ]);
-  });
-  at('tasks').replaceChildren(...rows);
+function showResources(resources) {
+  const shown = ({ id, name, status, cpu, mem }) => [id, name, status, cpu, mem];
+  fill(at('resources'), resources, shown, resourceRow);
+  const storages = resources.filter(({ type, content }) => type === 'storage' && /iso/.test(content));
+  const places = storages.map(({ node, storage }) => `${node}/${storage}`);
+  const option = (value) => make('option', value, { value });
+  fill(at('upload').storage, places, (place) => place, option);
 }
+
+function taskRow({ upid, node, user, type, id, starttime, endtime, status }) {
+  const log = `/api2/json/nodes/${node}/tasks/${encodeURIComponent(upid)}/log?download=1`;
+  return row(upid, [
+    new Date(starttime * 1000).toLocaleString(Proxmox.defaultLang.replace('_', '-')),
+    node, user, `${type} ${id}`, endtime ? status : '…',
+    make('a', gettext('Log'), { href: log, download: '' }),
+  ]);
+}
+
+const showTasks = (tasks) => fill(at('tasks'), tasks, ({ upid, status }) => [upid, status], taskRow);
 
 const LISTS = [['/cluster/resources', showResources], ['/cluster/tasks', showTasks]];
 
@@ -115,10 +105,7 @@ function end() {
 }
 
 at('logout').addEventListener('click', logout);
-at('shell').addEventListener('click', (event) => {
-  event.currentTarget.href = consoleLink('', { console: 'shell', xtermjs: 1, node: Proxmox.NodeName }).href;
-  event.currentTarget.target = '_blank';
-});
+at('shell').replaceWith(consoleLink(gettext('Shell'), { console: 'shell', xtermjs: 1, node: Proxmox.NodeName }));
 at('language').value = Proxmox.defaultLang;
 at('language').addEventListener('change', (event) => {
   document.cookie = `PVELangCookie=${event.target.value}; path=/; secure; SameSite=Lax`;

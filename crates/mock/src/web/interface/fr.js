@@ -4,5 +4,5 @@ catalog = {
   'Login failed. Please try again': 'Échec de la connexion', 'Memory': 'Mémoire', 'Name': 'Nom',
   'Node': 'Nœud', 'Password': 'Mot de passe', 'Resources': 'Ressources', 'Second factor': 'Second facteur',
   'Shell': 'Shell', 'Shutdown': 'Arrêter', 'Start': 'Démarrer', 'Status': 'État',
-  'Task': 'Tâche', 'Tasks': 'Tâches', 'Time': 'Heure', 'Upload': 'Téléverser', 'User': 'Utilisateur',
+  'Type': 'Type', 'Task': 'Tâche', 'Tasks': 'Tâches', 'Time': 'Heure', 'Upload': 'Téléverser', 'User': 'Utilisateur',
 };

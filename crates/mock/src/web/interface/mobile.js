@@ -1,29 +1,22 @@
 // The page for telephones: guests, to start and to shut down.
 import { call, gettext, isLoggedIn, logout, session, translate } from './stand-in-session.js';
 import { showLogin } from './stand-in-login.js';
+import { at, fill, make, say } from './stand-in-view.js';
 
 const POLL_MS = 3000;
-const at = (id) => document.getElementById(id);
-
-function say(text) {
-  at('message').textContent = text;
-  at('message').hidden = !text;
-}
 
 function item({ vmid, name, node, type, status }) {
-  const line = document.createElement('li');
-  const mark = Object.assign(document.createElement('i'), { className: `mark ${status}` });
-  const text = document.createElement('span');
-  text.append(`${vmid} ${name}`);
-  const button = document.createElement('button');
   const action = status === 'running' ? 'shutdown' : 'start';
-  button.textContent = gettext(action === 'start' ? 'Start' : 'Shutdown');
-  button.addEventListener('click', () => {
+  const path = `/nodes/${node}/${type}/${vmid}/status/${action}`;
+  const onclick = () => {
     say('');
-    call('POST', `/nodes/${node}/${type}/${vmid}/status/${action}`).then(poll, (failure) => say(failure.message));
-  });
-  line.append(mark, text, button);
-  return line;
+    call('POST', path).then(poll, (failure) => say(failure.message));
+  };
+  return make('li', [
+    make('i', '', { className: `mark ${status}` }),
+    make('span', `${vmid} (${name})`),
+    make('button', gettext(action === 'start' ? 'Start' : 'Shutdown'), { onclick }),
+  ]);
 }
 
 async function poll() {
@@ -32,7 +25,8 @@ async function poll() {
   }
   try {
     const guests = await call('GET', '/cluster/resources', { type: 'vm' }, 'json');
-    at('guests').replaceChildren(...guests.filter(({ template }) => !template).map(item));
+    const shown = ({ vmid, name, node, status }) => [vmid, name, node, status];
+    fill(at('guests'), guests.filter(({ template }) => !template), shown, item);
   } catch (failure) {
     say(failure.message);
   }
@@ -41,7 +35,7 @@ async function poll() {
 at('logout').addEventListener('click', logout);
 session.addEventListener('in', poll);
 session.addEventListener('out', () => {
-  at('guests').replaceChildren();
+  fill(at('guests'), []);
   showLogin();
 });
 translate();
