@@ -1,7 +1,5 @@
 //! From rows to the program: architecture, then a search tree over numbers, then each call's checks.
 
-use std::collections::BTreeMap;
-
 use super::Shape;
 use super::assemble::{
     ARCHITECTURE, NUMBER, and, give, high, if_any_bit, if_at_least, if_equal, jump, load, low,
@@ -30,11 +28,9 @@ pub(crate) struct Facts {
 /// The filter of a shape.
 pub(crate) fn compile(shape: Shape, facts: Facts) -> Vec<Instruction> {
     let refused = if shape.audit { SUPERVISOR } else { errno(libc::EPERM) };
-    let mut groups: BTreeMap<u32, Vec<Call>> = BTreeMap::new();
-    for call in rows(shape) {
-        groups.entry(u32::try_from(call.number).unwrap_or(u32::MAX)).or_default().push(call);
-    }
-    let leaves = leaves(&groups, facts, refused);
+    let mut rows = rows(shape);
+    rows.sort_by_key(|row| row.number);
+    let leaves = leaves(&rows, facts, refused);
     let mut program = vec![
         load(ARCHITECTURE),
         if_equal(X86_64, 1, 0),
@@ -50,25 +46,24 @@ pub(crate) fn compile(shape: Shape, facts: Facts) -> Vec<Instruction> {
 /// What is decided for each number, by the lowest of those that it is decided for. Neighbours that
 /// are allowed whatever their arguments are one leaf: the kernel checks, translates and tries the
 /// whole program at each start of a cell.
-fn leaves(
-    groups: &BTreeMap<u32, Vec<Call>>,
-    facts: Facts,
-    refused: u32,
-) -> Vec<(u32, Vec<Instruction>)> {
+fn leaves(rows: &[Call], facts: Facts, refused: u32) -> Vec<(u32, Vec<Instruction>)> {
     let mut leaves: Vec<(u32, Vec<Instruction>)> = Vec::new();
     let mut run: Option<(u32, u32)> = None;
-    for (number, calls) in groups {
+    for calls in rows.chunk_by(|one, other| one.number == other.number) {
+        let Some(number) = calls.first().and_then(|call| u32::try_from(call.number).ok()) else {
+            continue;
+        };
         let plain = calls.iter().all(|call| call.then == Then::Allow)
             && calls.iter().any(|call| call.checks.is_empty());
-        match run.filter(|(_, last)| plain && last + 1 == *number) {
+        match run.filter(|(_, last)| plain && last + 1 == number) {
             Some((first, _)) => {
-                run = Some((first, *number));
+                run = Some((first, number));
                 leaves.pop();
-                leaves.push((first, range(first, *number, refused)));
+                leaves.push((first, range(first, number, refused)));
             }
             None => {
-                run = plain.then_some((*number, *number));
-                leaves.push((*number, leaf(*number, calls, facts, refused)));
+                run = plain.then_some((number, number));
+                leaves.push((number, leaf(number, calls, facts, refused)));
             }
         }
     }
