@@ -180,7 +180,9 @@ pub fn observe(request: Request<'_>) -> Result<(Outcome, Observation), BuildErro
 ///
 /// As [`run`].
 pub fn become_supervisor(request: Request<'_>) -> Result<std::convert::Infallible, BuildError> {
-    Err(handover::give(prepare::prepare(request)?).into())
+    let ahead = handover::network_ahead(request.mode);
+    let prepared = prepare::prepare(request)?;
+    Err(handover::give(prepare::Prepared { ahead, ..prepared }).into())
 }
 
 /// Blocks SIGINT, SIGTERM and SIGHUP, and returns what becomes readable when one arrives.

@@ -16,6 +16,7 @@ use crate::plan::{self, Directory, Files, Handed, Names, PlanError, Planned as _
 use crate::policy::{Limits, Policy, Profile};
 use crate::seccomp::{Egress, Shape};
 use crate::sys;
+use crate::sys::process::Holder;
 
 /// Listening sockets that may be handed in.
 const LISTENERS: usize = 16;
@@ -33,6 +34,8 @@ pub(super) struct Prepared {
     /// Cookies of sockets of the host's that the command may listen on.
     pub(super) may_listen: Vec<u64>,
     pub(super) limits: Limits,
+    /// A network namespace that is being made, and where it says that it is there.
+    pub(super) ahead: Option<(Holder, OwnedFd)>,
     /// The launcher, opened before rights were given up.
     pub(super) launcher: OwnedFd,
     /// What `rules` were made of.
@@ -149,6 +152,7 @@ pub(super) fn prepare(request: Request<'_>) -> Result<Prepared, BuildError> {
         watch_memory,
         watch_cpu: missing.contains(&"cpu") && limits.cpus.is_some(),
         limits,
+        ahead: None,
         launcher,
         source: (policy.clone(), names),
         stop: request.stop,
