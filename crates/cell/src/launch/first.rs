@@ -73,7 +73,7 @@ fn build_and_wait(
         control,
         socket::loopback_up().at(Layer::Loopback, "bring the loopback device up"),
     )?;
-    if blueprint.filter.observe {
+    if blueprint.resolver {
         let resolver = socket::resolver().at(Layer::Loopback, "listen for questions for names")?;
         channel::send(control, &Report::Resolver, &[resolver.as_fd()])
             .at(Layer::Launcher, "tell the supervisor")?;

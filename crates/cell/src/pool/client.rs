@@ -60,7 +60,8 @@ pub fn slots(socket: &Path) -> Option<(Vec<SlotState>, Totals)> {
 /// What the request needs of a slot.
 fn wanted(request: &Request<'_>) -> Option<(Spec, super::Call)> {
     let policy = request.policy;
-    if !policy.publish.is_empty() || !request.listeners.is_empty() || request.stop_after.is_some() {
+    let cold = !policy.publish.is_empty() || !request.listeners.is_empty();
+    if cold || request.stop_after.is_some() || request.record_paths {
         return None;
     }
     let mut call = call::of(request.command)?;

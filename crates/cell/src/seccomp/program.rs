@@ -171,11 +171,33 @@ mod tests {
     const FACTS: Facts = Facts { process: 2, executable: 512 };
 
     fn shape(egress: Egress) -> Shape {
-        Shape { subprocess: false, egress, audit: false, observe: false }
+        Shape { subprocess: false, egress, audit: false, by_path: false }
     }
 
     fn verdict(shape: Shape, number: libc::c_long, arguments: [u64; 6]) -> u32 {
         run(&compile(shape, FACTS), u32::try_from(number).unwrap(), X86_64, arguments)
+    }
+
+    /// What a supervisor lets go on by the rows is what the filter would have allowed.
+    #[test]
+    fn calls_by_path_fit_a_row_exactly_when_the_filter_allows_them() {
+        let shape = Shape { audit: true, ..shape(Egress::Tcp) };
+        let rows = super::super::by_path(shape);
+        let words = [0, 0o100, 0o644, 0o4755, 0o2755, 0o20_200_000, 1 << 40, u64::MAX];
+        let numbers: std::collections::BTreeSet<_> = rows.iter().map(|row| row.number).collect();
+        for number in numbers {
+            for at in 0..words.len().pow(3) {
+                let word = |step: u32| words[at / words.len().pow(step) % words.len()];
+                let arguments = [0, word(0), word(1), word(2), 0, 0];
+                let fits =
+                    rows.iter().any(|row| row.fits(i32::try_from(number).unwrap(), &arguments));
+                assert_eq!(
+                    fits,
+                    verdict(shape, number, arguments) == ALLOW,
+                    "{number} {arguments:x?}"
+                );
+            }
+        }
     }
 
     #[test]

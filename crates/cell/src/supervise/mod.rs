@@ -11,6 +11,7 @@ mod memory;
 mod names;
 mod observe;
 mod output;
+mod paths;
 mod prepare;
 mod process;
 mod resolver;
@@ -63,6 +64,9 @@ pub struct Request<'a> {
     pub listeners: Vec<OwnedFd>,
     /// Who is told of denials. Refused system calls are only recorded when somebody is.
     pub on_denial: Option<&'a OnDenial<'a>>,
+    /// Are files outside that it looks for recorded too? Each call by path takes ten microseconds
+    /// longer then.
+    pub record_paths: bool,
     /// Becomes readable when the cell should end, such as [`stop_signals`].
     pub stop: Option<OwnedFd>,
     /// Ends the launcher after this layer; for tests of what is left behind.

@@ -135,8 +135,9 @@ pub(super) fn prepare(request: Request<'_>) -> Result<Prepared, BuildError> {
             subprocess: policy.profile == Profile::Build,
             egress: egress(&rules, &published, &request.listeners, audit),
             audit,
-            observe: false,
+            by_path: audit && request.record_paths,
         },
+        resolver: false,
         no_jit: policy.profile == Profile::TenantJitless,
         listeners: u32::try_from(request.listeners.len()).unwrap_or(0),
         degraded: policy.allow_degraded.clone(),
@@ -169,8 +170,9 @@ pub(super) fn prepare_observed(
     let mut prepared = prepare(request)?;
     let blueprint = &mut prepared.blueprint;
     prepared.rules = Rules::Observe;
+    blueprint.resolver = true;
     let filter = &mut blueprint.filter;
-    (filter.egress, filter.audit, filter.observe) = (Egress::Udp, true, true);
+    (filter.egress, filter.audit, filter.by_path) = (Egress::Udp, true, true);
     // Which program it would start is known only once it has forked.
     filter.subprocess = true;
     for (name, content) in &mut blueprint.etc {

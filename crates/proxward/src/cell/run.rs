@@ -39,6 +39,7 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Stop> {
         launcher: launcher()?,
         listeners: cell::handed_in_listeners().map_err(not_built)?,
         on_denial: audit.is_some().then_some(&record as &OnDenial<'_>),
+        record_paths: arguments.audit_paths,
         stop: None,
         stop_after: arguments.stop_after,
     };
