@@ -50,7 +50,7 @@ mod tests {
         let totals = Totals { warm: 7, out_of_memory: 2, ..Totals::default() };
         let text = encode(&[], &slots, Some(totals)).unwrap();
         for line in [
-            "proxward_cell_running 0",
+            "proxward_cell_running{} 0",
             "proxward_cell_slots{state=\"parked\"} 2",
             "proxward_cell_slots{state=\"building\"} 0",
             "proxward_cell_commands_total{start=\"warm\"} 7",
