@@ -54,8 +54,8 @@ struct Written {
 }
 
 /// In privileged mode, whose cells have no user namespace that the network would have to belong to:
-/// it is made beside everything that comes before the cell. When it can not be, the cell's launcher
-/// says so, trying again.
+/// it is made beside everything that comes before the cell. When it can not be, the launcher makes
+/// one, or says why not.
 pub(super) fn network_ahead(mode: Mode) -> Option<(Holder, OwnedFd)> {
     let privileged = mode != Mode::Unprivileged && rustix::process::geteuid().is_root();
     privileged.then(|| sys::process::network_ahead().ok()).flatten()

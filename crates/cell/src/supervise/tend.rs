@@ -65,7 +65,7 @@ pub(super) fn tend(
         handover = Some(Handover { calls: calls.1, ready: ready.0 });
     }
     handed.extend(std::mem::take(&mut prepared.handed).into_descriptors());
-    let network = prepared.ahead.as_ref().map(arrived).transpose()?;
+    let network = prepared.ahead.as_ref().and_then(arrived);
     let child = match launch {
         Launch::Program => start(&prepared, &ends, remote, handed)?,
         Launch::Copy => match clone(0).planned(Layer::Launcher, "start a process")? {
@@ -117,15 +117,13 @@ pub(super) fn tend(
     result.map(|(outcome, _)| outcome)
 }
 
-/// The network namespace that was made ahead. Its holder ends now and is waited for later.
-fn arrived((holder, ready): &(Holder, OwnedFd)) -> Result<OwnedFd, PlanError> {
-    let what = "make a network ahead";
-    if rustix::io::read(ready, &mut [0; 1]) != Ok(1) {
-        return Err(PlanError::new(Layer::Namespaces, what));
-    }
-    let network = holder.namespace("net").planned(Layer::Namespaces, what)?;
+/// The network namespace that was made ahead. Its holder ends now and is waited for later. None when
+/// it could not be made: the launcher makes one, or says why not.
+fn arrived((holder, ready): &(Holder, OwnedFd)) -> Option<OwnedFd> {
+    let told = rustix::io::read(ready, &mut [0; 1]) == Ok(1);
+    let network = told.then(|| holder.namespace("net").ok()).flatten();
     holder.end();
-    Ok(network)
+    network
 }
 
 /// Starts the launcher's program and tells it what to build.
