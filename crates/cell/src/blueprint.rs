@@ -33,6 +33,8 @@ pub(crate) struct Blueprint {
     pub(crate) groups: Vec<Group>,
     pub(crate) limits: ProcessLimits,
     pub(crate) filter: Shape,
+    /// Are questions for names answered, by the supervisor? For a run that is observed.
+    pub(crate) resolver: bool,
     /// Refuse memory that is or becomes executable (PR_SET_MDWE).
     pub(crate) no_jit: bool,
     /// How many listening sockets come along; they become descriptors 3, 4, ….

@@ -49,6 +49,10 @@ pub(crate) const MESSAGE_PARTS: usize = 64;
 pub(crate) const BACKLOG: i32 = 511;
 /// Most denials of one cell that are recorded; then one record says that more were left out.
 pub(crate) const DENIALS: u64 = 10_000;
+/// Most files outside that are remembered as recorded, so that each is recorded once.
+pub(crate) const RECORDED_PATHS: usize = 1024;
+/// Longest path of a record, bytes; PATH_MAX is more than anybody reads.
+pub(crate) const RECORDED_PATH: usize = 1024;
 /// Denials that are answered at once; each further one takes [`DENIAL_PAUSE`].
 pub(crate) const DENIALS_AT_SPEED: u64 = 20_000;
 /// How long a further denial takes.

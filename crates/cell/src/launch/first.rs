@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{DumpableBehavior, Signal, WaitOptions, pidfd_send_signal, waitpid};
-use rustix::thread::CapabilitySet;
+use rustix::thread::{CapabilitySet, LinkNameSpaceType, move_into_link_name_space};
 
 use super::step::{At as _, Failure, optional, reached};
 use super::{command, confine, mounts};
@@ -22,15 +22,23 @@ pub(super) const COMMAND: u32 = 2;
 /// Standard streams and sixteen listeners are below.
 const ABOVE: i32 = 40;
 
+/// What the supervisor gave the launcher.
+pub(super) struct Handed {
+    /// Standard streams, listeners, mounts and files, as the blueprint counts them.
+    pub(super) descriptors: Vec<OwnedFd>,
+    /// A fresh network namespace, when it was made ahead; else this process is in one already.
+    pub(super) network: Option<OwnedFd>,
+}
+
 /// Never returns: this process ends with the cell.
 pub(super) fn run(
     control: BorrowedFd<'_>,
     blueprint: &Blueprint,
-    descriptors: Vec<OwnedFd>,
+    handed: Handed,
     members: &[File],
     wait: &mut Wait,
 ) -> ! {
-    if let Err(failure) = build_and_wait(control, blueprint, descriptors, members, wait) {
+    if let Err(failure) = build_and_wait(control, blueprint, handed, members, wait) {
         failure.report(control);
     }
     end(0)
@@ -39,12 +47,17 @@ pub(super) fn run(
 fn build_and_wait(
     control: BorrowedFd<'_>,
     blueprint: &Blueprint,
-    mut descriptors: Vec<OwnedFd>,
+    Handed { mut descriptors, network }: Handed,
     members: &[File],
     wait: &mut Wait,
 ) -> Result<(), Failure> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .at(Layer::Namespaces, "end with the launcher")?;
+    if let Some(network) = network {
+        let kind = Some(LinkNameSpaceType::Network);
+        move_into_link_name_space(network.as_fd(), kind)
+            .at(Layer::Namespaces, "enter the network")?;
+    }
     if blueprint.user_namespace {
         map_user(blueprint).at(Layer::Namespaces, "map the user")?;
     }
@@ -60,7 +73,7 @@ fn build_and_wait(
         control,
         socket::loopback_up().at(Layer::Loopback, "bring the loopback device up"),
     )?;
-    if blueprint.filter.observe {
+    if blueprint.resolver {
         let resolver = socket::resolver().at(Layer::Loopback, "listen for questions for names")?;
         channel::send(control, &Report::Resolver, &[resolver.as_fd()])
             .at(Layer::Launcher, "tell the supervisor")?;

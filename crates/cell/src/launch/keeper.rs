@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Signal, WaitOptions, pidfd_send_signal, waitpid};
 
-use super::first;
+use super::first::{self, Handed};
 use super::groups::Groups;
 use super::step::{At as _, Failure, reached};
 use crate::blueprint::{ASK_KILL, ASK_TERMINATE, Blueprint, Report};
@@ -15,19 +15,22 @@ use crate::layer::Layer;
 use crate::sys::memory::Wait;
 use crate::sys::process::{Side, clone};
 
-const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS;
+const NAMESPACES: libc::c_int =
+    libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
 
-pub(super) fn run(control: &OwnedFd, blueprint: &Blueprint, descriptors: Vec<OwnedFd>) -> ExitCode {
+pub(super) fn run(
+    control: &OwnedFd,
+    blueprint: &Blueprint,
+    descriptors: Vec<OwnedFd>,
+    network: Option<OwnedFd>,
+) -> ExitCode {
     // A session of its own: Ctrl-C in the supervisor's terminal is the supervisor's to answer.
     let _ = rustix::process::setsid();
     rustix::process::umask(rustix::fs::Mode::from(0o022));
     let mut wait = Wait::of_this_process();
     let mut groups = Groups::default();
-    match build(control, blueprint, descriptors, &mut groups, &mut wait) {
+    let handed = Handed { descriptors, network };
+    match build(control, blueprint, handed, &mut groups, &mut wait) {
         Ok((pid, pidfd)) => {
             keep(control, &pidfd, &mut wait);
             let _ = waitpid(Some(pid), WaitOptions::empty());
@@ -43,15 +46,16 @@ pub(super) fn run(control: &OwnedFd, blueprint: &Blueprint, descriptors: Vec<Own
 fn build(
     control: &OwnedFd,
     blueprint: &Blueprint,
-    descriptors: Vec<OwnedFd>,
+    handed: Handed,
     groups: &mut Groups,
     wait: &mut Wait,
 ) -> Result<(rustix::process::Pid, OwnedFd), Failure> {
     let members = groups.make(blueprint, control.as_fd())?;
     reached(blueprint, Layer::MemoryLimit);
     let user = if blueprint.user_namespace { libc::CLONE_NEWUSER } else { 0 };
-    match clone(NAMESPACES | user).at(Layer::Namespaces, "make namespaces")? {
-        Side::Child => first::run(control.as_fd(), blueprint, descriptors, &members, wait),
+    let network = if handed.network.is_none() { libc::CLONE_NEWNET } else { 0 };
+    match clone(NAMESPACES | user | network).at(Layer::Namespaces, "make namespaces")? {
+        Side::Child => first::run(control.as_fd(), blueprint, handed, &members, wait),
         Side::Parent(pid, pidfd) => Ok((pid, pidfd)),
     }
 }

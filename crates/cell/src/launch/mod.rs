@@ -47,17 +47,25 @@ pub fn main() -> ExitCode {
         (None, _) => {}
     }
     match receive() {
-        Some((control, blueprint, descriptors)) => keeper::run(&control, &blueprint, descriptors),
+        Some((control, blueprint, descriptors)) => {
+            keeper::run(&control, &blueprint, descriptors, None)
+        }
         None => ExitCode::from(2),
     }
 }
 
-/// The launcher within a copy of a supervisor that is small enough. Does not return.
-pub(crate) fn keep(control: OwnedFd, blueprint: &Blueprint, descriptors: Vec<OwnedFd>) -> ! {
+/// The launcher within a copy of a supervisor that is small enough, with a network namespace when
+/// one was made ahead. Does not return.
+pub(crate) fn keep(
+    control: OwnedFd,
+    blueprint: &Blueprint,
+    descriptors: Vec<OwnedFd>,
+    network: Option<OwnedFd>,
+) -> ! {
     match rustix::io::fcntl_dupfd_cloexec(&control, CONTROL) {
         Ok(above) => {
             drop(control);
-            let _ = keeper::run(&above, blueprint, descriptors);
+            let _ = keeper::run(&above, blueprint, descriptors, network);
         }
         Err(_) => sys::process::end(1),
     }

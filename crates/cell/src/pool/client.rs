@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::FdFlags;
@@ -16,7 +17,7 @@ use rustix::net::{
 use super::call;
 use super::wire::{Answer, Ask, SlotState, Spec, Totals};
 use crate::blueprint::ASK_TERMINATE;
-use crate::limits::{POOL_ANSWER, timespec};
+use crate::limits::{IDLE, POOL_ANSWER, timespec};
 use crate::supervise::{Mode, OnDenial, Request, stop_signals};
 use crate::{channel, launch, plan, sys};
 
@@ -60,7 +61,8 @@ pub fn slots(socket: &Path) -> Option<(Vec<SlotState>, Totals)> {
 /// What the request needs of a slot.
 fn wanted(request: &Request<'_>) -> Option<(Spec, super::Call)> {
     let policy = request.policy;
-    if !policy.publish.is_empty() || !request.listeners.is_empty() || request.stop_after.is_some() {
+    let cold = !policy.publish.is_empty() || !request.listeners.is_empty();
+    if cold || request.stop_after.is_some() || request.record_paths {
         return None;
     }
     let mut call = call::of(request.command)?;
@@ -114,6 +116,13 @@ fn answer(connection: &OwnedFd) -> Option<Answer> {
 }
 
 impl Warm {
+    /// Follows the slot for [`IDLE`], in which most commands end: another program's start would be
+    /// a good part of what they take. None when it still runs then.
+    #[must_use]
+    pub fn follow_at_first(&self) -> Option<u8> {
+        follow_for(self, None, Some(IDLE))
+    }
+
     /// Gives way to the small program, which follows the slot to its end: a command that runs for
     /// hours should not hold a large one. Returns only when that failed.
     #[must_use]
@@ -130,12 +139,24 @@ impl Warm {
 /// What the caller should read goes to stderr.
 #[must_use]
 pub fn follow(warm: &Warm, on_denial: Option<&OnDenial<'_>>) -> u8 {
-    let Ok(signals) = stop_signals() else { return LOST };
+    follow_for(warm, on_denial, None).unwrap_or(LOST)
+}
+
+/// None when nothing came for so long.
+fn follow_for(
+    warm: &Warm,
+    on_denial: Option<&OnDenial<'_>>,
+    patience: Option<Duration>,
+) -> Option<u8> {
+    let Ok(signals) = stop_signals() else { return Some(LOST) };
+    let patience = patience.map(timespec);
     loop {
         let mut watched =
             [PollFd::new(&warm.connection, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
-        if poll(&mut watched, None).is_err() {
-            continue;
+        match poll(&mut watched, patience.as_ref()) {
+            Ok(0) => return None,
+            Ok(_) => {}
+            Err(_) => continue,
         }
         let [said, signalled] = watched.map(|one| one.revents());
         if !signalled.is_empty() {
@@ -154,12 +175,12 @@ pub fn follow(warm: &Warm, on_denial: Option<&OnDenial<'_>>) -> u8 {
             }
             Ok(Some((Answer::Ended { code, notes }, _))) => {
                 notes.iter().for_each(|note| say(note));
-                return code;
+                return Some(code);
             }
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => {
                 say("layer launcher: the server of the slot has ended, and the slot with it");
-                return LOST;
+                return Some(LOST);
             }
         }
     }

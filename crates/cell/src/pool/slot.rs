@@ -57,6 +57,7 @@ fn build(
         launcher,
         listeners: Vec::new(),
         on_denial: spec.audit.then_some(&audit),
+        record_paths: false,
         stop: None,
         stop_after: None,
     };

@@ -16,6 +16,33 @@ pub(crate) struct Call {
     pub(crate) then: Then,
 }
 
+impl Call {
+    /// Does this row allow the call with these arguments, as the filter would? For rows without
+    /// checks that depend on the cell. Arguments are registers: the caller can not change them
+    /// while it waits.
+    pub(crate) fn fits(&self, number: i32, arguments: &[u64; 6]) -> bool {
+        Number::from(number) == self.number
+            && self.checks.iter().all(|check| check.holds(arguments) == Some(true))
+    }
+}
+
+impl Check {
+    /// None for what is only known in the cell.
+    fn holds(self, arguments: &[u64; 6]) -> Option<bool> {
+        let whole = |at: u8| arguments.get(usize::from(at)).copied().unwrap_or(u64::MAX);
+        let low = |at: u8| u32::try_from(whole(at) & 0xffff_ffff).unwrap_or(u32::MAX);
+        match self {
+            Self::Is(at, value) => Some(low(at) == value),
+            Self::In(at, values) => Some(values.contains(&low(at))),
+            Self::Without(at, bits) => Some(low(at) & bits == 0),
+            Self::With(at, bits) => Some(low(at) & bits == bits),
+            Self::Only(at, bits) => Some(whole(at) & !u64::from(bits) == 0),
+            Self::Null(at) => Some(whole(at) == 0),
+            Self::OwnProcess(_) | Self::Executable(_) => None,
+        }
+    }
+}
+
 /// What an argument has to be. Numbers are the lower 32 bits unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Check {
@@ -200,14 +227,22 @@ pub(crate) fn rows(shape: Shape) -> Vec<Call> {
     }));
     rows.extend(network(shape.egress));
     rows.extend(execution(shape.subprocess));
-    if shape.observe {
-        let observed = |row: &&mut Call| BY_PATH.contains(&row.number) && row.then == Then::Allow;
-        rows.iter_mut().filter(observed).for_each(|row| row.then = Then::Supervisor);
+    if shape.by_path {
+        let handed = |row: &&mut Call| BY_PATH.contains(&row.number) && row.then == Then::Allow;
+        rows.iter_mut().filter(handed).for_each(|row| row.then = Then::Supervisor);
     }
     rows
 }
 
-/// Calls that look at files by path, for a run that is observed.
+/// The calls by path that the kernel would make: what a supervisor who is only shown them may let
+/// go on.
+pub(crate) fn by_path(shape: Shape) -> Vec<Call> {
+    let mut rows = rows(Shape { by_path: false, ..shape });
+    rows.retain(|row| BY_PATH.contains(&row.number) && row.then == Then::Allow);
+    rows
+}
+
+/// Calls that look at files by path.
 const BY_PATH: [Number; 12] = [
     libc::SYS_execve,
     libc::SYS_open,

@@ -10,7 +10,7 @@ mod program;
 #[cfg(test)]
 mod traces;
 
-pub(crate) use calls::rows;
+pub(crate) use calls::{Call, by_path, rows};
 pub(crate) use program::{Facts, compile};
 
 use serde::{Deserialize, Serialize};
@@ -25,8 +25,8 @@ pub(crate) struct Shape {
     pub(crate) egress: Egress,
     /// Are refused calls handed to the supervisor, which records and refuses them?
     pub(crate) audit: bool,
-    /// Are calls by path handed to the supervisor too, which shows files outside?
-    pub(crate) observe: bool,
+    /// Are calls by path handed to the supervisor too, which shows or records files outside?
+    pub(crate) by_path: bool,
 }
 
 /// Who connects, binds and listens, and so which of these calls are handed to the supervisor.

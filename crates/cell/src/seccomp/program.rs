@@ -1,7 +1,5 @@
 //! From rows to the program: architecture, then a search tree over numbers, then each call's checks.
 
-use std::collections::BTreeMap;
-
 use super::Shape;
 use super::assemble::{
     ARCHITECTURE, NUMBER, and, give, high, if_any_bit, if_at_least, if_equal, jump, load, low,
@@ -30,11 +28,9 @@ pub(crate) struct Facts {
 /// The filter of a shape.
 pub(crate) fn compile(shape: Shape, facts: Facts) -> Vec<Instruction> {
     let refused = if shape.audit { SUPERVISOR } else { errno(libc::EPERM) };
-    let mut groups: BTreeMap<u32, Vec<Call>> = BTreeMap::new();
-    for call in rows(shape) {
-        groups.entry(u32::try_from(call.number).unwrap_or(u32::MAX)).or_default().push(call);
-    }
-    let leaves = leaves(&groups, facts, refused);
+    let mut rows = rows(shape);
+    rows.sort_by_key(|row| row.number);
+    let leaves = leaves(&rows, facts, refused);
     let mut program = vec![
         load(ARCHITECTURE),
         if_equal(X86_64, 1, 0),
@@ -50,25 +46,24 @@ pub(crate) fn compile(shape: Shape, facts: Facts) -> Vec<Instruction> {
 /// What is decided for each number, by the lowest of those that it is decided for. Neighbours that
 /// are allowed whatever their arguments are one leaf: the kernel checks, translates and tries the
 /// whole program at each start of a cell.
-fn leaves(
-    groups: &BTreeMap<u32, Vec<Call>>,
-    facts: Facts,
-    refused: u32,
-) -> Vec<(u32, Vec<Instruction>)> {
+fn leaves(rows: &[Call], facts: Facts, refused: u32) -> Vec<(u32, Vec<Instruction>)> {
     let mut leaves: Vec<(u32, Vec<Instruction>)> = Vec::new();
     let mut run: Option<(u32, u32)> = None;
-    for (number, calls) in groups {
+    for calls in rows.chunk_by(|one, other| one.number == other.number) {
+        let Some(number) = calls.first().and_then(|call| u32::try_from(call.number).ok()) else {
+            continue;
+        };
         let plain = calls.iter().all(|call| call.then == Then::Allow)
             && calls.iter().any(|call| call.checks.is_empty());
-        match run.filter(|(_, last)| plain && last + 1 == *number) {
+        match run.filter(|(_, last)| plain && last + 1 == number) {
             Some((first, _)) => {
-                run = Some((first, *number));
+                run = Some((first, number));
                 leaves.pop();
-                leaves.push((first, range(first, *number, refused)));
+                leaves.push((first, range(first, number, refused)));
             }
             None => {
-                run = plain.then_some((*number, *number));
-                leaves.push((*number, leaf(*number, calls, facts, refused)));
+                run = plain.then_some((number, number));
+                leaves.push((number, leaf(number, calls, facts, refused)));
             }
         }
     }
@@ -176,11 +171,33 @@ mod tests {
     const FACTS: Facts = Facts { process: 2, executable: 512 };
 
     fn shape(egress: Egress) -> Shape {
-        Shape { subprocess: false, egress, audit: false, observe: false }
+        Shape { subprocess: false, egress, audit: false, by_path: false }
     }
 
     fn verdict(shape: Shape, number: libc::c_long, arguments: [u64; 6]) -> u32 {
         run(&compile(shape, FACTS), u32::try_from(number).unwrap(), X86_64, arguments)
+    }
+
+    /// What a supervisor lets go on by the rows is what the filter would have allowed.
+    #[test]
+    fn calls_by_path_fit_a_row_exactly_when_the_filter_allows_them() {
+        let shape = Shape { audit: true, ..shape(Egress::Tcp) };
+        let rows = super::super::by_path(shape);
+        let words = [0, 0o100, 0o644, 0o4755, 0o2755, 0o20_200_000, 1 << 40, u64::MAX];
+        let numbers: std::collections::BTreeSet<_> = rows.iter().map(|row| row.number).collect();
+        for number in numbers {
+            for at in 0..words.len().pow(3) {
+                let word = |step: u32| words[at / words.len().pow(step) % words.len()];
+                let arguments = [0, word(0), word(1), word(2), 0, 0];
+                let fits =
+                    rows.iter().any(|row| row.fits(i32::try_from(number).unwrap(), &arguments));
+                assert_eq!(
+                    fits,
+                    verdict(shape, number, arguments) == ALLOW,
+                    "{number} {arguments:x?}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ fn reasons(refused: bool) -> BTreeSet<&'static str> {
 
 /// Names on the list of any cell.
 fn listed() -> BTreeSet<&'static str> {
-    let shape = |subprocess, egress| Shape { subprocess, egress, audit: false, observe: false };
+    let shape = |subprocess, egress| Shape { subprocess, egress, audit: false, by_path: false };
     let shapes = [shape(true, Egress::None), shape(false, Egress::Tcp), shape(false, Egress::Udp)];
     shapes.into_iter().flat_map(rows).map(|row| row.name).collect()
 }

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,12 +24,14 @@ use super::denial::Denials;
 use super::memory::Memory;
 use super::names::call_name;
 use super::observe::Observer;
+use super::paths::{self, Recorded, View};
 use super::prepare::Prepared;
 use super::rules::Rules;
 use super::udp;
 use crate::limits::{
     BACKLOG, CONNECT_TIME, DATAGRAM_BYTES, MESSAGE_PARTS, PENDING_CONNECTIONS, timespec,
 };
+use crate::seccomp::{self, Call};
 use crate::sys::seccomp::{
     Answer, Notification, add_descriptor, receive, respond, still_waits, wake_in_turn,
 };
@@ -55,6 +58,9 @@ pub(super) struct Calls<'a> {
     /// Ports of the cell's own network that the command has ever listened on.
     own_ports: BTreeSet<u16>,
     observer: Option<&'a Observer>,
+    /// Calls by path that the kernel would make, when they are handed over.
+    by_path: Vec<Call>,
+    recorded: Recorded,
 }
 
 /// A listener of the host's that the cell may take over by binding its port.
@@ -99,6 +105,7 @@ impl<'a> Calls<'a> {
         let host = namespace_cookie(probe.as_fd())?;
         wake_in_turn(listener.as_fd());
         let Prepared { rules, published, may_listen: listeners, .. } = prepared;
+        let filter = prepared.blueprint.filter;
         let (pending, memory, own_ports) = (Vec::new(), None, BTreeSet::new());
         Ok(Self {
             listener,
@@ -113,6 +120,8 @@ impl<'a> Calls<'a> {
             armed,
             own_ports,
             observer: prepared.observer.as_deref(),
+            by_path: if filter.by_path { seccomp::by_path(filter) } else { Vec::new() },
+            recorded: Recorded::new(View::of(&prepared.blueprint)),
         })
     }
 
@@ -163,10 +172,42 @@ impl<'a> Calls<'a> {
             libc::SYS_sendto => self.send_to(call),
             libc::SYS_sendmsg => self.send_message(call),
             _ => {
-                self.deny("call", call_name(call.number));
+                let what = self.refused(call);
+                self.deny("call", what);
                 Err(Errno::PERM)
             }
         })
+    }
+
+    /// A refused call with its paths, as far as they can be read: for the record only.
+    fn refused(&mut self, call: &Notification) -> String {
+        let mut what = call_name(call.number);
+        for at in paths::of_call(call) {
+            let path = if self.is_armed() { self.path(call, at) } else { None };
+            if let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) {
+                what.push(' ');
+                what.push_str(&paths::shown(&path));
+            }
+        }
+        what
+    }
+
+    /// A path in the caller's memory, while it still is the caller's.
+    pub(super) fn path(&mut self, call: &Notification, at: u64) -> Option<PathBuf> {
+        let path = self.memory(call).ok()?.path(at);
+        path.filter(|_| still_waits(self.listener.as_fd(), call.id))
+    }
+
+    /// Would the filter let the kernel make this call by path, if it were not handed over?
+    pub(super) fn would_be_allowed(&self, call: &Notification) -> bool {
+        self.by_path.iter().any(|row| row.fits(call.number, &call.arguments))
+    }
+
+    /// Records a path outside the cell that the command asks for.
+    pub(super) fn record_path(&mut self, path: &Path) {
+        if let Some(path) = self.recorded.first_time(path) {
+            self.deny("path", path);
+        }
     }
 
     /// There in a cell that is observed.

@@ -1,9 +1,10 @@
-//! Calls by path of a cell that is observed: files outside are shown to it, and written down.
+//! Calls by path. To a cell that is observed files outside are shown, and written down; of one whose
+//! denials are recorded with paths they are recorded, and the kernel decides.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::CString;
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::io::Errno;
 
@@ -13,8 +14,6 @@ use super::observe::Observer;
 use crate::sys::file::{self, Looked};
 use crate::sys::seccomp::{Notification, give_descriptor, still_waits};
 
-/// Longest path (PATH_MAX).
-const PATH: usize = 4096;
 /// Open flags that more than read.
 const WRITES: u64 = 0o3 | 0o100 | 0o1000 | 0o10_000_000; // O_ACCMODE, O_CREAT, O_TRUNC, O_PATH
 
@@ -50,22 +49,28 @@ const WISHES: [(libc::c_long, usize, Wish); 13] = [
     (libc::SYS_execveat, 1, Wish::Execute),
 ];
 
-/// The answer to a call by path; none for other calls.
+/// The answer to a call by path; none for other calls, and for those that are refused whatever the
+/// path.
 pub(super) fn answer(calls: &mut Calls<'_>, call: &Notification) -> Option<Reply> {
-    let observer = calls.observer()?;
     let number = libc::c_long::from(call.number);
     let (_, at, wish) = *WISHES.iter().find(|(known, ..)| *known == number)?;
-    if !calls.is_armed() {
-        // Before its execution the command has another memory, and nothing of it is of interest.
-        return Some(Reply::Continue);
-    }
     let at = call.arguments.get(at).copied().unwrap_or(0);
-    let path = calls.memory(call).ok().and_then(|memory| path(memory, at));
-    if let Wish::Execute = wish {
-        path.inspect(|path| observer.program(path));
+    let observer = calls.observer();
+    if let (Wish::Execute, Some(observer)) = (wish, observer.filter(|_| calls.is_armed())) {
+        calls.path(call, at).inspect(|path| observer.program(path));
         return Some(Reply::Answer(Err(Errno::ACCESS)));
     }
-    let outside = path.and_then(|path| observer.outside(&path));
+    if !calls.would_be_allowed(call) {
+        return None;
+    }
+    // Before its execution the command has another memory, and nothing of it is of interest.
+    let path = if calls.is_armed() { calls.path(call, at) } else { None };
+    let Some(path) = path else { return Some(Reply::Continue) };
+    let Some(observer) = observer else {
+        calls.record_path(&path);
+        return Some(Reply::Continue);
+    };
+    let outside = observer.outside(&path);
     let granted = outside.and_then(|path| grant(calls, call, observer, &path, wish));
     Some(granted.unwrap_or(Reply::Continue))
 }
@@ -118,22 +123,4 @@ fn write(calls: &Calls<'_>, call: &Notification, at: u64, bytes: &[u8]) -> Resul
         return Err(Errno::SRCH);
     }
     Memory::write(call.thread, at, bytes)
-}
-
-/// A path in the command's memory; read page by page, because what follows it may not be mapped.
-fn path(memory: &Memory, at: u64) -> Option<PathBuf> {
-    let mut path = Vec::new();
-    while path.len() < PATH {
-        let here = at.checked_add(u64::try_from(path.len()).ok()?)?;
-        let room = usize::try_from(4096 - here % 4096).ok()?;
-        let bytes = memory.bytes(here, room).ok()?;
-        match bytes.iter().position(|byte| *byte == 0) {
-            Some(end) => {
-                path.extend(bytes.get(..end)?);
-                return Some(PathBuf::from(OsStr::from_bytes(&path)));
-            }
-            None => path.extend(bytes),
-        }
-    }
-    None
 }

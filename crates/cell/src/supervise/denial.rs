@@ -11,7 +11,7 @@ use crate::limits::{DENIAL_PAUSE, DENIALS, DENIALS_AT_SPEED};
 pub struct Denial {
     /// The cell.
     pub cell: String,
-    /// What refused it: `connect`, `bind`, `listen`, `send`, `call`, `memory`, `timeout`,
+    /// What refused it: `connect`, `bind`, `listen`, `send`, `call`, `path`, `memory`, `timeout`,
     /// `output`, `layer`, or `more` when no further ones are recorded.
     pub rule: &'static str,
     /// The address, path, call or limit.
@@ -20,8 +20,9 @@ pub struct Denial {
 
 impl Denial {
     /// Every rule there is.
-    pub(crate) const RULES: [&'static str; 10] = [
-        "connect", "bind", "listen", "send", "call", "memory", "timeout", "output", "layer", "more",
+    pub(crate) const RULES: [&'static str; 11] = [
+        "connect", "bind", "listen", "send", "call", "path", "memory", "timeout", "output",
+        "layer", "more",
     ];
 }
 

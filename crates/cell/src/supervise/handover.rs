@@ -19,7 +19,7 @@ use super::denial::{Denial, Denials, OnDenial};
 use super::prepare::{self, Prepared};
 use super::rules::Rules;
 use super::tend::{Launch, tend};
-use super::{BuildError, End, Outcome, Request, stop_signals};
+use super::{BuildError, End, Mode, Outcome, Request, stop_signals};
 use crate::blueprint::Blueprint;
 use crate::launch;
 use crate::layer::Layer;
@@ -27,6 +27,7 @@ use crate::plan::{Handed, Names, PlanError, Planned as _};
 use crate::policy::Policy;
 use crate::pool::{self, Parking};
 use crate::sys;
+use crate::sys::process::Holder;
 
 /// Exit code of a cell that could not be built.
 const NOT_BUILT: u8 = 125;
@@ -44,10 +45,20 @@ struct Written {
     listeners: Vec<RawFd>,
     published: Vec<(u16, RawFd)>,
     may_listen: Vec<u64>,
+    /// Process and descriptor.
+    ahead: Option<(i32, RawFd)>,
     launcher: RawFd,
     park: Option<RawFd>,
     watch_memory: bool,
     watch_cpu: bool,
+}
+
+/// In privileged mode, whose cells have no user namespace that the network would have to belong to:
+/// it is made beside everything that comes before the cell. When it can not be, the launcher makes
+/// one, or says why not.
+pub(super) fn network_ahead(mode: Mode) -> Option<(Holder, OwnedFd)> {
+    let privileged = mode != Mode::Unprivileged && rustix::process::geteuid().is_root();
+    privileged.then(|| sys::process::network_ahead().ok()).flatten()
 }
 
 /// Gives way. Returns only when that failed.
@@ -86,6 +97,15 @@ fn write(prepared: Prepared) -> Result<(RawFd, OwnedFd), PlanError> {
             .map(|one| Ok((one.port, keep(one.socket)?)))
             .collect::<Result<_, PlanError>>()?,
         may_listen: prepared.may_listen,
+        ahead: prepared
+            .ahead
+            .map(|(holder, ready)| {
+                let number = holder.number();
+                // It is waited for by the program that comes.
+                std::mem::forget(holder);
+                Ok((number, keep(ready)?))
+            })
+            .transpose()?,
         launcher,
         park: prepared.park.map(keep).transpose()?,
         watch_memory: prepared.watch_memory,
@@ -174,6 +194,11 @@ fn read(number: &str) -> Result<Prepared, BuildError> {
             .collect::<Result<_, PlanError>>()?,
         may_listen: written.may_listen,
         limits: written.policy.limits.clone(),
+        ahead: written
+            .ahead
+            .and_then(|(number, ready)| Some((Holder::again(number)?, ready)))
+            .map(|(holder, ready)| Ok::<_, PlanError>((holder, take(ready)?)))
+            .transpose()?,
         launcher: File::open("/dev/null").planned(Layer::Launcher, what)?.into(),
         source: (written.policy, written.names),
         stop: Some(stop_signals().planned(Layer::Launcher, what)?),

@@ -1,10 +1,16 @@
 //! Reading what a waiting call points to.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
 
 use rustix::io::Errno;
+
+/// Longest path (PATH_MAX).
+const PATH: usize = 4096;
 
 /// The memory of a cell's process, read through /proc.
 #[derive(Debug)]
@@ -21,6 +27,25 @@ impl Memory {
         let mut bytes = vec![0; length];
         self.0.read_exact_at(&mut bytes, at).map_err(|_| Errno::FAULT)?;
         Ok(bytes)
+    }
+
+    /// A path, up to its end; none when it is longer than PATH_MAX or not there. Read page by page,
+    /// because what follows it may not be mapped.
+    pub(super) fn path(&self, at: u64) -> Option<PathBuf> {
+        let mut path = Vec::new();
+        while path.len() < PATH {
+            let here = at.checked_add(u64::try_from(path.len()).ok()?)?;
+            let room = usize::try_from(4096 - here % 4096).ok()?;
+            let bytes = self.bytes(here, room).ok()?;
+            match bytes.iter().position(|byte| *byte == 0) {
+                Some(end) => {
+                    path.extend(bytes.get(..end)?);
+                    return Some(PathBuf::from(OsString::from_vec(path)));
+                }
+                None => path.extend(bytes),
+            }
+        }
+        None
     }
 
     /// Writes into a waiting thread's memory.

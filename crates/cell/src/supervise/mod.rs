@@ -11,6 +11,7 @@ mod memory;
 mod names;
 mod observe;
 mod output;
+mod paths;
 mod prepare;
 mod process;
 mod resolver;
@@ -63,6 +64,9 @@ pub struct Request<'a> {
     pub listeners: Vec<OwnedFd>,
     /// Who is told of denials. Refused system calls are only recorded when somebody is.
     pub on_denial: Option<&'a OnDenial<'a>>,
+    /// Are files outside that it looks for recorded too? Each call by path takes ten microseconds
+    /// longer then.
+    pub record_paths: bool,
     /// Becomes readable when the cell should end, such as [`stop_signals`].
     pub stop: Option<OwnedFd>,
     /// Ends the launcher after this layer; for tests of what is left behind.
@@ -180,7 +184,9 @@ pub fn observe(request: Request<'_>) -> Result<(Outcome, Observation), BuildErro
 ///
 /// As [`run`].
 pub fn become_supervisor(request: Request<'_>) -> Result<std::convert::Infallible, BuildError> {
-    Err(handover::give(prepare::prepare(request)?).into())
+    let ahead = handover::network_ahead(request.mode);
+    let prepared = prepare::prepare(request)?;
+    Err(handover::give(prepare::Prepared { ahead, ..prepared }).into())
 }
 
 /// Blocks SIGINT, SIGTERM and SIGHUP, and returns what becomes readable when one arrives.

@@ -192,7 +192,7 @@ pub(super) fn call_name(number: i32) -> String {
             subprocess: true,
             egress: crate::seccomp::Egress::Udp,
             audit: false,
-            observe: false,
+            by_path: false,
         });
         rows.into_iter().find(|row| row.number == number).map(|row| row.name.to_owned())
     };
@@ -212,7 +212,7 @@ mod tests {
             subprocess: true,
             egress: crate::seccomp::Egress::Udp,
             audit: false,
-            observe: false,
+            by_path: false,
         });
         for (number, name) in REFUSED {
             assert!(rows.iter().all(|row| row.number != *number), "{name} is allowed");

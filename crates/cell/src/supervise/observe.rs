@@ -8,19 +8,18 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use netpolicy::{Cidr, PortSet, Transport};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
-use crate::blueprint::{Blueprint, Kind};
+use super::paths::{View, normal};
+use crate::blueprint::Blueprint;
 use crate::limits::OBSERVED;
 use crate::policy::{Destination, Policy, Whom};
 
-/// Paths that are the cell's own.
-const OWN: [&str; 3] = ["/cell", "/proc", "/dev"];
 /// Files that programs open at their start when they are there, and do without.
 const DISPENSABLE: [&str; 9] = [
     "/etc/gai.conf",
@@ -47,9 +46,7 @@ pub struct Observation {
 #[derive(Debug)]
 pub(crate) struct Observer {
     seen: Mutex<Seen>,
-    /// Paths in the cell, and directories whose whole content is.
-    files: BTreeSet<PathBuf>,
-    folders: Vec<PathBuf>,
+    view: View,
     /// Has the command a user of its own, so that it reads only what everybody may?
     privileged: bool,
 }
@@ -67,15 +64,9 @@ struct Seen {
 
 impl Observer {
     pub(crate) fn new(blueprint: &Blueprint) -> Self {
-        let etc = blueprint.etc.iter().map(|(name, _)| Path::new("/etc").join(name));
-        let is_folder = |kind: Kind| kind == Kind::DataDirectory;
-        let (folders, files): (Vec<_>, Vec<_>) =
-            blueprint.files.iter().partition(|file| is_folder(file.kind));
-        let files = files.iter().map(|file| PathBuf::from(&file.target));
         Self {
             seen: Mutex::default(),
-            files: files.chain(etc).collect(),
-            folders: folders.iter().map(|file| PathBuf::from(&file.target)).collect(),
+            view: View::of(blueprint),
             privileged: !blueprint.user_namespace,
         }
     }
@@ -115,10 +106,7 @@ impl Observer {
     /// is the cell's own, is not there, or is not for its user to read.
     pub(crate) fn outside(&self, path: &Path) -> Option<PathBuf> {
         let path = normal(path)?;
-        let own = OWN.iter().any(|own| path.starts_with(own))
-            || self.files.contains(&path)
-            || self.folders.iter().any(|folder| path.starts_with(folder));
-        (!own && self.may_see(&path)).then_some(path)
+        (!self.view.has(&path) && self.may_see(&path)).then_some(path)
     }
 
     fn may_see(&self, path: &Path) -> bool {
@@ -230,24 +218,6 @@ impl Seen {
     }
 }
 
-/// An absolute path without `.` and `..`, by its text.
-fn normal(path: &Path) -> Option<PathBuf> {
-    if !path.is_absolute() {
-        return None;
-    }
-    let mut normal = PathBuf::from("/");
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => normal.push(name),
-            Component::ParentDir => {
-                normal.pop();
-            }
-            _ => {}
-        }
-    }
-    Some(normal)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,8 +225,7 @@ mod tests {
     fn observer() -> Observer {
         Observer {
             seen: Mutex::default(),
-            files: ["/etc/hosts".into()].into(),
-            folders: vec!["/srv/known".into()],
+            view: View::for_test(&["/etc/hosts"], &["/srv/known"]),
             privileged: true,
         }
     }

@@ -16,6 +16,7 @@ use crate::plan::{self, Directory, Files, Handed, Names, PlanError, Planned as _
 use crate::policy::{Limits, Policy, Profile};
 use crate::seccomp::{Egress, Shape};
 use crate::sys;
+use crate::sys::process::Holder;
 
 /// Listening sockets that may be handed in.
 const LISTENERS: usize = 16;
@@ -33,6 +34,8 @@ pub(super) struct Prepared {
     /// Cookies of sockets of the host's that the command may listen on.
     pub(super) may_listen: Vec<u64>,
     pub(super) limits: Limits,
+    /// A network namespace that is being made, and where it says that it is there.
+    pub(super) ahead: Option<(Holder, OwnedFd)>,
     /// The launcher, opened before rights were given up.
     pub(super) launcher: OwnedFd,
     /// What `rules` were made of.
@@ -132,8 +135,9 @@ pub(super) fn prepare(request: Request<'_>) -> Result<Prepared, BuildError> {
             subprocess: policy.profile == Profile::Build,
             egress: egress(&rules, &published, &request.listeners, audit),
             audit,
-            observe: false,
+            by_path: audit && request.record_paths,
         },
+        resolver: false,
         no_jit: policy.profile == Profile::TenantJitless,
         listeners: u32::try_from(request.listeners.len()).unwrap_or(0),
         degraded: policy.allow_degraded.clone(),
@@ -149,6 +153,7 @@ pub(super) fn prepare(request: Request<'_>) -> Result<Prepared, BuildError> {
         watch_memory,
         watch_cpu: missing.contains(&"cpu") && limits.cpus.is_some(),
         limits,
+        ahead: None,
         launcher,
         source: (policy.clone(), names),
         stop: request.stop,
@@ -165,8 +170,9 @@ pub(super) fn prepare_observed(
     let mut prepared = prepare(request)?;
     let blueprint = &mut prepared.blueprint;
     prepared.rules = Rules::Observe;
+    blueprint.resolver = true;
     let filter = &mut blueprint.filter;
-    (filter.egress, filter.audit, filter.observe) = (Egress::Udp, true, true);
+    (filter.egress, filter.audit, filter.by_path) = (Egress::Udp, true, true);
     // Which program it would start is known only once it has forked.
     filter.subprocess = true;
     for (name, content) in &mut blueprint.etc {

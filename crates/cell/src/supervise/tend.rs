@@ -24,7 +24,7 @@ use crate::limits::{BUILD_TIME, OUTPUT_DRAIN, WATCH_INTERVAL};
 use crate::plan::{PlanError, Planned as _};
 use crate::pool::{Handover, Parking};
 use crate::sys::memory::Wait;
-use crate::sys::process::{Side, clone};
+use crate::sys::process::{Holder, Side, clone};
 
 /// Bytes of our input that are carried at once; a pipe that is ready takes them.
 const INPUT_AT_ONCE: usize = 4096;
@@ -65,18 +65,19 @@ pub(super) fn tend(
         handover = Some(Handover { calls: calls.1, ready: ready.0 });
     }
     handed.extend(std::mem::take(&mut prepared.handed).into_descriptors());
+    let network = prepared.ahead.as_ref().and_then(arrived);
     let child = match launch {
         Launch::Program => start(&prepared, &ends, remote, handed)?,
         Launch::Copy => match clone(0).planned(Layer::Launcher, "start a process")? {
             Side::Parent(pid, _) => {
-                drop((remote, handed));
+                drop((remote, handed, network));
                 pid
             }
             Side::Child => {
                 // What is kept open here would never be seen to end.
                 let Prepared { blueprint, published, stop, .. } = prepared;
                 drop((ends, published, stop, handover));
-                launch::keep(remote, &blueprint, handed)
+                launch::keep(remote, &blueprint, handed, network)
             }
         },
     };
@@ -114,6 +115,15 @@ pub(super) fn tend(
         let _ = waitpid(Some(child), WaitOptions::empty());
     }
     result.map(|(outcome, _)| outcome)
+}
+
+/// The network namespace that was made ahead. Its holder ends now and is waited for later. None when
+/// it could not be made: the launcher makes one, or says why not.
+fn arrived((holder, ready): &(Holder, OwnedFd)) -> Option<OwnedFd> {
+    let told = rustix::io::read(ready, &mut [0; 1]) == Ok(1);
+    let network = told.then(|| holder.namespace("net").ok()).flatten();
+    holder.end();
+    network
 }
 
 /// Starts the launcher's program and tells it what to build.

@@ -58,7 +58,7 @@ impl Wait {
         }
         self.quiet = Some(quiet + first).filter(|quiet| *quiet < IDLE);
         let rest = timeout.map(|timeout| timeout.saturating_sub(first));
-        if self.quiet.is_some() || rest == Some(Duration::ZERO) {
+        if self.quiet.is_some() {
             return Ok(0);
         }
         let ranges = self.unneeded();

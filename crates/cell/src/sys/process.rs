@@ -143,21 +143,66 @@ pub(crate) fn become_user(id: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Stack of the process that holds a namespace open; it makes two calls.
+/// Stack of the process that holds a namespace open; it makes a few calls.
 const HOLDER_STACK: usize = 16 << 10;
 
-/// A process that was ended and has not been waited for yet. Waiting can be left for later, when
-/// it costs nothing; dropping this waits.
+/// A process that holds a namespace open. Dropping this ends it and waits for it, which costs
+/// nothing once it has gone.
 #[derive(Debug)]
 pub(crate) struct Holder {
     pid: Pid,
-    /// It may still run on it.
-    _stack: Vec<u64>,
+    /// It runs on it. None in a program that was executed since: there it has the old memory.
+    _stack: Option<Vec<u64>>,
 }
 
 impl Drop for Holder {
     fn drop(&mut self) {
+        self.end();
         let _ = rustix::process::waitpid(Some(self.pid), rustix::process::WaitOptions::empty());
+    }
+}
+
+impl Holder {
+    fn start(
+        flags: libc::c_int,
+        entry: extern "C" fn(*mut libc::c_void) -> libc::c_int,
+        number: RawFd,
+    ) -> Result<Self, Errno> {
+        let mut stack = vec![0_u64; HOLDER_STACK / 8];
+        let words = (std::process::id(), number.cast_unsigned());
+        let argument = usize::try_from(u64::from(words.0) << 32 | u64::from(words.1));
+        let argument = std::ptr::without_provenance_mut(argument.unwrap_or(0));
+        // SAFETY: the child runs on the upper end of its own stack, which lives until it has been
+        // waited for, and writes nothing else of the shared memory but errno. Sharing it saves
+        // copying the tables of a large process.
+        let pid = check(libc::c_long::from(unsafe {
+            let top = stack.as_mut_ptr().add(stack.len()).cast();
+            libc::clone(entry, top, flags | libc::CLONE_VM | libc::SIGCHLD, argument)
+        }))?;
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+        Ok(Self { pid, _stack: Some(stack) })
+    }
+
+    /// The one with this number, in the program that its starter executed.
+    pub(crate) fn again(number: i32) -> Option<Self> {
+        Pid::from_raw(number).map(|pid| Self { pid, _stack: None })
+    }
+
+    pub(crate) fn number(&self) -> i32 {
+        self.pid.as_raw_nonzero().get()
+    }
+
+    /// A namespace of its own, by its name below `/proc/PID/ns`.
+    pub(crate) fn namespace(&self, name: &str) -> std::io::Result<OwnedFd> {
+        std::fs::File::open(self.file(&format!("ns/{name}"))).map(OwnedFd::from)
+    }
+
+    fn file(&self, name: &str) -> String {
+        format!("/proc/{}/{name}", self.pid.as_raw_nonzero())
+    }
+
+    pub(crate) fn end(&self) {
+        let _ = rustix::process::kill_process(self.pid, Signal::KILL);
     }
 }
 
@@ -167,36 +212,61 @@ impl Drop for Holder {
 ///
 /// When the namespace can not be made or its mapping not be written.
 pub(crate) fn id_map(inside: (u32, u32), outside: u32) -> std::io::Result<(OwnedFd, Holder)> {
-    let mut stack = vec![0_u64; HOLDER_STACK / 8];
-    // SAFETY: the child runs on the upper end of its own stack, which lives until it has been
-    // waited for, and writes nothing else of the shared memory. Sharing it saves copying the
-    // tables of a large process.
-    let pid = check(libc::c_long::from(unsafe {
-        let top = stack.as_mut_ptr().add(stack.len()).cast();
-        let flags = libc::CLONE_NEWUSER | libc::CLONE_VM | libc::SIGCHLD;
-        libc::clone(hold, top, flags, std::ptr::null_mut())
-    }))?;
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
-    let holder = Holder { pid, _stack: stack };
-    let write = || {
-        let of = |name: &str| format!("/proc/{}/{name}", pid.as_raw_nonzero());
-        std::fs::write(of("uid_map"), format!("{} {outside} 1", inside.0))?;
-        std::fs::write(of("gid_map"), format!("{} {outside} 1", inside.1))?;
-        std::fs::File::open(of("ns/user")).map(OwnedFd::from)
-    };
-    let namespace = write();
-    let _ = rustix::process::kill_process(pid, Signal::KILL);
-    Ok((namespace?, holder))
+    let holder = Holder::start(libc::CLONE_NEWUSER, hold, -1)?;
+    std::fs::write(holder.file("uid_map"), format!("{} {outside} 1", inside.0))?;
+    std::fs::write(holder.file("gid_map"), format!("{} {outside} 1", inside.1))?;
+    let namespace = holder.namespace("user")?;
+    holder.end();
+    Ok((namespace, holder))
+}
+
+/// A network namespace that is made while the caller does something else, such as executing another
+/// program: it takes the kernel a third of a millisecond. One byte at the descriptor says that it
+/// is there, its end that it can not be made.
+///
+/// # Errors
+///
+/// When no process or no pipe can be made.
+pub(crate) fn network_ahead() -> Result<(Holder, OwnedFd), Errno> {
+    let (ready, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let holder = Holder::start(0, hold_network, std::os::fd::AsRawFd::as_raw_fd(&told))?;
+    Ok((holder, ready))
+}
+
+extern "C" fn hold_network(argument: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: calls with numbers, and one that reads a constant byte. When the first one fails the
+    // caller may find a wrong errno, in a cell that can not be built.
+    unsafe {
+        if !ends_with_its_starter(argument) || libc::unshare(libc::CLONE_NEWNET) != 0 {
+            return 1;
+        }
+        let told = libc::c_int::try_from(argument.addr() & 0xffff_ffff).unwrap_or(-1);
+        libc::write(told, c"n".as_ptr().cast(), 1);
+    }
+    hold(argument)
 }
 
 /// Waits for the signal that ends it.
-extern "C" fn hold(_: *mut libc::c_void) -> libc::c_int {
+extern "C" fn hold(argument: *mut libc::c_void) -> libc::c_int {
     // SAFETY: calls with numbers only. They do not fail, so errno, which is shared, stays.
     unsafe {
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-        loop {
+        while ends_with_its_starter(argument) {
             libc::pause();
         }
+    }
+    0
+}
+
+/// From now on; false when the starter is gone already. Its number is the argument's upper half.
+///
+/// # Safety
+///
+/// Calls with numbers only.
+unsafe fn ends_with_its_starter(argument: *mut libc::c_void) -> bool {
+    // SAFETY: as above.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        usize::try_from(libc::getppid()) == Ok(argument.addr() >> 32)
     }
 }
 

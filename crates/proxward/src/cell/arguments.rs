@@ -76,14 +76,26 @@ pub(crate) struct Serve {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  proxward cell ps --format json")]
+#[command(after_help = "Example:\n  proxward cell ps --format json\n\n\
+    openmetrics is for a collector of text files:\n  \
+    proxward cell ps --format openmetrics > /var/lib/prometheus/node-exporter/cells.prom")]
 pub(crate) struct Ps {
     /// The socket of `cell serve`
     #[arg(long, value_name = "PATH")]
     pub(crate) socket: Option<PathBuf>,
     /// How the answer is shown
     #[arg(long, value_enum, default_value = "text")]
-    pub(crate) format: Format,
+    pub(crate) format: PsFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PsFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// For a collector of metrics
+    Openmetrics,
 }
 
 #[derive(Debug, Args)]
@@ -185,6 +197,10 @@ pub(crate) struct Run {
     /// File for denials, one JSON object a line; `-` is stderr. Refused calls cost more with it
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
+    /// Records files outside too that the command looks for. Each call by path then takes ten
+    /// microseconds longer
+    #[arg(long, requires = "audit")]
+    pub(crate) audit_paths: bool,
     /// Writes the policy that would have sufficed. For this one run the command may connect
     /// anywhere and read what its user may; only for programs that you trust so far
     #[arg(long, value_name = "FILE")]

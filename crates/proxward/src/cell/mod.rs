@@ -3,6 +3,7 @@
 mod arguments;
 mod audit_file;
 mod doctor;
+mod metrics;
 mod policy;
 mod ps;
 mod run;

@@ -3,10 +3,10 @@
 use cell::{SlotState, Totals};
 use serde_json::json;
 
-use super::arguments::Ps;
+use super::arguments::{Ps, PsFormat};
+use super::metrics;
 use super::serve::socket;
-use crate::cli::Format;
-use crate::exit::Stop;
+use crate::exit::{Exit, Stop};
 use crate::output::result;
 
 pub(crate) fn run(arguments: &Ps) -> Result<(), Stop> {
@@ -17,8 +17,12 @@ pub(crate) fn run(arguments: &Ps) -> Result<(), Stop> {
     let mut cells = cell::list();
     cells.retain(|cell| !waits(cell.supervisor));
     result(&match arguments.format {
-        Format::Json => json!({ "cells": cells, "slots": slots, "totals": totals }).to_string(),
-        Format::Text => shown(&cells, &slots, totals),
+        PsFormat::Json => json!({ "cells": cells, "slots": slots, "totals": totals }).to_string(),
+        PsFormat::Text => shown(&cells, &slots, totals),
+        PsFormat::Openmetrics => metrics::encode(&cells, &slots, totals)
+            .map_err(|error| Stop::say(Exit::Bug, error))?
+            .trim_end()
+            .to_owned(),
     });
     Ok(())
 }

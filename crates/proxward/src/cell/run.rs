@@ -39,6 +39,7 @@ pub(crate) fn run(arguments: &Run) -> Result<(), Stop> {
         launcher: launcher()?,
         listeners: cell::handed_in_listeners().map_err(not_built)?,
         on_denial: audit.is_some().then_some(&record as &OnDenial<'_>),
+        record_paths: arguments.audit_paths,
         stop: None,
         stop_after: arguments.stop_after,
     };
@@ -92,10 +93,14 @@ fn observe(file: &Path, request: Request<'_>) -> Result<(), Stop> {
 
 /// A slot has taken the command. Whoever records denials stays for them.
 fn follow(warm: cell::Warm, request: &Request<'_>) -> Result<(), Stop> {
-    if request.on_denial.is_none() {
-        return Err(Stop::usage(warm.become_follower(&request.launcher)));
-    }
-    match cell::follow(&warm, request.on_denial) {
+    let code = match request.on_denial {
+        Some(_) => cell::follow(&warm, request.on_denial),
+        None => match warm.follow_at_first() {
+            Some(code) => code,
+            None => return Err(Stop::usage(warm.become_follower(&request.launcher))),
+        },
+    };
+    match code {
         0 => Ok(()),
         code => Err(Stop::status(code)),
     }

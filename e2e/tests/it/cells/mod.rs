@@ -10,5 +10,6 @@ mod network;
 mod observe;
 mod programs;
 mod range;
+mod records;
 mod visible;
 mod warm;
