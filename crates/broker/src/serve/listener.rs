@@ -28,7 +28,7 @@ use super::reload::{Changed, reload, subids};
 use super::sockets::Sockets;
 use super::stream::{Listener, Stream};
 use super::{Shared, connection, metrics_http};
-use crate::config::{Config, Settings};
+use crate::config::{Config, Layer, Settings};
 use crate::confine::{Calls, Confinement, confine, paths};
 use crate::ipc::{AsyncChannel, Channel, ChannelError, Control, Packet};
 use crate::limits::{ACCEPT_PAUSE, AUDIT_KEY, AUDIT_PAUSE, DRAIN, STRANGERS, WORKER_PAUSE};
@@ -158,13 +158,14 @@ fn shared(
     log: Log,
 ) -> Result<Shared, ListenerError> {
     let limits = config.settings.limits;
+    let by_number = config.settings.degraded(Layer::Pidfd);
     let metrics = Metrics::new().map_err(|error| ListenerError::Other(error.to_string()))?;
     let launcher = Supervisor(Arc::clone(channel));
     let connections = Connections::new(limits.connections_per_peer, limits.connections);
     Ok(Shared {
         clock,
         config: Arc::new(config).into(),
-        attestor: Attestor::new("/proc".into(), subids()),
+        attestor: Attestor::new("/proc".into(), subids(), by_number),
         admission: Arc::new(Admission::new(&limits)),
         connections: Arc::new(connections),
         strangers: Arc::new(Semaphore::new(STRANGERS)),
