@@ -136,6 +136,12 @@ impl Attestor {
     }
 }
 
+/// Whether this kernel gives descriptors of peers' processes (Linux 6.5).
+pub(crate) fn kernel_tells_processes() -> bool {
+    let pair = std::os::unix::net::UnixStream::pair();
+    pair.is_ok_and(|(one, _other)| matches!(pidfd(&one), Ok(Some(_))))
+}
+
 /// Supplementary groups, as many as are kept for a connection: rules for groups only give, so one
 /// that is left out takes something away.
 fn own_groups(stream: BorrowedFd<'_>) -> Result<Vec<u32>, Unknown> {
