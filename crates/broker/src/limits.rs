@@ -83,6 +83,9 @@ pub(crate) const ATTESTED: Duration = Duration::from_secs(1);
 /// Processes whose findings are remembered.
 pub(crate) const ATTESTED_PROCESSES: usize = 1024;
 
+/// Supplementary groups of a peer that are kept while it is connected.
+pub(crate) const PEER_GROUPS: usize = 1024;
+
 /// Largest file of `/proc` that is read about a peer.
 pub(crate) const PROC_FILE: usize = 64 * 1024;
 

@@ -48,6 +48,9 @@ pub enum PeerError {
     /// The peer's process has no number here.
     #[error("the peer's process lives in a pid namespace that is not below ours")]
     ForeignNamespace,
+    /// The peer's process has ended.
+    #[error("the peer's process has ended")]
+    Gone,
     /// The kernel refused.
     #[error("peer credentials of the unix socket are not readable")]
     Unreadable(#[source] io::Error),
@@ -87,10 +90,11 @@ pub fn accepted_credentials(stream: impl AsFd) -> Result<Credentials, PeerError>
 }
 
 /// A descriptor of the peer's process (`SO_PEERPIDFD`, Linux 6.5). Unlike the pid it can not come
-/// to mean another process. `None` where the kernel does not have the option, or when the process
-/// has been reaped already (and a kernel before 6.16).
+/// to mean another process. `None` where the kernel does not have the option.
 ///
 /// # Errors
+/// [`PeerError::Gone`]: a kernel before 6.16 whose process was reaped already. Its number may be
+/// another's by now, so nothing that is found by it is about the peer.
 /// [`PeerError::Unreadable`] for anything else the kernel refuses.
 pub fn pidfd(stream: impl AsFd) -> Result<Option<OwnedFd>, PeerError> {
     let mut raw: libc::c_int = -1;
@@ -99,7 +103,8 @@ pub fn pidfd(stream: impl AsFd) -> Result<Option<OwnedFd>, PeerError> {
         Ok(_) if raw >= 0 => Ok(Some(unsafe { OwnedFd::from_raw_fd(raw) })),
         Ok(_) => Ok(None),
         Err(error) => match error.raw_os_error() {
-            Some(libc::ENOPROTOOPT | libc::EINVAL | libc::ESRCH | libc::ENODATA) => Ok(None),
+            Some(libc::ENOPROTOOPT) => Ok(None),
+            Some(libc::EINVAL | libc::ESRCH | libc::ENODATA) => Err(PeerError::Gone),
             _ => Err(PeerError::Unreadable(error)),
         },
     }

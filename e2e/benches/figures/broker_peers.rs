@@ -134,8 +134,8 @@ pub(crate) fn endless_node(daemon: &Path, row: &mut Row<'_>) -> Result<()> {
     let (written, left) = (written as f64 / 1024.0, left as f64);
     row("endless node: from the call to its refusal", took, "ms", took < 1000.0, "< 1000");
     let more = (cpu - ordinary).max(0.0);
-    row("endless node: CPU of the broker and its ssh", cpu, "ms", true, "");
-    row("endless node: of that beyond an ordinary call", more, "ms", more < 50.0, "< 50");
+    row("endless node: CPU of the broker and its ssh", cpu, "ms", cpu < 50.0, "< 50");
+    row("endless node: of that beyond an ordinary call", more, "ms", true, "");
     row("endless node: had written (a window is 2048)", written, "KiB", written < 4096.0, "< 4096");
     row("endless node: ssh processes left", left, "", left == 0.0, "= 0");
     Ok(())

@@ -60,7 +60,7 @@ pub struct Settings {
     pub systemctl: PathBuf,
     /// Other nodes.
     pub nodes: NodeSettings,
-    /// Layers of confinement that may be missing: `landlock`, `seccomp`. A weaker mode.
+    /// Layers that the kernel may lack: `landlock`, `seccomp`, `pidfd`. A weaker mode.
     pub allow_degraded: Vec<Layer>,
 }
 
@@ -153,7 +153,7 @@ pub enum NodeMode {
     Permissive,
 }
 
-/// A layer of confinement.
+/// What the kernel has to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Layer {
@@ -161,6 +161,9 @@ pub enum Layer {
     Landlock,
     /// System calls.
     Seccomp,
+    /// Descriptors of peers' processes: without them a peer is known by a number that may be given
+    /// anew.
+    Pidfd,
 }
 
 /// The settings with everything that had to be looked up.

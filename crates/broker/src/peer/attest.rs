@@ -14,7 +14,7 @@ use rustix::fs::{fstat, fstatfs};
 
 use super::cgroup::{self, Place};
 use super::{Peer, SubIds};
-use crate::limits::{ATTESTED, ATTESTED_PROCESSES, PROC_FILE};
+use crate::limits::{ATTESTED, ATTESTED_PROCESSES, PEER_GROUPS, PROC_FILE};
 
 /// `PID_FS_MAGIC`: there an inode is one process for ever (Linux 6.9).
 const PID_FS: u64 = 0x5049_4446;
@@ -25,6 +25,8 @@ pub(crate) struct Attestor {
     proc: PathBuf,
     /// Replaced by a reload.
     subids: RwLock<SubIds>,
+    /// Whether a process may be known by its number alone.
+    by_number: bool,
     seen: Mutex<Keyed<u64, Seen>>,
 }
 
@@ -45,14 +47,21 @@ pub(crate) enum Unknown {
     Unmapped,
     #[error("its process has ended")]
     Gone,
+    #[error(
+        "the kernel tells only its process's number, which may be another's by now; boot Linux 6.5, \
+         or name pidfd in broker.allow_degraded"
+    )]
+    NumberOnly,
     #[error("its control group can not be read; the broker needs to see /proc/PID of all users")]
     Hidden,
 }
 
 impl Attestor {
-    pub(crate) fn new(proc: PathBuf, subids: SubIds) -> Self {
+    /// `by_number`: kernels before 6.5 have no more than that, and a number may be another's by the
+    /// time it is looked at.
+    pub(crate) fn new(proc: PathBuf, subids: SubIds, by_number: bool) -> Self {
         let subids = RwLock::new(subids);
-        Self { proc, subids, seen: Mutex::new(Keyed::new(ATTESTED_PROCESSES)) }
+        Self { proc, subids, by_number, seen: Mutex::new(Keyed::new(ATTESTED_PROCESSES)) }
     }
 
     /// Other subordinate ids from now on.
@@ -77,6 +86,9 @@ impl Attestor {
             return Err(Unknown::Unmapped);
         }
         let process = pidfd(stream)?;
+        if process.is_none() && !self.by_number {
+            return Err(Unknown::NumberOnly);
+        }
         let seen = self.process(found.pid, process.as_ref(), now)?;
         let inner_uid = inner_id(&seen.uid_map, found.uid);
         let identity = inner_uid == Some(found.uid) && is_whole(&seen.uid_map);
@@ -89,7 +101,7 @@ impl Attestor {
         Ok(Peer {
             uid: found.uid,
             gid: found.gid,
-            groups: groups(stream)?,
+            groups: own_groups(stream)?,
             pid: found.pid,
             place,
             inner_uid,
@@ -122,6 +134,21 @@ impl Attestor {
         }
         Ok(seen)
     }
+}
+
+/// Whether this kernel gives descriptors of peers' processes (Linux 6.5).
+pub(crate) fn kernel_tells_processes() -> bool {
+    let pair = std::os::unix::net::UnixStream::pair();
+    pair.is_ok_and(|(one, _other)| matches!(pidfd(&one), Ok(Some(_))))
+}
+
+/// Supplementary groups, as many as are kept for a connection: rules for groups only give, so one
+/// that is left out takes something away.
+fn own_groups(stream: BorrowedFd<'_>) -> Result<Vec<u32>, Unknown> {
+    let mut groups = groups(stream)?;
+    groups.truncate(PEER_GROUPS);
+    groups.shrink_to_fit();
+    Ok(groups)
 }
 
 /// A number that no other process will ever have, where the kernel gives one.
@@ -180,6 +207,7 @@ fn row(line: &str) -> Option<(u32, u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use identity::peer::PeerError;
     use std::os::unix::net::UnixStream;
 
     fn attestor(cgroup: &str, uid_map: &str) -> (tempfile::TempDir, Attestor) {
@@ -190,7 +218,7 @@ mod tests {
         std::fs::write(own.join("uid_map"), uid_map).unwrap();
         let own_uid = rustix::process::getuid().as_raw();
         let subids = SubIds::parse(&format!("x:{}:9", own_uid.max(1)), "");
-        let attestor = Attestor::new(proc.path().to_owned(), subids);
+        let attestor = Attestor::new(proc.path().to_owned(), subids, false);
         (proc, attestor)
     }
 
@@ -208,7 +236,7 @@ mod tests {
         assert_eq!(place("0::/lxc/101/ns\n", WHOLE).unwrap(), Place::Container("101".into()));
         assert_eq!(place("0::/\n", "0 100000 65536\n").unwrap(), Place::Foreign);
         assert!(matches!(place("", WHOLE), Err(Unknown::Hidden)));
-        let empty = Attestor::new("/nonexistent".into(), SubIds::default());
+        let empty = Attestor::new("/nonexistent".into(), SubIds::default(), false);
         assert!(matches!(empty.attest(&one, &socket, Duration::ZERO), Err(Unknown::Hidden)));
     }
 
@@ -222,6 +250,21 @@ mod tests {
         let own = proc.path().join(std::process::id().to_string());
         std::fs::write(own.join("cgroup"), "0::/lxc/101\n").unwrap();
         assert_eq!(place(ATTESTED), Place::Container("101".into()));
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let script = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])";
+        let child = std::process::Command::new("python3").args(["-c", script]).arg(&path).status();
+        assert!(child.unwrap().success());
+        let (stream, _) = listener.accept().unwrap();
+        let attestor = Attestor::new("/proc".into(), SubIds::default(), false);
+        let found = attestor.attest(&stream, &"default".into(), Duration::ZERO).unwrap_err();
+        let gone = matches!(found, Unknown::Gone | Unknown::Kernel(PeerError::Gone));
+        assert!(gone || matches!(found, Unknown::NumberOnly), "{found}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod attest;
 mod cgroup;
 mod subid;
 
-pub(crate) use attest::Attestor;
+pub(crate) use attest::{Attestor, Unknown, kernel_tells_processes};
 pub use cgroup::Place;
 pub(crate) use subid::SubIds;
 #[cfg(fuzzing)]

@@ -28,11 +28,11 @@ use super::reload::{Changed, reload, subids};
 use super::sockets::Sockets;
 use super::stream::{Listener, Stream};
 use super::{Shared, connection, metrics_http};
-use crate::config::{Config, Settings};
+use crate::config::{Config, Layer, Settings};
 use crate::confine::{Calls, Confinement, confine, paths};
 use crate::ipc::{AsyncChannel, Channel, ChannelError, Control, Packet};
 use crate::limits::{ACCEPT_PAUSE, AUDIT_KEY, AUDIT_PAUSE, DRAIN, STRANGERS, WORKER_PAUSE};
-use crate::peer::Attestor;
+use crate::peer::{Attestor, Unknown, kernel_tells_processes};
 use crate::race::{Either, race};
 use crate::remote::Members;
 use crate::worker::{Launcher, Link, Links, WorkerKind};
@@ -71,6 +71,13 @@ pub(crate) fn run(channel: Channel) -> Result<(), ListenerError> {
     let log = Log::open_keyed(&settings.audit.file, clock.clone(), policy, begin.key.clone())?;
     // Its descriptors can not be made afterwards; it has no threads yet.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if !kernel_tells_processes() {
+        // Said once, instead of to each peer that is then refused.
+        if !settings.degraded(Layer::Pidfd) {
+            return Err(ListenerError::Other(Unknown::NumberOnly.to_string()));
+        }
+        tracing::warn!("peers are known by their numbers alone, as the configuration allows");
+    }
     confine(&confinement(settings), &settings.allow_degraded)?;
     runtime.block_on(serve(channel, begin, clock, log))
 }
@@ -158,13 +165,14 @@ fn shared(
     log: Log,
 ) -> Result<Shared, ListenerError> {
     let limits = config.settings.limits;
+    let by_number = config.settings.degraded(Layer::Pidfd);
     let metrics = Metrics::new().map_err(|error| ListenerError::Other(error.to_string()))?;
     let launcher = Supervisor(Arc::clone(channel));
     let connections = Connections::new(limits.connections_per_peer, limits.connections);
     Ok(Shared {
         clock,
         config: Arc::new(config).into(),
-        attestor: Attestor::new("/proc".into(), subids()),
+        attestor: Attestor::new("/proc".into(), subids(), by_number),
         admission: Arc::new(Admission::new(&limits)),
         connections: Arc::new(connections),
         strangers: Arc::new(Semaphore::new(STRANGERS)),

@@ -110,25 +110,31 @@ fn bind(name: &str, path: &Path) -> Result<Socket, SuperviseError> {
         let mode = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(folder, mode).map_err(|error| fault(error.to_string()))?;
     }
-    if let Ok(there) = std::fs::symlink_metadata(path) {
-        if !there.file_type().is_socket() {
-            return Err(fault("is there and is no socket; move it away".to_owned()));
-        }
-        if UnixStream::connect(path).is_ok() {
-            return Err(fault("another process listens here; stop it or name another".to_owned()));
-        }
-        std::fs::remove_file(path).map_err(|error| fault(error.to_string()))?;
-    }
+    clear(path).map_err(fault)?;
     let socket = UnixListener::bind(path).map_err(|error| fault(error.to_string()))?;
     let mode = std::fs::Permissions::from_mode(0o666);
     std::fs::set_permissions(path, mode).map_err(|error| fault(error.to_string()))?;
     Ok(Socket { name: name.to_owned(), fd: socket.into(), made: Some(path.to_owned()) })
 }
 
+/// Takes a socket away that nobody listens on any more, and nothing else.
+fn clear(path: &Path) -> Result<(), String> {
+    if let Ok(there) = std::fs::symlink_metadata(path) {
+        if !there.file_type().is_socket() {
+            return Err("is there and is no socket; move it away".to_owned());
+        }
+        if UnixStream::connect(path).is_ok() {
+            return Err("another process listens here; stop it or name another".to_owned());
+        }
+        std::fs::remove_file(path).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
 fn bind_metrics(place: &str) -> Result<OwnedFd, SuperviseError> {
     let fault = |what: String| SuperviseError::Socket { path: place.to_owned(), what };
     if place.starts_with('/') {
-        let _ = std::fs::remove_file(place);
+        clear(place.as_ref()).map_err(fault)?;
         return UnixListener::bind(place).map(Into::into).map_err(|error| fault(error.to_string()));
     }
     let address: std::net::SocketAddr = place

@@ -11,7 +11,7 @@ mod snapshot;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -386,16 +386,24 @@ fn refused(path: &str, errno: Errno) -> Refusal {
 
 /// A regular file of text; `None` when there is none.
 pub(super) fn read(root: &Path, path: &str) -> Result<Option<Content>, Refusal> {
-    // A FIFO must not make us wait.
-    let fd = match open(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
-        Ok(fd) => fd,
+    // Looked at before it is opened: opening alone makes a device do something (a watchdog starts,
+    // a tape rewinds), and whoever fills a container's root may have put one there.
+    let place = match open(root, path, OFlags::PATH) {
+        Ok(place) => place,
         Err(Errno::NOENT) => return Ok(None),
         Err(errno) => return Err(refused(path, errno)),
     };
-    let stat: Stat = fstat(&fd).map_err(|errno| refused(path, errno))?;
+    let stat: Stat = fstat(&place).map_err(|errno| refused(path, errno))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Refusal::new(Code::InvalidParameter, format!("{path}: not a regular file")));
     }
+    // The same file, whatever the path leads to by now.
+    let fd = rustix::fs::open(
+        format!("/proc/self/fd/{}", place.as_raw_fd()),
+        OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .map_err(|errno| refused(path, errno))?;
     let limit = u64::try_from(FILE_CONTENT).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
     File::from(fd).take(limit + 1).read_to_end(&mut bytes).map_err(failed)?;
@@ -404,7 +412,8 @@ pub(super) fn read(root: &Path, path: &str) -> Result<Option<Content>, Refusal> 
     }
     let text =
         String::from_utf8(bytes).map_err(|_| failed(format!("{path}: not text in UTF-8")))?;
-    Ok(Some(Content { text, mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid }))
+    // Without setuid: what is written next is not the program that was trusted with it.
+    Ok(Some(Content { text, mode: stat.st_mode & 0o777, uid: stat.st_uid, gid: stat.st_gid }))
 }
 
 /// The directory of a file, and its name in there.

@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 
 use broker_api::{Client, Request};
 
-use crate::harness::{Broker, WAIT, code, config, done};
+use crate::harness::{Broker, WAIT, code, config, done, open_dir, program};
 
 #[test]
 fn limits_and_sockets_change_while_it_runs() {
@@ -64,4 +64,18 @@ fn a_key_that_was_made_is_told_at_once() {
     let made = done(&broker.call(Request::new("keys.ensure")))["public_key"].clone();
     assert!(made.as_str().is_some_and(|line| line.starts_with("ssh-ed25519 ")), "{made}");
     assert_eq!(told(&broker), made);
+}
+
+#[test]
+fn a_file_in_the_place_of_a_socket_stays() {
+    let dir = open_dir();
+    let file = dir.path().join("precious");
+    std::fs::write(&file, "text").unwrap();
+    for key in ["metrics", "sockets.x"] {
+        let config = config(dir.path(), &format!("{key} = '{}'", file.display()));
+        let ended = program().arg("--config").arg(config).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert!(!ended.status.success() && said.contains("is there and is no socket"), "{said}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "text", "{key}");
+    }
 }

@@ -167,3 +167,23 @@ fn a_planned_clean_up_says_what_it_would_leave_and_leaves_nothing() {
     let plan = place.ask("cleanup.request", json!({"plan": true})).unwrap();
     assert_eq!(plan["replaces_one"], true);
 }
+
+#[test]
+fn what_is_no_regular_file_is_not_even_opened() {
+    let place = Place::new();
+    let fifo = place.file("fifo");
+    rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    // Whoever opens a FIFO to write finds a reader there, if one has opened it.
+    let writer = OFlags::WRONLY | OFlags::NONBLOCK;
+    let watched = rustix::fs::inotify::init(rustix::fs::inotify::CreateFlags::NONBLOCK).unwrap();
+    let opened = rustix::fs::inotify::WatchFlags::OPEN;
+    rustix::fs::inotify::add_watch(&watched, &fifo, opened).unwrap();
+    assert_eq!(place.ask("file.read", json!({"path": "fifo"})), Err(Code::InvalidParameter));
+    assert_eq!(rustix::io::read(&watched, &mut [0; 64]), Err(Errno::AGAIN), "not opened");
+    assert_eq!(rustix::fs::open(&fifo, writer, Mode::empty()).unwrap_err(), Errno::NXIO);
+    std::fs::write(place.file("s"), "one").unwrap();
+    let set = std::os::unix::fs::PermissionsExt::from_mode(0o4755);
+    std::fs::set_permissions(place.file("s"), set).unwrap();
+    place.ask("file.write", json!({"path": "s", "content": "two"})).unwrap();
+    assert_eq!(std::fs::metadata(place.file("s")).unwrap().mode() & 0o7777, 0o755);
+}
