@@ -13,7 +13,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ::tls::{ClientAuth, Identity, Policy, Trust};
+use ::tls::{ClientAuth, Identity, Pins, Policy, Trust};
 use http::HeaderName;
 use netpolicy::AddressSet;
 use serde::Deserialize;
@@ -41,9 +41,6 @@ const AUTO: &str = "auto:";
 /// Longest time for which browsers may be told to insist on https: two years.
 const HSTS: u64 = 2 * 366 * 24 * 3600;
 
-/// Bytes of `upstream_ca` at most.
-const CA_BYTES: u64 = 1024 * 1024;
-
 /// `[gate]` as it is written: every value text or number, nothing checked but the types.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
@@ -53,7 +50,8 @@ pub struct Settings {
     pub listen: Vec<String>,
     /// `https://HOST[:PORT]` of pveproxy, or `http://` on a loopback address.
     pub upstream: String,
-    /// SHA-256 of the certificate upstream shows.
+    /// SHA-256 of the certificate upstream shows; `shown`: the one that the gate itself shows, and
+    /// whatever it shows later, as pveproxy of the same node does.
     pub upstream_fingerprint: Option<String>,
     /// PEM file of the authority that signed upstream's certificate.
     pub upstream_ca: Option<PathBuf>,
@@ -153,6 +151,10 @@ pub struct Config {
     /// Where certificate and authorities come from, to be looked at again; they stay as they are
     /// by default.
     pub(crate) tls_files: Option<TlsFiles>,
+    /// The one of them with the certificate.
+    pub(crate) tls_file: Option<PathBuf>,
+    /// What upstream is expected to show, where that is what the gate shows.
+    pub(crate) pins: Option<Pins>,
     /// What those files held.
     pub(crate) tls_digest: Option<[u8; 32]>,
     /// What pages may load.
@@ -284,6 +286,8 @@ impl Config {
             clients: None,
             client_exempt: AddressSet::default(),
             tls_files: None,
+            tls_file: None,
+            pins: None,
             tls_digest: None,
             content_policy: ContentPolicy::default(),
             hsts_seconds: None,
@@ -317,7 +321,7 @@ impl Config {
     pub fn follow_files(&mut self, files: TlsFiles, loaded: TlsLoaded) {
         self.tls_files = Some(files);
         (self.identity, self.clients) = (loaded.identity, loaded.clients);
-        self.tls_digest = loaded.digest;
+        (self.tls_file, self.tls_digest) = (Some(loaded.file), loaded.digest);
     }
 }
 
@@ -339,12 +343,15 @@ impl Settings {
             let what = "not set; write \"https://127.0.0.1:8006\"";
             return Err(ConfigError::new("upstream", &what));
         }
-        let trust = self.trust()?;
+        let (files, loaded) = self.tls_files()?;
+        let trust = self.trust(&loaded.identity)?;
         let destination = Destination::new(&self.upstream, trust.as_ref())
             .map_err(|error| ConfigError::new("upstream", &error))?;
-        let (files, loaded) = self.tls_files()?;
         let mut config = Config::new(listen, destination, loaded.identity.clone());
         config.follow_files(files, loaded);
+        if let Some(Trust::Follow(pins)) = &trust {
+            config.pins = Some(pins.clone());
+        }
         self.tls_rules(&mut config)?;
         config.follow = follow;
         let daemon = self.daemon.as_deref().map(Destination::daemon).transpose();
@@ -428,35 +435,6 @@ impl Settings {
             return Err(ConfigError::new("state", "empty; name a directory, or leave it out"));
         }
         Ok(Some(path.clone()))
-    }
-
-    fn trust(&self) -> Result<Option<Trust>, ConfigError> {
-        match (&self.upstream_fingerprint, &self.upstream_ca) {
-            (Some(_), Some(_)) => Err(ConfigError::new(
-                "upstream_ca",
-                "set beside upstream_fingerprint; a pin needs no authority, remove one of them",
-            )),
-            (Some(text), None) => {
-                let pin = text.parse();
-                pin.map(|pin| Some(Trust::Pin(pin)))
-                    .map_err(|error| ConfigError::new("upstream_fingerprint", &error))
-            }
-            (None, Some(path)) => {
-                let at_fault = |error: String| {
-                    ConfigError::new("upstream_ca", &format!("{}: {error}", path.display()))
-                };
-                let length =
-                    std::fs::metadata(path).map_err(|error| at_fault(error.to_string()))?;
-                if length.len() > CA_BYTES {
-                    return Err(at_fault(format!(
-                        "larger than {CA_BYTES} bytes; name one authority"
-                    )));
-                }
-                let pem = std::fs::read(path).map_err(|error| at_fault(error.to_string()))?;
-                Ok(Some(Trust::Authority(pem)))
-            }
-            (None, None) => Ok(None),
-        }
     }
 }
 

@@ -5,10 +5,16 @@ use std::path::{Path, PathBuf};
 use netpolicy::AddressSet;
 use secrets::private_file::Readers;
 use serde::Deserialize;
-use tls::{Policy, Version};
+use tls::{Identity, Pins, Policy, Trust, Version};
 
 use super::{Config, ConfigError, ConfigWarning, Settings};
 use crate::certificates::{ClientFiles, TlsFiles, TlsFilesError, TlsLoaded};
+
+/// In the place of a fingerprint.
+const SHOWN: &str = "shown";
+
+/// Bytes of `upstream_ca` at most.
+const CA_BYTES: u64 = 1024 * 1024;
 
 /// Where a node has its certificates.
 const NODE: &str = "/etc/pve/local";
@@ -141,6 +147,39 @@ impl Settings {
         };
         let required = tls.client_auth != Some(ClientAuthMode::Optional);
         Ok(Some(ClientFiles { authorities, revocations: tls.client_crl.clone(), required }))
+    }
+
+    /// Who upstream has to be. `shown` is what the gate shows.
+    pub(super) fn trust(&self, shown: &Identity) -> Result<Option<Trust>, ConfigError> {
+        match (&self.upstream_fingerprint, &self.upstream_ca) {
+            (Some(_), Some(_)) => Err(ConfigError::new(
+                "upstream_ca",
+                "set beside upstream_fingerprint; a pin needs no authority, remove one of them",
+            )),
+            (Some(text), None) if text == SHOWN => {
+                Ok(Some(Trust::Follow(Pins::new(shown.fingerprint()))))
+            }
+            (Some(text), None) => {
+                let pin = text.parse();
+                pin.map(|pin| Some(Trust::Pin(pin)))
+                    .map_err(|error| ConfigError::new("upstream_fingerprint", &error))
+            }
+            (None, Some(path)) => {
+                let at_fault = |error: String| {
+                    ConfigError::new("upstream_ca", &format!("{}: {error}", path.display()))
+                };
+                let length =
+                    std::fs::metadata(path).map_err(|error| at_fault(error.to_string()))?;
+                if length.len() > CA_BYTES {
+                    return Err(at_fault(format!(
+                        "larger than {CA_BYTES} bytes; name one authority"
+                    )));
+                }
+                let pem = std::fs::read(path).map_err(|error| at_fault(error.to_string()))?;
+                Ok(Some(Trust::Authority(pem)))
+            }
+            (None, None) => Ok(None),
+        }
     }
 
     /// What is offered, and who need not show a certificate.

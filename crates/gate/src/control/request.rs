@@ -34,7 +34,9 @@ pub enum Request {
         #[serde(default)]
         all: bool,
     },
-    /// Who the gate is: `{"pid","version","uid","gid","groups","layers":{NAME:STATE},"listen":[…]}`.
+    /// Who the gate is: `{"pid","version","uid","gid","groups","layers":{NAME:STATE},"listen":[…],
+    /// "certificate":{"fingerprint","names","file","not_before","not_after"},
+    /// "files":{"refused","out_of_reach"}}`, times in seconds since 1970.
     Status,
     /// Another process takes over: answered with the listeners, see [`crate::Takeover`].
     Takeover,

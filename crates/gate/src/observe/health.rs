@@ -20,12 +20,14 @@ pub(crate) struct Health {
     draining: bool,
     /// A destination is in use.
     upstream: bool,
+    /// It serves, but needs to be replaced by another process.
+    successor_wanted: bool,
 }
 
 impl Health {
     pub(crate) fn of(shared: &Shared, draining: bool) -> Self {
         let upstream = shared.breakers.iter().any(|breaker| breaker.is_closed());
-        Self { draining, upstream }
+        Self { draining, upstream, successor_wanted: shared.files.wants_successor() }
     }
 
     /// Whether requests should be sent here.
@@ -33,10 +35,16 @@ impl Health {
         self.upstream && !self.draining
     }
 
-    /// `{"draining":…,"live":true,"ready":…,"upstream":…}`
+    /// `{"draining":…,"live":true,"ready":…,"successor_wanted":…,"upstream":…}`
     pub(crate) fn json(self) -> Value {
-        let Self { draining, upstream } = self;
-        json!({ "live": true, "ready": self.is_ready(), "draining": draining, "upstream": upstream })
+        let Self { draining, upstream, successor_wanted } = self;
+        json!({
+            "live": true,
+            "ready": self.is_ready(),
+            "draining": draining,
+            "upstream": upstream,
+            "successor_wanted": successor_wanted,
+        })
     }
 }
 

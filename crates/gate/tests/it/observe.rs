@@ -98,7 +98,10 @@ fn health_is_for_this_machine_alone() {
     });
     let answer = Client::connect(&gate).get("/proxward/health");
     assert_eq!(answer.status(), "200");
-    assert_eq!(answer.body, r#"{"draining":false,"live":true,"ready":true,"upstream":true}"#);
+    assert_eq!(
+        answer.body,
+        r#"{"draining":false,"live":true,"ready":true,"successor_wanted":false,"upstream":true}"#
+    );
     let forwarded = "GET /proxward/health HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: ::1\r\n\r\n";
     assert_eq!(Client::connect(&gate).ask(forwarded).status(), "404");
     let elsewhere = "PROXY TCP4 192.0.2.9 192.0.2.1 5000 8006\r\n";
