@@ -12,11 +12,13 @@ use std::sync::Weak;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use secrets::private_file::{self, FileError, Readers};
+use serde_json::{Value, json};
 use telemetry::Rfc3339;
 use thiserror::Error;
 use tls::{CertificateError, ClientAuth, Identity};
 use tracing::{info, warn};
 
+use crate::config::Config;
 use crate::limits::{CERTIFICATE_WARNING, REVOCATION_FILE};
 use crate::live::Live;
 use crate::worker::Shared;
@@ -59,6 +61,8 @@ pub struct TlsLoaded {
     pub identity: Identity,
     /// Whose certificates are accepted.
     pub clients: Option<ClientAuth>,
+    /// The certificate's file.
+    pub file: PathBuf,
     /// Of all that was read.
     pub(crate) digest: Option<[u8; 32]>,
 }
@@ -163,7 +167,7 @@ impl TlsFiles {
         }
         let clients = self.clients.as_ref().map(|files| files.load(&mut digest)).transpose()?;
         let digest = digest.finish().as_ref().try_into().ok();
-        Ok(TlsLoaded { identity, clients, digest })
+        Ok(TlsLoaded { identity, clients, file: certificate.clone(), digest })
     }
 
     fn chosen(&self) -> &Pair {
@@ -210,13 +214,13 @@ impl Renewal {
         let shared = gate.upgrade()?;
         match found {
             None => {}
-            Some((_, Ok(None))) => self.refused = None,
+            Some((_, Ok(None))) => self.usable(&shared),
             Some((files, Ok(Some(loaded)))) => self.show(files, loaded, &shared),
             Some((_, Err(error))) if !self.looked && error.is_forbidden() => {
                 // Read before the gate became another user, who is kept from it: nothing is wrong
                 // now, but a renewal will not be seen.
                 self.refused = Some(error.to_string());
-                info!(%error, "renewed certificate files will need a restart");
+                info!(%error, "renewed certificate files will need a successor");
             }
             Some((_, Err(error))) => self.refuse(error.to_string(), &shared),
         }
@@ -234,7 +238,7 @@ impl Renewal {
         });
         match shown {
             Ok(_) => {
-                self.refused = None;
+                self.usable(shared);
                 shared.metrics.certificate_changed("shown");
                 shared.metrics.certificate(shared.live.newest().identity.validity());
                 info!(%fingerprint, file = %files.chosen().0.display(), "certificate files changed");
@@ -247,7 +251,16 @@ impl Renewal {
         if self.refused.as_ref() != Some(&why) {
             shared.metrics.certificate_changed("refused");
             warn!(%why, "new certificate files can not be used; the former stay in force");
+            shared.files.refuse(Some(why.clone()));
+            shared.metrics.certificate_refused(true);
             self.refused = Some(why);
+        }
+    }
+
+    fn usable(&mut self, shared: &Shared) {
+        if self.refused.take().is_some() {
+            shared.files.refuse(None);
+            shared.metrics.certificate_refused(false);
         }
     }
 
@@ -265,6 +278,30 @@ impl Renewal {
             warn!(fingerprint = %live.identity.fingerprint(), until = %at(end), "{text}");
         }
     }
+}
+
+/// What a gate with this configuration shows: `{"fingerprint","names","file","not_before",
+/// "not_after"}`, times in seconds since 1970, as in the answer to
+/// [`Request::Status`](crate::control::Request::Status).
+#[must_use]
+pub fn certificate_shown(config: &Config) -> Value {
+    described(&config.identity, config.tls_file.as_deref())
+}
+
+/// The same of a gate that runs.
+pub(crate) fn shown(live: &Live) -> Value {
+    described(&live.identity, live.file.as_deref())
+}
+
+fn described(identity: &Identity, file: Option<&Path>) -> Value {
+    let validity = identity.validity();
+    json!({
+        "fingerprint": identity.fingerprint().to_string(),
+        "names": identity.names(),
+        "file": file,
+        "not_before": validity.map(|validity| validity.not_before),
+        "not_after": validity.map(|validity| validity.not_after),
+    })
 }
 
 /// What to say about a certificate that ends then.

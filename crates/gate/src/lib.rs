@@ -88,7 +88,7 @@ mod worker;
 
 pub use addresses::{AddressPolicy, AddressRules};
 pub use api::{ApiConfig, ApiRow, ApiSettings, api_rows};
-pub use certificates::{ClientFiles, TlsFiles, TlsFilesError, TlsLoaded};
+pub use certificates::{ClientFiles, TlsFiles, TlsFilesError, TlsLoaded, certificate_shown};
 pub use config::{
     AccessLogTo, CertificateFrom, ClientAuthMode, Config, ConfigError, ConfigWarning,
     FallbackSettings, LimitSettings, Settings, TlsSettings, TlsVersion, Traffic,

@@ -387,6 +387,9 @@ pub const HANDOVER_QUIET: Duration = Duration::from_secs(5);
 /// Between two looks whether they have.
 pub const HANDOVER_PAUSE: Duration = Duration::from_millis(5);
 
+/// How often a successor is wished for while files are out of reach.
+pub const SUCCESSOR_WISH: Duration = Duration::from_secs(60);
+
 /// How long gate and successor wait for each other's word.
 pub const HANDOVER_WAIT: Duration = Duration::from_secs(30);
 

@@ -6,13 +6,14 @@
 
 use std::cell::RefCell;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::HeaderName;
 use netpolicy::AddressSet;
-use tls::{Acceptor, Alpn, CertificateError, ClientAuth, Identity, Policy};
+use tls::{Acceptor, Alpn, CertificateError, ClientAuth, Identity, Pins, Policy};
 
 use crate::addresses::AddressRules;
 use crate::certificates::{TlsFiles, TlsLoaded};
@@ -34,6 +35,10 @@ pub(crate) struct Live {
     pub(crate) identity: Identity,
     /// Where the identity and the authorities of clients come from, and what they held.
     pub(crate) files: Option<TlsFiles>,
+    /// The one of them with the certificate that is shown.
+    pub(crate) file: Option<PathBuf>,
+    /// Upstream's pin, where it is what is shown here.
+    pins: Option<Pins>,
     pub(crate) digest: Option<[u8; 32]>,
     /// None when everybody is admitted.
     pub(crate) addresses: Option<AddressRules>,
@@ -84,6 +89,8 @@ impl Live {
             clients: config.clients.clone(),
             identity: identity.clone(),
             files: config.tls_files.clone(),
+            file: config.tls_file.clone(),
+            pins: config.pins.clone(),
             digest: config.tls_digest,
             addresses: (!addresses.admits_all()).then(|| addresses.clone()),
             proxies: config.proxy_protocol_from.clone(),
@@ -98,7 +105,9 @@ impl Live {
     /// The same with another certificate. Sessions of before are not resumed: whoever comes again
     /// sees the new one.
     pub(crate) fn showing(&self, loaded: TlsLoaded) -> Result<Self, CertificateError> {
-        let TlsLoaded { identity, clients, digest } = loaded;
+        let TlsLoaded { identity, clients, file, digest } = loaded;
+        let file = Some(file);
+        self.pins.iter().for_each(|pins| pins.follow(identity.fingerprint()));
         let acceptor = |clients: Option<&ClientAuth>| {
             Acceptor::with(&identity, self.alpn, &self.policy, clients)
         };
@@ -106,12 +115,15 @@ impl Live {
         let exempt =
             exempt.map(|(set, _)| Ok::<_, CertificateError>((set.clone(), acceptor(None)?)));
         let (acceptor, exempt) = (acceptor(clients.as_ref())?, exempt.transpose()?);
-        Ok(Self { acceptor, exempt, identity, clients, digest, ..self.clone() })
+        Ok(Self { acceptor, exempt, identity, clients, file, digest, ..self.clone() })
     }
 
     /// Takes over the acceptors of `former` where nothing of TLS differs, so that its sessions can
     /// be resumed: a reload must not cost every client a whole handshake.
     pub(crate) fn keep_sessions(mut self, former: &Self) -> Self {
+        // Connections upstream are made as before.
+        self.pins.clone_from(&former.pins);
+        self.pins.iter().for_each(|pins| pins.follow(self.identity.fingerprint()));
         let exempt = |live: &Self| live.exempt.as_ref().map(|(set, _)| set.clone());
         let same = self.identity.fingerprint() == former.identity.fingerprint()
             && self.digest == former.digest

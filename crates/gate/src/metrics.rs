@@ -72,6 +72,8 @@ struct Families {
     logins: Family<Counter, 2>,
     warnings: Gauge,
     certificate: Gauge,
+    certificate_refused: Gauge,
+    successor_wanted: Gauge,
     certificates: Family<Counter, 1>,
     caches: Family<Counter, 2>,
     limits: Family<Counter, 1>,
@@ -107,6 +109,16 @@ impl Metrics {
             "When the certificate shown expires, in seconds since 1970",
             [],
         )?;
+        let refused = registry.gauge(
+            "gate_certificate_refused",
+            "1 while the certificate files hold what can not be used",
+            [],
+        )?;
+        let successor = registry.gauge(
+            "gate_successor_wanted",
+            "1 where files are out of reach for good, until another process takes over",
+            [],
+        )?;
         let open = registry.gauge("gate_open_connections", "Client connections open", [])?;
         let idle = registry.gauge(
             "gate_upstream_idle_connections",
@@ -131,6 +143,8 @@ impl Metrics {
             open: open.with([]),
             warnings: warnings.with([]),
             certificate: certificate.with([]),
+            certificate_refused: refused.with([]),
+            successor_wanted: successor.with([]),
             certificates: registry.counter(
                 "gate_certificates",
                 "Changes of the certificate files, by what became of them",
@@ -205,6 +219,16 @@ impl Metrics {
     pub(crate) fn certificate(&self, validity: Option<Validity>) {
         let end = validity.map_or(0, |validity| validity.not_after);
         self.0.certificate.set(i64::try_from(end).unwrap_or(i64::MAX));
+    }
+
+    /// Whether its files hold what can not be used.
+    pub(crate) fn certificate_refused(&self, refused: bool) {
+        self.0.certificate_refused.set(i64::from(refused));
+    }
+
+    /// Files are out of reach until another process takes over.
+    pub(crate) fn successor_wanted(&self) {
+        self.0.successor_wanted.set(1);
     }
 
     /// A change of its files: `shown` or `refused`.

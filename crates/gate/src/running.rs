@@ -46,11 +46,15 @@ use crate::takeover::HandOver;
 use crate::tickets::{KeyFiles, Tickets};
 use crate::tunnels::Tunnels;
 use crate::upstream::Goal;
-use crate::watch::Watch;
+use crate::watch::{FilesStanding, Watch, Watched};
 use crate::worker::{Shared, Ways, Worker};
 
 /// The audit log in the state directory.
 const AUDIT: &str = "audit.jsonl";
+
+/// Written in the state directory when a successor is wanted, and why; a unit of systemd waits for
+/// it.
+const WISH: &str = "successor-wanted";
 
 /// The key of stored sessions, in the state directory.
 const SESSION_KEY: &str = "session.key";
@@ -229,6 +233,7 @@ pub fn prepare(
         sharing,
         breakers,
         policy,
+        files: FilesStanding::default(),
         standing: config.standing,
         keep: lifecycle.keep(),
         taken_over: AtomicBool::new(false),
@@ -247,8 +252,13 @@ pub fn prepare(
     let access_log = config.access_log.open().map_err(StartError::AccessLog)?;
     shared.metrics.certificate(config.identity.validity());
     shared.metrics.warnings(config.warnings.len());
-    let every = config.certificates_every;
-    let watched = Watch::start(config.sessions.version_file, every, ticket_key, &shared);
+    let watched = Watched {
+        version: config.sessions.version_file,
+        certificates: config.certificates_every,
+        ticket_key,
+        wish: config.state.as_ref().map(|directory| directory.join(WISH)),
+    };
+    let watched = Watch::start(watched, &shared);
     let watched = watched.map_err(StartError::Worker)?;
     let control = config.state.map(|directory| {
         let path = directory.join(control::SOCKET);

@@ -19,6 +19,7 @@ use tracing::{error, warn};
 use crate::admission::Admission;
 use crate::api::Api;
 use crate::breaker::Breaker;
+use crate::certificates;
 use crate::compression::{Assets, Compressors};
 use crate::confine::Standing;
 use crate::connection;
@@ -39,6 +40,7 @@ use crate::sharing::Sharing;
 use crate::tickets::Tickets;
 use crate::tunnels::Tunnels;
 use crate::upstream::{Goal, Upstream};
+use crate::watch::FilesStanding;
 
 /// How often idle upstream connections are looked at, and access lines handed over.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -69,6 +71,8 @@ pub(crate) struct Shared {
     /// The broker's verbs, where a broker is named.
     pub(crate) api: Option<Api>,
     pub(crate) plugins: BTreeMap<String, Plugin>,
+    /// Files that are not as they should be.
+    pub(crate) files: FilesStanding,
     /// What the gate has given up.
     pub(crate) standing: Standing,
     /// Whether a successor serves everybody but those who have a console here.
@@ -111,6 +115,8 @@ impl Shared {
             "layers": layers.collect::<Map<_, _>>(),
             "tickets": self.tickets.status(),
             "listen": listen.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "certificate": certificates::shown(&self.live.newest()),
+            "files": self.files.json(),
         })
     }
 }

@@ -12,6 +12,7 @@ use crate::error::{CertificateError, HandshakeError};
 use crate::fingerprint::Fingerprint;
 use crate::limits::TRUST_MAX;
 use crate::pem;
+use crate::pins::Pins;
 use crate::provider::{VERSIONS, provider};
 use crate::stream::{ClientStream, TlsStream};
 use crate::verifier::Verifier;
@@ -27,6 +28,8 @@ pub enum Trust {
     /// and validity are not looked at: the pin already says which certificate is meant, and PVE's
     /// self-signed ones are pinned because those would not pass.
     Pin(Fingerprint),
+    /// The same, with a pin that changes when the server's certificate does.
+    Follow(Pins),
 }
 
 impl fmt::Debug for Trust {
@@ -34,6 +37,7 @@ impl fmt::Debug for Trust {
         match self {
             Self::Authority(pem) => write!(f, "Authority({} bytes)", pem.len()),
             Self::Pin(fingerprint) => write!(f, "Pin({fingerprint})"),
+            Self::Follow(pins) => write!(f, "Follow({})", pins.expected()),
         }
     }
 }
@@ -50,7 +54,8 @@ impl Connector {
     pub fn new(trust: &Trust) -> Result<Self, CertificateError> {
         let provider = provider();
         let verifier = match trust {
-            Trust::Pin(expected) => Verifier::pin(*expected, &provider),
+            Trust::Pin(expected) => Verifier::pin(Pins::new(*expected), &provider),
+            Trust::Follow(pins) => Verifier::pin(pins.clone(), &provider),
             Trust::Authority(pem) => Verifier::authority(roots(pem)?, &provider)?,
         };
         let mut config = ClientConfig::builder_with_provider(provider)

@@ -92,6 +92,19 @@ impl Identity {
         self.validity
     }
 
+    /// For which hosts the leaf is, DNS names and addresses; the subject where it names none. At
+    /// most [`NAMES_MAX`](crate::limits::NAMES_MAX).
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let Some(facts) = self.certified.cert.first().and_then(|leaf| x509::facts(leaf)) else {
+            return Vec::new();
+        };
+        match facts.names.is_empty() {
+            true => vec![facts.subject],
+            false => facts.names,
+        }
+    }
+
     /// The chain as PEM, leaf first; never the key.
     #[must_use]
     pub fn certificate_pem(&self) -> String {

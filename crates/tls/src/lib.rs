@@ -25,6 +25,7 @@ mod fingerprint;
 mod identity;
 mod limits;
 mod pem;
+mod pins;
 mod policy;
 mod provider;
 mod stream;
@@ -44,6 +45,7 @@ pub use limits::{
     LEAF_VALIDITY, NAMES_MAX, REVOCATION_LISTS_MAX, REVOCATION_MAX, SUBJECT_MAX,
     TICKETS_PER_HANDSHAKE, TRUST_MAX,
 };
+pub use pins::Pins;
 pub use policy::{Policy, UnknownGroup, Version};
 pub use stream::{ClientStream, ServerStream, Session, TlsStream};
 pub use x509::Validity;

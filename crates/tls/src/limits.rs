@@ -16,7 +16,7 @@ pub const CHAIN_MAX: usize = 10;
 /// Largest text of trusted authorities, in bytes; Debian's whole bundle is 220 KiB.
 pub const TRUST_MAX: usize = 1024 * 1024;
 
-/// Most names in one issued certificate.
+/// Most names in one certificate, issued or shown.
 pub const NAMES_MAX: usize = 100;
 
 /// How long an issued authority is valid: ten years, as PVE's own.

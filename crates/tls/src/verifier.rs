@@ -15,6 +15,7 @@ use rustls::{
 
 use crate::error::{CertificateError, Distrust, Refusal};
 use crate::fingerprint::Fingerprint;
+use crate::pins::Pins;
 
 #[derive(Debug)]
 pub(crate) struct Verifier {
@@ -24,12 +25,12 @@ pub(crate) struct Verifier {
 
 #[derive(Debug)]
 enum Rule {
-    Pin(Fingerprint),
+    Pin(Pins),
     Authority(Arc<WebPkiServerVerifier>),
 }
 
 impl Verifier {
-    pub(crate) fn pin(expected: Fingerprint, provider: &CryptoProvider) -> Self {
+    pub(crate) fn pin(expected: Pins, provider: &CryptoProvider) -> Self {
         Self { rule: Rule::Pin(expected), algorithms: provider.signature_verification_algorithms }
     }
 
@@ -59,8 +60,8 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         let seen = Fingerprint::of(leaf);
         match &self.rule {
-            Rule::Pin(expected) if *expected == seen => Ok(ServerCertVerified::assertion()),
-            Rule::Pin(expected) => Err(refusal(Distrust::WrongPin { expected: *expected }, seen)),
+            Rule::Pin(pins) if pins.accept(seen) => Ok(ServerCertVerified::assertion()),
+            Rule::Pin(pins) => Err(refusal(Distrust::WrongPin { expected: pins.expected() }, seen)),
             Rule::Authority(inner) => inner
                 .verify_server_cert(leaf, intermediates, host, ocsp, now)
                 .map_err(|error| refusal(of_chain(&error), seen)),

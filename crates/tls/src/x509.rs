@@ -2,9 +2,12 @@
 //! valid, and whose it is (RFC 5280 §4.1). Signatures are rustls' and webpki's business.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
-use crate::der::{self, BMP_STRING, INTEGER, OBJECT_IDENTIFIER, Reader, SEQUENCE, SET};
-use crate::limits::SUBJECT_MAX;
+use crate::der::{
+    self, BMP_STRING, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE, SET,
+};
+use crate::limits::{NAMES_MAX, SUBJECT_MAX};
 
 /// From when to when a certificate is valid, both ends included, in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +33,16 @@ pub(crate) struct Facts {
     /// The subject as RFC 4514 writes it, its most significant part last: `CN=alice,O=Example`.
     /// At most [`SUBJECT_MAX`] bytes.
     pub(crate) subject: String,
+    /// For which hosts it is: DNS names and addresses, at most [`NAMES_MAX`].
+    pub(crate) names: Vec<String>,
 }
 
 const VERSION: u8 = 0xa0;
+const EXTENSIONS: u8 = 0xa3;
+/// `subjectAltName` (RFC 5280 §4.2.1.6), and the two of its kinds that are hosts.
+const ALTERNATIVE_NAMES: &[u8] = &[0x55, 0x1d, 0x11];
+const DNS_NAME: u8 = 0x82;
+const IP_ADDRESS: u8 = 0x87;
 
 /// Reads a certificate's DER; `None` when it is not one.
 pub(crate) fn facts(der: &[u8]) -> Option<Facts> {
@@ -46,7 +56,49 @@ pub(crate) fn facts(der: &[u8]) -> Option<Facts> {
     let mut validity = tbs.within(SEQUENCE)?;
     let (not_before, not_after) = (validity.time()?, validity.time()?);
     let subject = name(tbs.within(SEQUENCE)?)?;
-    Some(Facts { validity: Validity { not_before, not_after }, subject })
+    let names = names(tbs).unwrap_or_default();
+    Some(Facts { validity: Validity { not_before, not_after }, subject, names })
+}
+
+/// The hosts, from what follows the subject. None where none are named.
+fn names(mut rest: Reader<'_>) -> Option<Vec<String>> {
+    let mut extensions = loop {
+        match rest.any()? {
+            (EXTENSIONS, content) => break Reader::new(content).within(SEQUENCE)?,
+            _ => continue,
+        }
+    };
+    while let Some(mut extension) = extensions.within(SEQUENCE) {
+        if extension.take(OBJECT_IDENTIFIER)? == ALTERNATIVE_NAMES {
+            // Between them may stand whether it is critical.
+            let value = loop {
+                match extension.any()? {
+                    (OCTET_STRING, value) => break value,
+                    _ => continue,
+                }
+            };
+            let mut hosts = Reader::new(value).within(SEQUENCE)?;
+            let all =
+                std::iter::from_fn(|| hosts.any()).filter_map(|(tag, value)| host(tag, value));
+            return Some(all.take(NAMES_MAX).collect());
+        }
+    }
+    None
+}
+
+fn host(tag: u8, value: &[u8]) -> Option<String> {
+    match tag {
+        // It ends up in log lines.
+        DNS_NAME if value.iter().all(u8::is_ascii_graphic) => {
+            Some(String::from_utf8_lossy(value).into_owned())
+        }
+        IP_ADDRESS => {
+            let four = <[u8; 4]>::try_from(value).map(IpAddr::from).ok();
+            let address = four.or_else(|| <[u8; 16]>::try_from(value).map(IpAddr::from).ok());
+            address.map(|address| address.to_string())
+        }
+        _ => None,
+    }
 }
 
 /// A name; RFC 4514 begins with its last part.
@@ -123,6 +175,7 @@ mod tests {
             let expected = Validity { not_before: unix - 86_400, not_after: unix + 730 * 86_400 };
             assert_eq!(of(&identity).validity, expected, "{unix}");
             assert_eq!(of(&identity).subject, "CN=pve1");
+            assert_eq!(of(&identity).names, ["pve1"]);
             assert!(expected.holds(unix) && !expected.holds(expected.not_after + 1));
         }
     }
@@ -145,6 +198,19 @@ mod tests {
     }
 
     #[test]
+    fn names_are_hosts_and_addresses() {
+        let now = Duration::from_secs(1_795_000_000);
+        let authority = Authority::generate("x", now).unwrap();
+        let names = ["pve1.example", "192.0.2.10", "2001:db8::10"];
+        assert_eq!(of(&authority.issue(&names, now).unwrap()).names, names);
+        let key = KeyPair::generate().unwrap();
+        let nameless = CertificateParams::default().self_signed(&key).unwrap();
+        assert!(facts(nameless.der()).unwrap().names.is_empty());
+        assert_eq!(host(DNS_NAME, b"a\nb"), None);
+        assert_eq!(host(IP_ADDRESS, &[1, 2, 3]), None);
+    }
+
+    #[test]
     fn a_long_subject_is_cut() {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
@@ -159,6 +225,7 @@ mod tests {
         fn any_bytes_are_answered(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = facts(&bytes);
             let _ = name(Reader::new(&bytes));
+            let _ = names(Reader::new(&bytes));
         }
 
         #[test]

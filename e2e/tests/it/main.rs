@@ -24,6 +24,7 @@ mod processes;
 mod program;
 mod python;
 mod reload;
+mod remounted;
 mod robust;
 mod service;
 mod sessions;

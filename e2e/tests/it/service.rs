@@ -214,7 +214,13 @@ fn systemd_takes_the_units_and_finds_little_exposed() -> Result<()> {
         program::skip("systemd-analyze is not installed");
         return Ok(());
     }
-    let names = ["proxward-gate.service", "proxward-gate.socket", "proxward-gate-fallback.service"];
+    let names = [
+        "proxward-gate.service",
+        "proxward-gate.socket",
+        "proxward-gate-fallback.service",
+        "proxward-gate-successor.path",
+        "proxward-gate-successor.service",
+    ];
     let program = program::proxward()?;
     for name in names {
         // The same unit with the program where it is.

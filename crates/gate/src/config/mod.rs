@@ -13,7 +13,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ::tls::{ClientAuth, Identity, Policy, Trust};
+use ::tls::{ClientAuth, Identity, Pins, Policy, Trust};
 use http::HeaderName;
 use netpolicy::AddressSet;
 use serde::Deserialize;
@@ -21,6 +21,7 @@ use telemetry::access::AccessLog;
 use thiserror::Error;
 
 pub use self::limits::LimitSettings;
+pub(crate) use self::tls::pinned_or_signed;
 pub use self::tls::{CertificateFrom, ClientAuthMode, TlsSettings, TlsVersion};
 pub use self::traffic::{FallbackSettings, Traffic};
 use crate::addresses::{AddressPolicy, AddressRules};
@@ -42,9 +43,6 @@ const AUTO: &str = "auto:";
 /// Longest time for which browsers may be told to insist on https: two years.
 const HSTS: u64 = 2 * 366 * 24 * 3600;
 
-/// Bytes of `upstream_ca` and `store.ca` at most.
-const CA_BYTES: u64 = 1024 * 1024;
-
 /// `[gate]` as it is written: every value text or number, nothing checked but the types.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
@@ -54,7 +52,8 @@ pub struct Settings {
     pub listen: Vec<String>,
     /// `https://HOST[:PORT]` of pveproxy, or `http://` on a loopback address.
     pub upstream: String,
-    /// SHA-256 of the certificate upstream shows.
+    /// SHA-256 of the certificate upstream shows; `shown`: the one that the gate itself shows, and
+    /// whatever it shows later, as pveproxy of the same node does.
     pub upstream_fingerprint: Option<String>,
     /// PEM file of the authority that signed upstream's certificate.
     pub upstream_ca: Option<PathBuf>,
@@ -158,6 +157,10 @@ pub struct Config {
     /// Where certificate and authorities come from, to be looked at again; they stay as they are
     /// by default.
     pub(crate) tls_files: Option<TlsFiles>,
+    /// The one of them with the certificate.
+    pub(crate) tls_file: Option<PathBuf>,
+    /// What upstream is expected to show, where that is what the gate shows.
+    pub(crate) pins: Option<Pins>,
     /// What those files held.
     pub(crate) tls_digest: Option<[u8; 32]>,
     /// What pages may load.
@@ -303,6 +306,8 @@ impl Config {
             clients: None,
             client_exempt: AddressSet::default(),
             tls_files: None,
+            tls_file: None,
+            pins: None,
             tls_digest: None,
             content_policy: ContentPolicy::default(),
             hsts_seconds: None,
@@ -347,7 +352,7 @@ impl Config {
     pub fn follow_files(&mut self, files: TlsFiles, loaded: TlsLoaded) {
         self.tls_files = Some(files);
         (self.identity, self.clients) = (loaded.identity, loaded.clients);
-        self.tls_digest = loaded.digest;
+        (self.tls_file, self.tls_digest) = (Some(loaded.file), loaded.digest);
     }
 }
 
@@ -369,12 +374,15 @@ impl Settings {
             let what = "not set; write \"https://127.0.0.1:8006\"";
             return Err(ConfigError::new("upstream", &what));
         }
-        let trust = self.trust()?;
+        let (files, loaded) = self.tls_files()?;
+        let trust = self.trust(&loaded.identity)?;
         let destination = Destination::new(&self.upstream, trust.as_ref())
             .map_err(|error| ConfigError::new("upstream", &error))?;
-        let (files, loaded) = self.tls_files()?;
         let mut config = Config::new(listen, destination, loaded.identity.clone());
         config.follow_files(files, loaded);
+        if let Some(Trust::Follow(pins)) = &trust {
+            config.pins = Some(pins.clone());
+        }
         self.tls_rules(&mut config)?;
         config.follow = follow;
         let daemon = self.daemon.as_deref().map(Destination::daemon).transpose();
@@ -467,44 +475,6 @@ impl Settings {
             return Err(ConfigError::new("sessions.key", what));
         }
         Ok(())
-    }
-
-    fn trust(&self) -> Result<Option<Trust>, ConfigError> {
-        pinned_or_signed(
-            (self.upstream_fingerprint.as_deref(), "upstream_fingerprint"),
-            (self.upstream_ca.as_deref(), "upstream_ca"),
-        )
-    }
-}
-
-/// Which certificate to expect: the one with this fingerprint, or one that this authority signed.
-/// Each with the key it was set by.
-pub(crate) fn pinned_or_signed(
-    (fingerprint, pin_key): (Option<&str>, &str),
-    (authority, authority_key): (Option<&Path>, &str),
-) -> Result<Option<Trust>, ConfigError> {
-    match (fingerprint, authority) {
-        (Some(_), Some(_)) => {
-            let what =
-                format!("set beside {pin_key}; a pin needs no authority, remove one of them");
-            Err(ConfigError::new(authority_key, &what))
-        }
-        (Some(text), None) => {
-            let pin = text.parse();
-            pin.map(|pin| Some(Trust::Pin(pin))).map_err(|error| ConfigError::new(pin_key, &error))
-        }
-        (None, Some(path)) => {
-            let at_fault = |error: String| {
-                ConfigError::new(authority_key, &format!("{}: {error}", path.display()))
-            };
-            let length = std::fs::metadata(path).map_err(|error| at_fault(error.to_string()))?;
-            if length.len() > CA_BYTES {
-                return Err(at_fault(format!("larger than {CA_BYTES} bytes; name one authority")));
-            }
-            let pem = std::fs::read(path).map_err(|error| at_fault(error.to_string()))?;
-            Ok(Some(Trust::Authority(pem)))
-        }
-        (None, None) => Ok(None),
     }
 }
 

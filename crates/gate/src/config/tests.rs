@@ -40,6 +40,30 @@ fn defaults_and_given_values() {
 }
 
 #[test]
+fn what_is_shown_is_expected_of_upstream() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        upstream: "https://127.0.0.1:8006".into(),
+        upstream_fingerprint: Some("shown".into()),
+        ..good(&directory)
+    };
+    let config = settings.check().unwrap();
+    let pins = config.pins.as_ref().unwrap();
+    assert_eq!(pins.expected(), config.identity.fingerprint());
+    // Another one that is shown later; and one of another configuration, by the same connections.
+    let live = crate::live::Live::new(&config).unwrap();
+    let other = good(&directory).check().unwrap();
+    let (files, loaded) = (other.tls_files.clone().unwrap(), other.identity.fingerprint());
+    let live = live.showing(files.load().unwrap()).unwrap();
+    assert_eq!(pins.expected(), loaded);
+    let next = Settings { upstream: settings.upstream.clone(), ..settings.clone() };
+    good(&directory);
+    let next = next.check().unwrap();
+    let _ = crate::live::Live::new(&next).unwrap().keep_sessions(&live);
+    assert_eq!(pins.expected(), next.identity.fingerprint());
+}
+
+#[test]
 fn an_interface_stands_for_its_number() {
     let directory = tempfile::tempdir().unwrap();
     let listen = |text: &str| {

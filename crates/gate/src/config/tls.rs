@@ -5,10 +5,16 @@ use std::path::{Path, PathBuf};
 use netpolicy::AddressSet;
 use secrets::private_file::Readers;
 use serde::Deserialize;
-use tls::{Policy, Version};
+use tls::{Identity, Pins, Policy, Trust, Version};
 
 use super::{Config, ConfigError, ConfigWarning, Settings};
 use crate::certificates::{ClientFiles, TlsFiles, TlsFilesError, TlsLoaded};
+
+/// In the place of a fingerprint.
+const SHOWN: &str = "shown";
+
+/// Bytes of `upstream_ca` at most.
+const CA_BYTES: u64 = 1024 * 1024;
 
 /// Where a node has its certificates.
 const NODE: &str = "/etc/pve/local";
@@ -143,6 +149,19 @@ impl Settings {
         Ok(Some(ClientFiles { authorities, revocations: tls.client_crl.clone(), required }))
     }
 
+    /// Who upstream has to be. `shown` is what the gate shows.
+    pub(super) fn trust(&self, shown: &Identity) -> Result<Option<Trust>, ConfigError> {
+        match (self.upstream_fingerprint.as_deref(), &self.upstream_ca) {
+            (Some(text), None) if text == SHOWN => {
+                Ok(Some(Trust::Follow(Pins::new(shown.fingerprint()))))
+            }
+            (fingerprint, authority) => pinned_or_signed(
+                (fingerprint, "upstream_fingerprint"),
+                (authority.as_deref(), "upstream_ca"),
+            ),
+        }
+    }
+
     /// What is offered, and who need not show a certificate.
     pub(super) fn tls_rules(&self, config: &mut Config) -> Result<(), ConfigError> {
         let TlsSettings { min, max, ciphers, ciphersuites, groups, .. } = &self.tls;
@@ -188,6 +207,37 @@ impl Settings {
                 .map_err(|error| ConfigError::new("tls.client_exempt", &error))?;
         }
         Ok(())
+    }
+}
+
+/// Which certificate to expect: the one with this fingerprint, or one that this authority signed.
+/// Each with the key it was set by.
+pub(crate) fn pinned_or_signed(
+    (fingerprint, pin_key): (Option<&str>, &str),
+    (authority, authority_key): (Option<&Path>, &str),
+) -> Result<Option<Trust>, ConfigError> {
+    match (fingerprint, authority) {
+        (Some(_), Some(_)) => {
+            let what =
+                format!("set beside {pin_key}; a pin needs no authority, remove one of them");
+            Err(ConfigError::new(authority_key, &what))
+        }
+        (Some(text), None) => {
+            let pin = text.parse();
+            pin.map(|pin| Some(Trust::Pin(pin))).map_err(|error| ConfigError::new(pin_key, &error))
+        }
+        (None, Some(path)) => {
+            let at_fault = |error: String| {
+                ConfigError::new(authority_key, &format!("{}: {error}", path.display()))
+            };
+            let length = std::fs::metadata(path).map_err(|error| at_fault(error.to_string()))?;
+            if length.len() > CA_BYTES {
+                return Err(at_fault(format!("larger than {CA_BYTES} bytes; name one authority")));
+            }
+            let pem = std::fs::read(path).map_err(|error| at_fault(error.to_string()))?;
+            Ok(Some(Trust::Authority(pem)))
+        }
+        (None, None) => Ok(None),
     }
 }
 

@@ -77,14 +77,14 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
     ROWS.iter().chain(OLD)
 }
 
-/// The filter: the table, and sockets of few families.
-pub(super) fn filter(reach: &Reach) -> Result<Filter, String> {
+/// The filter: the table, and sockets of few families. `follows`: addresses of this host.
+pub(super) fn filter(reach: &Reach, follows: bool) -> Result<Filter, String> {
     let calls = rows().flat_map(|row| row.calls).map(|(_, number)| *number);
     let families = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
     let resolves = reach.connect.contains(&DNS);
     let calls = calls.chain(RESOLVER.iter().filter(|_| resolves).copied());
     // Addresses of this host: to listen on each of them, or to ask for the right kind of a name's.
-    let follow = (resolves || !reach.bind.is_empty()).then_some(libc::AF_NETLINK);
+    let follow = (resolves || follows).then_some(libc::AF_NETLINK);
     let families: Vec<u64> =
         families.into_iter().chain(follow).map(|family| u64::from(family.unsigned_abs())).collect();
     Filter::allow(calls)?.only(libc::SYS_socket, 0, &families)
@@ -115,6 +115,6 @@ mod tests {
         ] {
             assert!(!calls.contains(&call), "{call}");
         }
-        assert!(filter(&Reach::default()).unwrap().programs().is_ok());
+        assert!(filter(&Reach::default(), false).unwrap().programs().is_ok());
     }
 }

@@ -97,7 +97,7 @@ pub fn confine(config: &mut Config, accounts: &Accounts) -> Result<(), ConfineEr
     config.destination.warm_up();
     belongings::make(config)?;
     let reach = reach::of(config);
-    let rules = calls::filter(&reach);
+    let rules = calls::filter(&reach, !config.follow.is_empty());
     let root = geteuid().is_root();
     let (uid, gid) = accounts.ids(&config.user).unwrap_or((FALLBACK_ID, FALLBACK_ID));
     let groups: Vec<u32> = accounts.gid(GROUP).into_iter().collect();

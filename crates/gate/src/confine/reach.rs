@@ -33,8 +33,13 @@ pub(super) fn of(config: &Config) -> Reach {
     // With the control socket.
     reach.sockets = config.state.iter().cloned().collect();
     reach.bind.clone_from(&config.follow);
-    if let Some(MetricsAddress::Unix(path)) = &config.traffic.metrics_listen {
-        reach.sockets.extend(path.parent().map(Path::to_owned));
+    match &config.traffic.metrics_listen {
+        Some(MetricsAddress::Unix(path)) => {
+            reach.sockets.extend(path.parent().map(Path::to_owned));
+        }
+        // It is bound after the gate has confined itself, and again when a successor has failed.
+        Some(MetricsAddress::Tcp(address)) => reach.bind.push(address.port()),
+        None => {}
     }
     let destinations = [&config.destination].into_iter().chain(&config.daemon);
     let store = config.store.iter().map(|store| &store.destination);

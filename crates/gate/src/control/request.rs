@@ -36,7 +36,9 @@ pub enum Request {
         all: bool,
     },
     /// Who the gate is: `{"pid","version","uid","gid","groups","layers":{NAME:STATE},"listen":[…],
-    /// "tickets":{"verified_by":"gate","keys"}}`, or `{"verified_by":"upstream","why"}` there.
+    /// "tickets":{"verified_by":"gate","keys"} or {"verified_by":"upstream","why"},
+    /// "certificate":{"fingerprint","names","file","not_before","not_after"},
+    /// "files":{"refused","out_of_reach"}}`, times in seconds since 1970.
     Status,
     /// Which consoles kept by a former process may not go on: `{"ended":[…]}`, by their place in
     /// the list.

@@ -1,6 +1,5 @@
 //! The steps, there and back.
 
-use std::path::Path;
 use std::thread::sleep;
 use std::time::Instant;
 
@@ -13,6 +12,7 @@ use super::{
     ANSWER_PAUSE, ANSWER_TIME, CONFIG, DEFAULTS, InstallError, Place, SAVED, STATE, UNITS,
     defaults, files,
 };
+use crate::certificates::TlsFiles;
 use crate::control::{self, Request, call};
 use crate::destination::{Destination, probe};
 
@@ -21,9 +21,17 @@ const ACCOUNT: (&str, &str) = (
     "etc/sysusers.d/proxward-gate.conf",
     include_str!("../../../../packaging/sysusers/proxward-gate.conf"),
 );
+/// Asks for a successor when the gate wishes for one.
+const WISH: &str = "proxward-gate-successor.path";
 /// Units, and whether they are there without the word for the way back.
-const FILES: [(&str, &str, bool); 3] = [
+const FILES: [(&str, &str, bool); 5] = [
     (SERVICE, include_str!("../../../../packaging/systemd/proxward-gate.service"), true),
+    (WISH, include_str!("../../../../packaging/systemd/proxward-gate-successor.path"), true),
+    (
+        "proxward-gate-successor.service",
+        include_str!("../../../../packaging/systemd/proxward-gate-successor.service"),
+        true,
+    ),
     (
         "proxward-gate-fallback.service",
         include_str!("../../../../packaging/systemd/proxward-gate-fallback.service"),
@@ -35,9 +43,26 @@ const FILES: [(&str, &str, bool); 3] = [
         false,
     ),
 ];
-/// pveproxy's certificate: its own where there is one, else the node's.
-const CERTIFICATES: [&str; 2] = ["etc/pve/local/pveproxy-ssl", "etc/pve/local/pve-ssl"];
-const AUTHORITY: &str = "etc/pve/pve-root-ca.pem";
+/// Where a node has its certificates.
+const CERTIFICATES: &str = "etc/pve/local";
+/// The one that each node has.
+const NODE: &str = "etc/pve/local/pve-ssl.pem";
+/// What the gate needs on a node: whatever certificate pveproxy shows, read as pveproxy reads it
+/// and expected of it, so that a renewed one needs nobody. Paths as they are when the root is `/`.
+const CONFIG_TEXT: &str = r#"# Written by `proxward gate install`; yours from here on.
+[gate]
+# Every address of this host but loopback, where pveproxy stays.
+listen = ["auto:8006"]
+upstream = "https://127.0.0.1:8006"
+# pveproxy shows the certificate that the gate shows, also after that was renewed.
+upstream_fingerprint = "shown"
+daemon = "127.0.0.1:85"
+# As pveproxy chooses it: pveproxy-ssl.pem (custom, ACME), else pve-ssl.pem.
+certificate = "pve"
+certificate_directory = "/etc/pve/local"
+state = "/var/lib/proxward/gate"
+pveproxy_defaults = "/etc/proxward/pveproxy.saved"
+"#;
 
 /// What has come of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +129,7 @@ pub fn remove(place: &Place) -> Result<Outcome, InstallError> {
     Journal { phase: Phase::Removing, ..journal.clone() }.write(place)?;
     let unit = place.at(UNITS).join(SERVICE);
     if unit.exists() {
-        place.command("systemctl", &["disable", "--now", SERVICE])?;
+        place.command("systemctl", &["disable", "--now", WISH, SERVICE])?;
     }
     restore(place, &journal)?;
     for (name, ..) in FILES {
@@ -115,7 +140,7 @@ pub fn remove(place: &Place) -> Result<Outcome, InstallError> {
     place.command("systemctl", &["restart", "pveproxy.service"])?;
     files::remove(&place.at(ACCOUNT.0))?;
     if journal.made_config
-        && files::read(&place.at(CONFIG))?.as_deref() == config(place).ok().as_deref()
+        && files::read(&place.at(CONFIG))?.as_deref() == Some(CONFIG_TEXT.as_bytes())
     {
         files::remove(&place.at(CONFIG))?;
     }
@@ -127,9 +152,8 @@ pub fn remove(place: &Place) -> Result<Outcome, InstallError> {
 
 /// What there is now is what comes back.
 fn begin(place: &Place) -> Result<Journal, InstallError> {
-    let certificate = certificate(place);
-    if !certificate.with_extension("pem").exists() {
-        return Err(InstallError::NoNode(certificate.with_extension("pem")));
+    if !place.at(NODE).exists() {
+        return Err(InstallError::NoNode(place.at(NODE)));
     }
     let before = files::read(&place.at(DEFAULTS))?;
     files::write(&place.at(SAVED), before.as_deref().unwrap_or_default())?;
@@ -147,7 +171,7 @@ fn put_in_front(place: &Place, journal: &Journal) -> Result<(), InstallError> {
     let account = place.at(ACCOUNT.0).display().to_string();
     place.command("systemd-sysusers", &[&account])?;
     if journal.made_config && !place.at(CONFIG).exists() {
-        files::write(&place.at(CONFIG), &config(place)?)?;
+        files::write(&place.at(CONFIG), CONFIG_TEXT.as_bytes())?;
     }
     for (name, text, always) in FILES {
         if always || place.fallback {
@@ -163,7 +187,7 @@ fn put_in_front(place: &Place, journal: &Journal) -> Result<(), InstallError> {
     if now != wanted || journal.phase != Phase::Installed {
         place.command("systemctl", &["restart", "pveproxy.service"])?;
     }
-    place.command("systemctl", &["enable", "--now", SERVICE])?;
+    place.command("systemctl", &["enable", "--now", SERVICE, WISH])?;
     answers(place)
 }
 
@@ -183,40 +207,15 @@ fn restore(place: &Place, journal: &Journal) -> Result<(), InstallError> {
     }
 }
 
-/// Of the two certificates of a node, the one that pveproxy shows; without its ending.
-fn certificate(place: &Place) -> std::path::PathBuf {
-    let [own, node] = CERTIFICATES.map(|path| place.at(path));
-    if own.with_extension("pem").exists() { own } else { node }
-}
-
-/// The configuration of a node, with paths as they are when the root is `/`.
-fn config(place: &Place) -> Result<Vec<u8>, InstallError> {
-    let certificate = certificate(place);
-    let shown = |path: &Path| {
-        let path = path.strip_prefix(&place.root).unwrap_or(path);
-        format!("/{}", path.display())
-    };
-    // The node's own certificate is renewed by the cluster's authority; another is pinned.
-    let trust = match certificate.ends_with(CERTIFICATES[1]) && place.at(AUTHORITY).exists() {
-        true => format!("upstream_ca = \"/{AUTHORITY}\""),
-        false => format!("upstream_fingerprint = \"{}\"", identity(place)?.fingerprint()),
-    };
-    let text = format!(
-        "# Written by `proxward gate install`; yours from here on.\n[gate]\n\
-         listen = [\"auto:8006\"]\nupstream = \"https://127.0.0.1:8006\"\n{trust}\n\
-         daemon = \"127.0.0.1:85\"\ncert = \"{}\"\nkey = \"{}\"\nstate = \"/{STATE}\"\n\
-         pveproxy_defaults = \"/{SAVED}\"\n",
-        shown(&certificate.with_extension("pem")),
-        shown(&certificate.with_extension("key")),
-    );
-    Ok(text.into_bytes())
-}
-
+/// What pveproxy shows.
 fn identity(place: &Place) -> Result<Identity, InstallError> {
-    let certificate = certificate(place);
-    let (pem, key) = (certificate.with_extension("pem"), certificate.with_extension("key"));
-    Identity::load_for(&pem, &key, Readers::Group)
-        .map_err(|error| InstallError::File { path: pem, source: std::io::Error::other(error) })
+    let directory = place.at(CERTIFICATES);
+    let loaded = TlsFiles::node(&directory, None, Readers::Group).load();
+    let loaded = loaded.map_err(|error| InstallError::File {
+        path: directory,
+        source: std::io::Error::other(error),
+    });
+    Ok(loaded?.identity)
 }
 
 /// Waits until the gate says where it listens, and one of those answers with its certificate.

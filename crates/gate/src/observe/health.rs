@@ -23,13 +23,15 @@ pub(crate) struct Health {
     upstream: bool,
     /// A shared store is heard.
     store: bool,
+    /// It serves, but needs to be replaced by another process.
+    successor_wanted: bool,
 }
 
 impl Health {
     pub(crate) fn of(shared: &Shared, draining: bool) -> Self {
         let upstream = shared.breakers.iter().any(|breaker| breaker.is_closed());
         let store = !shared.joint.as_ref().is_some_and(Joint::is_stale);
-        Self { draining, upstream, store }
+        Self { draining, upstream, store, successor_wanted: shared.files.wants_successor() }
     }
 
     /// Whether requests should be sent here.
@@ -37,11 +39,17 @@ impl Health {
         self.upstream && self.store && !self.draining
     }
 
-    /// `{"draining":…,"live":true,"ready":…,"store":…,"upstream":…}`
+    /// `{"draining":…,"live":true,"ready":…,"store":…,"successor_wanted":…,"upstream":…}`
     pub(crate) fn json(self) -> Value {
-        let Self { draining, upstream, store } = self;
-        let ready = self.is_ready();
-        json!({ "live": true, "ready": ready, "draining": draining, "upstream": upstream, "store": store })
+        let Self { draining, upstream, store, successor_wanted } = self;
+        json!({
+            "live": true,
+            "ready": self.is_ready(),
+            "draining": draining,
+            "upstream": upstream,
+            "store": store,
+            "successor_wanted": successor_wanted,
+        })
     }
 }
 

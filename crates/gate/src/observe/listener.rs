@@ -27,8 +27,6 @@ use crate::worker::Shared;
 pub(crate) struct Observer {
     /// Where it listens, with the port taken.
     pub(crate) at: MetricsAddress,
-    /// Of a unix socket: at its path there may be a successor's by now.
-    inode: Option<u64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -56,9 +54,9 @@ pub(crate) fn serve(
     };
     let source = Arc::new(Source { shared, registry });
     let thread = std::thread::Builder::new().name("gate-metrics".to_owned());
-    let (inode, place) = (inode(&at), at.clone());
+    let place = at.clone();
     let thread = thread.spawn(move || runtime.block_on(run(listener, &place, &source)))?;
-    Ok(Observer { at, inode, thread: Some(thread) })
+    Ok(Observer { at, thread: Some(thread) })
 }
 
 fn bind(at: &MetricsAddress) -> io::Result<(Listener, MetricsAddress)> {
@@ -79,12 +77,6 @@ fn bind(at: &MetricsAddress) -> io::Result<(Listener, MetricsAddress)> {
     }
 }
 
-fn inode(at: &MetricsAddress) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt as _;
-    let MetricsAddress::Unix(path) = at else { return None };
-    std::fs::symlink_metadata(path).ok().map(|found| found.ino())
-}
-
 /// Takes away the socket of a gate that has ended; anything else is somebody's.
 fn remove_socket(path: &PathBuf) -> io::Result<()> {
     use std::os::unix::fs::FileTypeExt as _;
@@ -101,11 +93,6 @@ impl Observer {
     pub(crate) fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
-            if let MetricsAddress::Unix(path) = &self.at
-                && inode(&self.at) == self.inode
-            {
-                let _ = std::fs::remove_file(path);
-            }
         }
     }
 }
@@ -132,7 +119,16 @@ async fn run(first: Listener, at: &MetricsAddress, source: &Arc<Source>) {
         source.shared.observed.store(true, Ordering::Relaxed);
         serve_while(&mut phase, &listener, source).await;
         drop(listener);
+        // An error is a gate that is gone. One that is held leaves the socket to its successor,
+        // who is told so below.
+        let ended = phase.has_changed().is_err() || *phase.borrow() == Phase::Ended;
         source.shared.observed.store(false, Ordering::Relaxed);
+        if ended {
+            if let MetricsAddress::Unix(path) = at {
+                let _ = std::fs::remove_file(path);
+            }
+            return;
+        }
     }
 }
 

@@ -81,10 +81,11 @@ impl HandOver {
         shared.taken_over.store(true, Ordering::Relaxed);
         lifecycle.succeeded();
         info!(quiet, "another process has taken over; consoles stay here");
-        stream.write_all(&line(&json!({ "ok": {} }))).await?;
+        // One that is gone by now has taken the place nevertheless.
+        let _ = stream.write_all(&line(&json!({ "ok": {} }))).await;
         // A service manager has to hear of the new process before this one may end.
-        let closed = timeout(HANDOVER_WAIT, stream.read_u8()).await;
-        drop((closed, lifecycle));
+        let _ = timeout(HANDOVER_WAIT, stream.read_u8()).await;
+        drop(lifecycle);
         shared.follow(&self.state.join(SOCKET)).await;
         Ok(())
     }

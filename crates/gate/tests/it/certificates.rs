@@ -112,6 +112,7 @@ fn what_can_not_be_used_leaves_the_former_in_force() {
     node.put("pve-ssl.pem", &chain[..chain.len() / 2]);
     node.refused(1);
     assert_eq!(node.shown(), own);
+    node.gate.counts("proxward_gate_certificate_refused{}", 1);
     // Of another key.
     node.put("pve-ssl.pem", &chain);
     node.refused(2);
@@ -123,6 +124,7 @@ fn what_can_not_be_used_leaves_the_former_in_force() {
     // Whole.
     node.put("pve-ssl.key", key);
     node.shows(&next);
+    node.gate.counts("proxward_gate_certificate_refused{}", 0);
     // Expired, and not valid yet.
     let years = Duration::from_secs(3 * 366 * 24 * 3600);
     for (count, time) in [(4, now() - years), (5, now() + years)] {

@@ -100,7 +100,7 @@ fn health_is_for_this_machine_alone() {
     assert_eq!(answer.status(), "200");
     assert_eq!(
         answer.body,
-        r#"{"draining":false,"live":true,"ready":true,"store":true,"upstream":true}"#
+        r#"{"draining":false,"live":true,"ready":true,"store":true,"successor_wanted":false,"upstream":true}"#
     );
     let forwarded = "GET /proxward/health HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: ::1\r\n\r\n";
     assert_eq!(Client::connect(&gate).ask(forwarded).status(), "404");

@@ -60,6 +60,9 @@ fn one_that_goes_with_the_state_gives_everything_back() {
         config.traffic.metrics_listen = Some("127.0.0.1:0".parse().unwrap());
     });
     keep(&state, "before").unwrap();
+    let status = call(&state.join(SOCKET), &Request::Status).unwrap();
+    assert_eq!(status["certificate"]["names"][0], "127.0.0.1");
+    assert!(status["files"]["refused"].is_null() && status["files"]["out_of_reach"].is_null());
     let mut successor = Takeover::begin(&state).unwrap();
     assert_eq!(Client::connect(&gate).get("/").status(), "200", "nothing has changed yet");
     successor.release().unwrap();

@@ -12,6 +12,8 @@ use crate::exit::{Exit, Stop};
 use crate::output::result;
 use crate::{config, gate::bans::ask};
 
+mod certificate;
+
 /// pveproxy's defaults and the cluster's secrets, on a node.
 const DEFAULTS: &str = "/etc/default/pveproxy";
 const PRIVATE: &str = "/etc/pve/priv";
@@ -25,6 +27,8 @@ const NOT_BEFORE: u64 = 1_767_225_600;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Ok,
+    /// It will not be right for long.
+    Warn,
     Fail,
     /// There is nothing to look at here.
     NotApplicable,
@@ -35,6 +39,7 @@ impl Verdict {
     fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Warn => "warn",
             Self::Fail => "fail",
             Self::NotApplicable => "not_applicable",
             Self::Unknown => "unknown",
@@ -65,8 +70,9 @@ pub(crate) fn run(arguments: &RunningGate) -> Result<(), Stop> {
     }];
     if let Ok(status) = &status {
         findings.extend(standing(status));
+        findings.extend(certificate::running(status, Clock::system().unix_secs()));
     }
-    findings.extend(configured(arguments));
+    findings.extend(configured(arguments, status.is_ok()));
     findings.extend([listen_ip(Path::new(DEFAULTS)), private(Path::new(PRIVATE)), clock()]);
     show(arguments.format, status.as_ref().ok(), &findings);
     let failed = findings.iter().filter(|one| one.verdict == Verdict::Fail).count();
@@ -157,8 +163,9 @@ fn threads(tasks: &Path) -> Finding {
     finding("threads", Verdict::Ok, format!("all {count} are confined, by the kernel's word"))
 }
 
-/// What the configuration names: certificate, upstream, words for less.
-fn configured(arguments: &RunningGate) -> Vec<Finding> {
+/// What the configuration names: upstream, words for less, and the certificate of a gate that does
+/// not run.
+fn configured(arguments: &RunningGate, runs: bool) -> Vec<Finding> {
     let document = match config::layers(arguments.config.as_deref()).load() {
         Ok(document) => document,
         Err(error) => return vec![finding("configuration", Verdict::Fail, error.to_string())],
@@ -179,8 +186,11 @@ fn configured(arguments: &RunningGate) -> Vec<Finding> {
     match config::gate(&document) {
         // The certificate is read and its key compared with it.
         Ok(config) => {
-            let text = "certificate and key are read and belong together";
-            vec![degraded, finding("certificate", Verdict::Ok, text), upstream(&config)]
+            let mut findings = vec![degraded, upstream(&config)];
+            if !runs {
+                findings.push(certificate::configured(&config, Clock::system().unix_secs()));
+            }
+            findings
         }
         Err(error) => vec![degraded, finding("configuration", Verdict::Fail, error.to_string())],
     }
