@@ -361,6 +361,9 @@ async fn tunnel(peer: &Peer, client: Prefixed<Client>, upstream: Tunnel) {
     let open = shared.tunnel(holder, from);
     let sides = (client, Prefixed::new(early, socket));
     let ended = relay(sides, (limit, open.ended()), &mut traffic).await;
+    if ended.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+        shared.metrics.limit("tunnel_idle_seconds");
+    }
     let took = shared.clock.monotonic().saturating_sub(begun);
     info!(
         target: "gate::access",

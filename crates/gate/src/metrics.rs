@@ -16,7 +16,7 @@ const SECONDS: &[f64] =
 
 /// Every limit that can be hit, and what happens then. Counted from the start, so that a limit
 /// never hit is seen to be 0.
-pub(crate) const LIMITS: [(&str, &str); 16] = [
+pub(crate) const LIMITS: [(&str, &str); 19] = [
     ("connections", "no place for a connection, of all or of its address: closed"),
     ("silent_per_address", "the oldest connection without a request loses its place"),
     ("handshake_seconds", "a handshake that takes too long: closed"),
@@ -28,6 +28,9 @@ pub(crate) const LIMITS: [(&str, &str); 16] = [
     ("upstream_idle", "a kept connection to Proxmox VE is closed for another"),
     ("permissions", "permissions of a caller are not kept: asked for again"),
     ("tickets", "too many tickets are remembered to be good: all are verified anew"),
+    ("ticket_key_look", "no look at the key of tickets in time: Proxmox VE decides alone"),
+    ("tunnel_idle_seconds", "nothing moves in a console for too long: closed"),
+    ("tunnels_unheard", "no gate says whether consoles kept after a takeover may go on: closed"),
     ("compressions", "an answer goes out plain"),
     ("assets", "a file of the interface makes room for another"),
     ("asset", "a file of the interface is too large to be kept"),

@@ -112,8 +112,10 @@ impl Shared {
             match asked {
                 Ok(()) => heard = now,
                 Err(error) if now.saturating_sub(heard) >= TUNNELS_UNHEARD => {
+                    self.metrics.limit("tunnels_unheard");
                     warn!(%error, "no gate says which consoles may go on; they end");
                     self.tunnels.open().values().for_each(|held| held.cut());
+                    heard = now;
                 }
                 Err(_) => {}
             }

@@ -156,6 +156,7 @@ impl Tickets {
         let next = timeout(KEY_LOOK_WAIT, looks.wait_for(|look| look.began >= came)).await;
         let look = next.ok().and_then(Result::ok);
         if look.is_none() {
+            self.metrics.limit("ticket_key_look");
             warn!("the files of the key can not be looked at; a ticket is left to Proxmox VE");
         }
         look?.keys.as_ref().ok().map(Arc::clone)

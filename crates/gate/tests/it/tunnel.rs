@@ -153,4 +153,5 @@ fn silence_ends_a_tunnel() {
     let mut client = Client::connect(&gate);
     client.ask(REQUEST);
     assert_eq!(client.rest(), b"RFB 003.008\n");
+    gate.counts("proxward_gate_limits_total{limit=\"tunnel_idle_seconds\"}", 1);
 }
