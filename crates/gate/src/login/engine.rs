@@ -327,12 +327,14 @@ impl Logins {
         let source = parse_source(of);
         let mut changes: Vec<Change> = source.map(standing::forget).into_iter().collect();
         changes.extend(self.telling(&Told::Pardon { of: of.to_owned() }));
+        // Looked at before: the store's news of it may be quicker than the answer.
+        let banned = source.is_some_and(|source| self.ledger().is_banned(source, now));
         if !changes.is_empty() {
             self.state.durable(changes).await?;
         }
         let known = if let Some(source) = source {
             self.enforcer.iter().for_each(|enforcer| enforcer.free(source));
-            self.ledger().pardon_source(source, now)
+            self.ledger().pardon_source(source, now) || banned
         } else {
             self.ledger().pardon_account(&UserText::new(of), now)
         };

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use gate::control::{Hidden, Request, SOCKET, call};
@@ -294,10 +294,12 @@ fn without_the_store_nothing_is_acknowledged_and_sessions_end_after_the_grace() 
 fn a_store_that_is_killed_under_load_loses_nothing_acknowledged() {
     let Some(mut place) = Place::new() else { return };
     let gates = [place.gate("one"), place.gate("other")];
-    let over = AtomicBool::new(false);
+    let (over, acknowledged) = (AtomicBool::new(false), AtomicUsize::new(0));
     let work = |at: usize| {
         let (mut kept, mut ended) = (Vec::new(), Vec::new());
-        while !over.load(Ordering::Relaxed) && kept.len() + ended.len() < 80 {
+        while !over.load(Ordering::Relaxed) {
+            acknowledged.store(kept.len() + ended.len(), Ordering::Relaxed);
+            std::thread::sleep(Duration::from_millis(2));
             // Opened here, ended there: each is acknowledged, or refused as it should be.
             match try_login(&gates[at]) {
                 Ok(held) if (kept.len() + ended.len()) % 2 == 0 => kept.push(held),
@@ -313,13 +315,17 @@ fn a_store_that_is_killed_under_load_loses_nothing_acknowledged() {
     };
     let (kept, ended) = std::thread::scope(|scope| {
         let threads = [scope.spawn(|| work(0)), scope.spawn(|| work(1))];
+        let more = || {
+            let before = acknowledged.load(Ordering::Relaxed);
+            soon("more is acknowledged", || acknowledged.load(Ordering::Relaxed) > before + 4);
+        };
         for _ in 0..3 {
-            std::thread::sleep(Duration::from_millis(150));
+            more();
             place.server.kill();
             std::thread::sleep(Duration::from_millis(100));
             place.server.again();
         }
-        std::thread::sleep(Duration::from_millis(300));
+        more();
         over.store(true, Ordering::Relaxed);
         let (mut kept, mut ended) = (Vec::new(), Vec::new());
         for thread in threads {
