@@ -374,10 +374,12 @@ impl Settings {
             let what = "not set; write \"https://127.0.0.1:8006\"";
             return Err(ConfigError::new("upstream", &what));
         }
-        let (files, loaded) = self.tls_files()?;
-        let trust = self.trust(&loaded.identity)?;
+        // Upstream before the certificate, unless that is what upstream has to show, too.
+        let shown = self.pins_what_is_shown().then(|| self.tls_files()).transpose()?;
+        let trust = self.trust(shown.as_ref().map(|(_, loaded)| &loaded.identity))?;
         let destination = Destination::new(&self.upstream, trust.as_ref())
             .map_err(|error| ConfigError::new("upstream", &error))?;
+        let (files, loaded) = shown.map_or_else(|| self.tls_files(), Ok)?;
         let mut config = Config::new(listen, destination, loaded.identity.clone());
         config.follow_files(files, loaded);
         if let Some(Trust::Follow(pins)) = &trust {

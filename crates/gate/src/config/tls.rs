@@ -149,17 +149,20 @@ impl Settings {
         Ok(Some(ClientFiles { authorities, revocations: tls.client_crl.clone(), required }))
     }
 
-    /// Who upstream has to be. `shown` is what the gate shows.
-    pub(super) fn trust(&self, shown: &Identity) -> Result<Option<Trust>, ConfigError> {
-        match (self.upstream_fingerprint.as_deref(), &self.upstream_ca) {
-            (Some(text), None) if text == SHOWN => {
-                Ok(Some(Trust::Follow(Pins::new(shown.fingerprint()))))
-            }
-            (fingerprint, authority) => pinned_or_signed(
-                (fingerprint, "upstream_fingerprint"),
-                (authority.as_deref(), "upstream_ca"),
-            ),
+    /// Whether upstream has to show the certificate that the gate shows.
+    pub(super) fn pins_what_is_shown(&self) -> bool {
+        self.upstream_fingerprint.as_deref() == Some(SHOWN) && self.upstream_ca.is_none()
+    }
+
+    /// Who upstream has to be: `shown`, or what is configured.
+    pub(super) fn trust(&self, shown: Option<&Identity>) -> Result<Option<Trust>, ConfigError> {
+        if let Some(shown) = shown {
+            return Ok(Some(Trust::Follow(Pins::new(shown.fingerprint()))));
         }
+        pinned_or_signed(
+            (self.upstream_fingerprint.as_deref(), "upstream_fingerprint"),
+            (self.upstream_ca.as_deref(), "upstream_ca"),
+        )
     }
 
     /// What is offered, and who need not show a certificate.

@@ -105,8 +105,8 @@ async fn run(first: Listener, at: &MetricsAddress, source: &Arc<Source>) {
     loop {
         match phase.wait_for(|phase| *phase != Phase::Held).await.map(|phase| *phase) {
             Ok(Phase::Serving) => {}
-            // An error is a gate that is gone.
-            _ => return,
+            // Ended before it served, or an error: a gate that is gone.
+            _ => return bound.into_iter().for_each(|listener| leave(listener, at)),
         }
         let listener = match bound.take().map_or_else(|| bind(at), |one| Ok((one, at.clone()))) {
             Ok((listener, _)) => listener,
@@ -118,17 +118,25 @@ async fn run(first: Listener, at: &MetricsAddress, source: &Arc<Source>) {
         };
         source.shared.observed.store(true, Ordering::Relaxed);
         serve_while(&mut phase, &listener, source).await;
-        drop(listener);
         // An error is a gate that is gone. One that is held leaves the socket to its successor,
         // who is told so below.
         let ended = phase.has_changed().is_err() || *phase.borrow() == Phase::Ended;
+        match ended {
+            true => leave(listener, at),
+            false => drop(listener),
+        }
         source.shared.observed.store(false, Ordering::Relaxed);
         if ended {
-            if let MetricsAddress::Unix(path) = at {
-                let _ = std::fs::remove_file(path);
-            }
             return;
         }
+    }
+}
+
+/// Closes the socket, and takes its file away.
+fn leave(listener: Listener, at: &MetricsAddress) {
+    drop(listener);
+    if let MetricsAddress::Unix(path) = at {
+        let _ = std::fs::remove_file(path);
     }
 }
 
