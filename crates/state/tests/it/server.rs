@@ -39,11 +39,15 @@ impl Server {
 
     /// Starts it with what is on its disk. False where no server is installed.
     pub(crate) fn again(&mut self) -> bool {
-        let socket = self.socket();
-        let _ = std::fs::remove_file(&socket);
+        self.again_at(&self.socket())
+    }
+
+    /// Starts it where nobody looks for it, until its socket is moved to its place.
+    pub(crate) fn again_at(&mut self, socket: &Path) -> bool {
+        let _ = std::fs::remove_file(socket);
         let spawned = ["redis-server", "valkey-server"].iter().find_map(|program| {
             let mut command = Command::new(program);
-            command.args(["--port", "0", "--save", ""]).arg("--unixsocket").arg(&socket);
+            command.args(["--port", "0", "--save", ""]).arg("--unixsocket").arg(socket);
             command.arg("--dir").arg(self.directory.path()).args(&self.options);
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             command.spawn().ok()
@@ -54,7 +58,7 @@ impl Server {
         };
         self.child = Some(child);
         let end = Instant::now() + Duration::from_secs(20);
-        while !answers(&socket) {
+        while !answers(socket) {
             assert!(Instant::now() < end, "the server does not answer");
             std::thread::sleep(Duration::from_millis(5));
         }
