@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use rustix::process::{WaitOptions, getpid, set_child_subreaper, wait};
 
 use crate::{millis, print};
 
@@ -307,13 +308,15 @@ fn accept(listener: &TcpListener, over: &AtomicBool) {
     }
 }
 
-/// Processor time of a command and everything it waited for.
+/// Processor time of a command and everything it started: who keeps a cell outlives its supervisor.
 fn processor_ms(command: &mut Command) -> Result<f64> {
+    set_child_subreaper(Some(getpid()))?;
     let before = waited_for()?;
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
     if !status.success() {
         bail!("{command:?} ended with {status}");
     }
+    while wait(WaitOptions::empty()).is_ok() {}
     Ok((waited_for()? - before) * TICK_MS)
 }
 
