@@ -140,8 +140,9 @@ pub const LISTEN_BACKLOG: i32 = 4096;
 pub const CONNECTIONS_BESIDE: usize = 256;
 
 /// How long a connection keeps the room of its last request for the next one, and looks after
-/// that alone: whether the gate stops is seen again when the pause is over.
-pub const REQUEST_PAUSE: Duration = Duration::from_secs(1);
+/// that alone: whether the gate stops is seen again when the pause is over. With a second here, a
+/// thousand clients that come at once and fall silent left 3 MiB of holes in the heap.
+pub const REQUEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Pause of a worker after `accept` failed, usually for want of file descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
